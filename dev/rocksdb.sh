@@ -1,0 +1,52 @@
+#!/bin/sh
+# Builds RocksDB once per machine into a cache outside the checkout, and prints the environment that makes cargo link it.
+#
+#   eval "$(dev/rocksdb.sh)"
+#
+# The cache is named by the crate's version, its features and the compiler, so a change of any of them builds anew and
+# an old checkout still finds its own. Without this script `cargo build` works too: it then compiles RocksDB (ten
+# minutes on two cores) in each target directory.
+set -eu
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+cache=${DEPESCHE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/depesche}
+
+locked() { # the version of a crate in Cargo.lock
+    awk -v want="name = \"$1\"" '$0 == want { getline; gsub(/version = |"/, ""); print; exit }' "$root/Cargo.lock"
+}
+rocksdb=$(locked rocksdb)
+sys=$(locked librocksdb-sys)
+features='"lz4", "zstd", "bindgen-runtime"'
+compiler=$(c++ -dumpfullversion)-$(uname -m)
+name=$(printf '%s %s %s' "$sys" "$features" "$compiler" | sha256sum | cut -c1-12)
+store=$cache/rocksdb-${sys%%+*}-$name
+
+if [ ! -e "$store/complete" ]; then
+    echo "Building RocksDB ${sys#*+} into $store (once per machine, about ten minutes on two cores)" >&2
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    mkdir -p "$work/src"
+    echo 'use rocksdb as _;' > "$work/src/lib.rs"
+    cat > "$work/Cargo.toml" <<TOML
+[package]
+name = "build-rocksdb"
+version = "0.0.0"
+edition = "2024"
+[dependencies]
+rocksdb = { version = "=$rocksdb", default-features = false, features = [$features] }
+librocksdb-sys = "=$sys"
+TOML
+    # Links nothing and needs the sources only; unset so that an older cache is not taken for the new one.
+    (cd "$work" && env -u ROCKSDB_LIB_DIR -u ROCKSDB_INCLUDE_DIR -u ROCKSDB_STATIC \
+        CARGO_TARGET_DIR="$work/target" cargo build --release >&2)
+    sources=$(cd "$work" && cargo metadata --format-version 1 --offline |
+        grep -o '"manifest_path":"[^"]*librocksdb-sys[^"]*/Cargo.toml"' | head -n 1 | cut -d'"' -f4)
+    rm -rf "$store"
+    mkdir -p "$store/lib"
+    find "$work/target/release/build" -name librocksdb.a -exec cp {} "$store/lib/" \;
+    cp -r "$(dirname "$sources")/rocksdb/include" "$store/include"
+    test -s "$store/lib/librocksdb.a"
+    : > "$store/complete"
+fi
+
+echo "export ROCKSDB_LIB_DIR='$store/lib' ROCKSDB_INCLUDE_DIR='$store/include' ROCKSDB_STATIC=1"

@@ -1,0 +1,1 @@
+//! Black-box cases against a running server.

@@ -1,0 +1,1 @@
+//! HTTP in and out: routes, callers, status codes and errcodes.

@@ -1,0 +1,2 @@
+//! The binary `depesche`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The Matrix specification as pure functions.

@@ -1,0 +1,1 @@
+//! The homeserver without HTTP and without a storage engine.
