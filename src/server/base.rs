@@ -1,0 +1,103 @@
+//! What every part of the server stands on: the store, the clock, randomness, the configuration and who we are.
+
+use std::{future::Future, sync::Arc};
+
+use depesche_config::Config;
+use depesche_store::{CommitError, Engine, Position, Topics};
+use ruma::OwnedServerName;
+use tokio::sync::watch;
+
+use crate::{
+    clock::{Clock, Random},
+    tx::{Fault, Tx, View},
+};
+
+/// How often a batch is built anew after a conflict, the first time included.
+const ATTEMPTS: usize = 3;
+
+/// Shared by all parts of one server; one per [`crate::Server`].
+pub struct Base {
+    /// The database.
+    pub engine: Arc<dyn Engine>,
+    /// The wall clock.
+    pub clock: Clock,
+    /// The source of randomness.
+    pub random: Random,
+    /// The operator's choices.
+    pub config: Arc<Config>,
+    /// The server's own name.
+    pub name: OwnedServerName,
+    /// Becomes true when the server stops: whoever waits gives up.
+    pub stopping: watch::Receiver<bool>,
+}
+
+impl Base {
+    /// The newest snapshot, for reading.
+    pub fn view(&self) -> View {
+        View::new(self.engine.snapshot())
+    }
+
+    /// An empty batch over the newest snapshot.
+    pub fn tx(&self) -> Tx {
+        Tx::new(self.engine.snapshot())
+    }
+
+    /// Who waits for what.
+    pub fn topics(&self) -> &Arc<Topics> {
+        self.engine.topics()
+    }
+
+    /// Commits a batch. An empty one is not sent: its position is that of the snapshot it read.
+    pub async fn commit(&self, tx: &Tx) -> Result<Position, Fault> {
+        let batch = tx.finish();
+        if batch.is_empty() {
+            return Ok(tx.view().position());
+        }
+        Ok(self.engine.commit(batch).await?)
+    }
+
+    /// Reads, decides and commits; on a conflict with another batch, all of it again. `decide` must therefore have no
+    /// effect but what it puts into the batch. An error of `decide` commits nothing.
+    ///
+    /// ```ignore
+    /// base.transact(|tx| async move {
+    ///     let profile = tx.read(&PROFILE, &key).await?;
+    ///     tx.put(&PROFILE, &key, &changed(profile));
+    ///     Ok(())
+    /// }).await
+    /// ```
+    pub async fn transact<T, E, F, R>(&self, decide: F) -> Result<T, E>
+    where
+        E: From<Fault>,
+        F: Fn(Tx) -> R,
+        R: Future<Output = Result<T, E>>,
+    {
+        self.transact_at(decide).await.map(|(value, _)| value)
+    }
+
+    /// As [`Self::transact`], and says where the batch was committed.
+    pub async fn transact_at<T, E, F, R>(&self, decide: F) -> Result<(T, Position), E>
+    where
+        E: From<Fault>,
+        F: Fn(Tx) -> R,
+        R: Future<Output = Result<T, E>>,
+    {
+        let mut attempt = 1;
+        loop {
+            let tx = self.tx();
+            let value = decide(tx.clone()).await?;
+            match self.commit(&tx).await {
+                Ok(position) => return Ok((value, position)),
+                Err(Fault::Commit(CommitError::Conflict(_))) if attempt < ATTEMPTS => attempt += 1,
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+    }
+
+    /// Resolves when the server stops.
+    pub async fn stopped(&self) {
+        let mut stopping = self.stopping.clone();
+        // An error means that the sender is gone, which is the end as well.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+}

@@ -1,0 +1,81 @@
+//! Every table, one line each. A number is never reused; one module writes a table.
+//!
+//! | numbers | whose |
+//! |---|---|
+//! | `01`..`0F` | the server itself |
+//! | `10`..`2F` | accounts, devices, profiles, account data |
+//! | `30`..`4F` | rooms |
+//! | `50`..`6F` | end-to-end keys, backups, to-device messages |
+//! | `F0`.. | volatile: in memory, empty after a restart |
+
+use bytes::Bytes;
+use depesche_store::Position;
+use ruma::{OwnedDeviceId, OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedUserId};
+
+use crate::{
+    records::{
+        events::Meta,
+        rooms::{Head, Membership, Room, RootRecord, StateKey, Unread},
+        server::Identity,
+    },
+    table::Table,
+};
+
+/// Numbers a room on this server; never sent anywhere.
+pub type RoomNo = u64;
+/// Numbers an event within its room; a topological order of the auth graph.
+pub type EventNo = u32;
+/// Numbers a pair of event type and state key within a room.
+pub type KeyNo = u32;
+/// Numbers a node of a room's state tree.
+pub type NodeNo = u32;
+
+// The server itself
+/// Who this database belongs to and how it is written. One row.
+pub const IDENTITY: Table<(u8,), Identity> = Table::new(0x01, "identity");
+/// Dense counters by name (`room`).
+pub const COUNTER: Table<(String,), u64> = Table::new(0x02, "counter");
+
+// Accounts, devices, profiles, account data (0x10..0x2F): written by the modules of these names
+
+// Rooms
+/// A room's number. Written by `rooms::append`.
+pub const ROOM_NO: Table<(OwnedRoomId,), RoomNo> = Table::new(0x30, "room_no");
+/// What never changes of a room. Written by `rooms::append`.
+pub const ROOM: Table<(RoomNo,), Room> = Table::new(0x31, "room");
+/// What each append changes of a room; its batches require it. Written by `rooms::append`.
+pub const HEAD: Table<(RoomNo,), Head> = Table::new(0x32, "head");
+/// An event as its room signs it (JSON). Immutable. Written by `rooms::append`.
+pub const EVENT: Table<(RoomNo, EventNo), Bytes> = Table::new(0x33, "event");
+/// What the server knows of an event. Written by `rooms::append`.
+pub const META: Table<(RoomNo, EventNo), Meta> = Table::new(0x34, "meta");
+/// Where an event is. Written by `rooms::append`.
+pub const EVENT_NO: Table<(OwnedEventId,), (RoomNo, EventNo)> = Table::new(0x35, "event_no");
+/// The number of a pair of type and state key. Immutable. Written by `rooms::append`.
+pub const KEY_NO: Table<(RoomNo, String, String), KeyNo> = Table::new(0x36, "key_no");
+/// The pair behind a number. Immutable. Written by `rooms::append`.
+pub const KEY: Table<(RoomNo, KeyNo), StateKey> = Table::new(0x37, "key");
+/// Nodes of the state tree. Immutable. Written by `rooms::append`.
+pub const NODE: Table<(RoomNo, NodeNo), Bytes> = Table::new(0x38, "node");
+/// The state before an event. Written by `rooms::append`.
+pub const ROOT_BEFORE: Table<(RoomNo, EventNo), RootRecord> = Table::new(0x39, "root_before");
+/// The state after a commit that changed it; the newest row at or below a position counts. Written by `rooms::append`.
+pub const ROOT_AT: Table<(RoomNo, Position), RootRecord> = Table::new(0x3A, "root_at");
+/// The order of a room's events as clients page through it: anchor, place in the batch, place before the anchor.
+/// Written by `rooms::append`.
+pub const TIMELINE: Table<(RoomNo, Position, u16, i32), EventNo> = Table::new(0x3B, "timeline");
+/// The rooms a user has or had to do with. Written by `rooms::append`, forgotten by `rooms::members`.
+pub const MEMBER: Table<(OwnedUserId, RoomNo), Membership> = Table::new(0x3C, "member");
+/// What a device's transaction id made: user, device, room and kind of request, transaction id. Written by `rooms::append`.
+pub const TRANSACTION: Table<(OwnedUserId, OwnedDeviceId, String, String), OwnedEventId> =
+    Table::new(0x3D, "transaction");
+/// The room an alias points to, and who made it. Written by `rooms::aliases`.
+pub const ALIAS: Table<(OwnedRoomAliasId,), String> = Table::new(0x3E, "alias");
+/// The aliases of a room. Written by `rooms::aliases`.
+pub const ROOM_ALIAS: Table<(RoomNo, OwnedRoomAliasId), ()> = Table::new(0x3F, "room_alias");
+/// Up to where a member has read, in ordinals of the room. Written by `rooms::append` and receipts.
+pub const UNREAD: Table<(OwnedUserId, RoomNo), Unread> = Table::new(0x40, "unread");
+/// Events that name a member, by the room's ordinal. Written by `rooms::append`.
+pub const NAMED: Table<(OwnedUserId, RoomNo, u32), ()> = Table::new(0x41, "named");
+
+// End-to-end keys, backups, to-device messages (0x50..0x6F)

@@ -1,0 +1,5 @@
+//! Every stored type, versioned. A snapshot test holds the bytes of each.
+
+pub mod events;
+pub mod rooms;
+pub mod server;

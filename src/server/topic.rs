@@ -1,0 +1,43 @@
+//! What can change: the topics that batches announce and long polls watch.
+
+use depesche_store::Topic;
+use ruma::{DeviceId, UserId};
+use sha2::{Digest, Sha256};
+
+/// Something new in a room: an event, a receipt.
+pub fn room(room_no: u64) -> Topic {
+    Topic(kind(1) | (room_no & LOW))
+}
+
+/// Something new for a user on all their devices: a membership, account data, a filter of push rules.
+pub fn user(user: &UserId) -> Topic {
+    Topic(kind(2) | hash(&[user.as_bytes()]))
+}
+
+/// Something new for one device: a to-device message, a change in its key counts.
+pub fn device(user: &UserId, device: &DeviceId) -> Topic {
+    Topic(kind(3) | hash(&[user.as_bytes(), device.as_bytes()]))
+}
+
+/// A member of the room changed device keys or cross-signing keys.
+pub fn keys_in_room(room_no: u64) -> Topic {
+    Topic(kind(4) | (room_no & LOW))
+}
+
+const LOW: u64 = (1 << 56) - 1;
+
+fn kind(kind: u64) -> u64 {
+    kind << 56
+}
+
+/// 56 bits of a hash: two names that share them wake each other needlessly, and nothing else.
+fn hash(parts: &[&[u8]]) -> u64 {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+        hash.update([0]);
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    let (first, _) = digest.split_first_chunk().expect("a digest has 32 bytes");
+    u64::from_be_bytes(*first) & LOW
+}

@@ -1,0 +1,199 @@
+//! Reading and writing tables: [`View`] reads a snapshot, [`Tx`] reads, remembers what it relied on, and writes.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use depesche_store::{Batch, CommitError, Operation, Position, Range, ReadError, Requirement, Snapshot, Stamp, Topic};
+
+use crate::{
+    codec::Key,
+    table::{Record, Table},
+};
+
+/// What can go wrong below every verb: nothing the caller did.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The database could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The database did not take a write.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// A row is not what its table holds.
+    #[error("a row of table {table} cannot be read (key {key:02x?}): run `depesche db verify`")]
+    Corrupt {
+        /// The table's name.
+        table: &'static str,
+        /// The stored key.
+        key: Bytes,
+    },
+    /// An invariant of ours does not hold.
+    #[error("a fault in the server: {0}")]
+    Bug(String),
+}
+
+/// A typed reader of one snapshot. Cloning shares it.
+#[derive(Clone)]
+pub struct View {
+    snapshot: Snapshot,
+}
+
+impl View {
+    /// Reads this snapshot.
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self { snapshot }
+    }
+
+    /// The newest commit this view sees.
+    pub fn position(&self) -> Position {
+        self.snapshot.position()
+    }
+
+    /// The value of a key.
+    pub async fn get<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K) -> Result<Option<V>, Fault> {
+        let key = table.key(key);
+        let value = self.snapshot.get(&key).await?;
+        value.map(|value| decode(table, &key, &value)).transpose()
+    }
+
+    /// The values of several keys, in the order asked.
+    pub async fn get_many<K: Key, V: Record>(&self, table: &Table<K, V>, keys: &[K]) -> Result<Vec<Option<V>>, Fault> {
+        let keys: Vec<Bytes> = keys.iter().map(|key| table.key(key)).collect();
+        let values = self.snapshot.get_many(keys.clone()).await?;
+        let decoded =
+            keys.iter().zip(values).map(|(key, value)| value.map(|value| decode(table, key, &value)).transpose());
+        decoded.collect()
+    }
+
+    /// The first rows of a range.
+    pub async fn scan<K: Key, V: Record>(
+        &self,
+        table: &Table<K, V>,
+        range: Range,
+        limit: usize,
+    ) -> Result<Vec<(K, V)>, Fault> {
+        rows(table, self.snapshot.scan(range, false, limit).await?)
+    }
+
+    /// The last rows of a range, last first.
+    pub async fn scan_back<K: Key, V: Record>(
+        &self,
+        table: &Table<K, V>,
+        range: Range,
+        limit: usize,
+    ) -> Result<Vec<(K, V)>, Fault> {
+        rows(table, self.snapshot.scan(range, true, limit).await?)
+    }
+}
+
+/// A batch in the making over one snapshot. It sees its own writes. Cloning shares it.
+#[derive(Clone)]
+pub struct Tx {
+    view: View,
+    batch: Arc<Mutex<Batch>>,
+}
+
+impl Tx {
+    /// Over this snapshot, empty.
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self { view: View::new(snapshot), batch: Arc::default() }
+    }
+
+    /// The snapshot alone, without this batch's own writes.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// The value of a key, and the requirement that nobody changes it before the commit.
+    pub async fn read<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K) -> Result<Option<V>, Fault> {
+        let key = table.key(key);
+        if let Some(own) = self.own(&key) {
+            return own.map(|value| decode(table, &key, &value)).transpose();
+        }
+        let value = self.view.snapshot.get(&key).await?;
+        let requirement = value.clone().map_or(Requirement::Absent, Requirement::Is);
+        self.batch().requirements.insert(key.clone(), requirement);
+        value.map(|value| decode(table, &key, &value)).transpose()
+    }
+
+    /// The value of a key, without the requirement: the caller says why it may be stale.
+    pub async fn peek<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K) -> Result<Option<V>, Fault> {
+        let key = table.key(key);
+        if let Some(own) = self.own(&key) {
+            return own.map(|value| decode(table, &key, &value)).transpose();
+        }
+        let value = self.view.snapshot.get(&key).await?;
+        self.batch().peeked.insert(key.clone());
+        value.map(|value| decode(table, &key, &value)).transpose()
+    }
+
+    /// Writes a row.
+    pub fn put<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K, value: &V) {
+        self.batch().operations.insert(table.key(key), Operation::Put(value.encode(), Vec::new()));
+    }
+
+    /// Writes a row whose value holds the commit position at these places.
+    pub fn put_stamped_value<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K, value: &V, stamps: Vec<Stamp>) {
+        self.batch().operations.insert(table.key(key), Operation::Put(value.encode(), stamps));
+    }
+
+    /// Writes a row whose key (and value, perhaps) holds the commit position: offsets in the key count from its start,
+    /// with the table's number at offset 0.
+    pub fn put_stamped<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K, value: &V, stamps: Vec<Stamp>) {
+        self.batch().stamped.push((table.key(key), value.encode(), stamps));
+    }
+
+    /// Removes a row.
+    pub fn delete<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K) {
+        self.batch().operations.insert(table.key(key), Operation::Delete);
+    }
+
+    /// Removes all rows of a range: for dropping a user's or a room's rows, not for queues.
+    pub fn delete_range(&self, range: Range) {
+        self.batch().delete_ranges.push(range);
+    }
+
+    /// Announces what the batch changes.
+    pub fn topic(&self, topic: Topic) {
+        self.batch().topics.insert(topic);
+    }
+
+    /// Marks the batch as one whose loss does no harm.
+    pub fn lazy(&self) {
+        self.batch().lazy = true;
+    }
+
+    /// The bytes the batch has so far.
+    pub fn size(&self) -> usize {
+        self.batch().size()
+    }
+
+    /// Takes the batch out, for the commit.
+    pub fn finish(&self) -> Batch {
+        std::mem::take(&mut *self.batch())
+    }
+
+    /// What this batch itself says of a key: `Some(None)` if it deletes it.
+    fn own(&self, key: &Bytes) -> Option<Option<Bytes>> {
+        self.batch().operations.get(key).map(|operation| match operation {
+            Operation::Put(value, _) => Some(value.clone()),
+            Operation::Delete => None,
+        })
+    }
+
+    fn batch(&self) -> MutexGuard<'_, Batch> {
+        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn rows<K: Key, V: Record>(table: &Table<K, V>, rows: Vec<(Bytes, Bytes)>) -> Result<Vec<(K, V)>, Fault> {
+    let parsed = rows.into_iter().map(|(key, value)| {
+        let parsed = table.parse(&key).ok_or_else(|| Fault::Corrupt { table: table.name, key: key.clone() })?;
+        Ok((parsed, decode(table, &key, &value)?))
+    });
+    parsed.collect()
+}
+
+fn decode<K, V: Record>(table: &Table<K, V>, key: &Bytes, value: &Bytes) -> Result<V, Fault> {
+    V::decode(value).ok_or_else(|| Fault::Corrupt { table: table.name, key: key.clone() })
+}
