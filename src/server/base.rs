@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc};
 
 use depesche_config::Config;
 use depesche_store::{CommitError, Engine, Position, Topics};
-use ruma::OwnedServerName;
+use ruma::{MilliSecondsSinceUnixEpoch, OwnedServerName, UInt};
 use tokio::sync::watch;
 
 use crate::{
@@ -40,6 +40,12 @@ impl Base {
     /// An empty batch over the newest snapshot.
     pub fn tx(&self) -> Tx {
         Tx::new(self.engine.snapshot())
+    }
+
+    /// The time, as events carry it.
+    pub fn now(&self) -> MilliSecondsSinceUnixEpoch {
+        // Beyond the largest integer of JSON (the year 287396) the clock is wrong, not the event.
+        MilliSecondsSinceUnixEpoch(UInt::new_wrapping(self.clock.now_ms()))
     }
 
     /// Who waits for what.

@@ -15,7 +15,7 @@ use ruma::{OwnedDeviceId, OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedUser
 use crate::{
     records::{
         events::Meta,
-        rooms::{Head, Membership, Room, RootRecord, StateKey, Unread},
+        rooms::{Alias, Head, Membership, Room, RootRecord, StateKey, Unread},
         server::Identity,
     },
     table::Table,
@@ -70,12 +70,15 @@ pub const MEMBER: Table<(OwnedUserId, RoomNo), Membership> = Table::new(0x3C, "m
 pub const TRANSACTION: Table<(OwnedUserId, OwnedDeviceId, String, String), OwnedEventId> =
     Table::new(0x3D, "transaction");
 /// The room an alias points to, and who made it. Written by `rooms::aliases`.
-pub const ALIAS: Table<(OwnedRoomAliasId,), String> = Table::new(0x3E, "alias");
+pub const ALIAS: Table<(OwnedRoomAliasId,), Alias> = Table::new(0x3E, "alias");
 /// The aliases of a room. Written by `rooms::aliases`.
 pub const ROOM_ALIAS: Table<(RoomNo, OwnedRoomAliasId), ()> = Table::new(0x3F, "room_alias");
 /// Up to where a member has read, in ordinals of the room. Written by `rooms::append` and receipts.
 pub const UNREAD: Table<(OwnedUserId, RoomNo), Unread> = Table::new(0x40, "unread");
 /// Events that name a member, by the room's ordinal. Written by `rooms::append`.
 pub const NAMED: Table<(OwnedUserId, RoomNo, u32), ()> = Table::new(0x41, "named");
+
+/// Rooms in the published room directory. Written by `workflows::create` and `directory`.
+pub const PUBLISHED: Table<(RoomNo,), ()> = Table::new(0x42, "published");
 
 // End-to-end keys, backups, to-device messages (0x50..0x6F)

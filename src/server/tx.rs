@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What can go wrong below every verb: nothing the caller did.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Fault {
     /// The database could not be read.
     #[error(transparent)]
@@ -125,6 +125,12 @@ impl Tx {
         let value = self.view.snapshot.get(&key).await?;
         self.batch().peeked.insert(key.clone());
         value.map(|value| decode(table, &key, &value)).transpose()
+    }
+
+    /// Requires a row to be what the caller read earlier, in another batch.
+    pub fn assume<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K, value: Option<&V>) {
+        let requirement = value.map_or(Requirement::Absent, |value| Requirement::Is(value.encode()));
+        self.batch().requirements.insert(table.key(key), requirement);
     }
 
     /// Writes a row.

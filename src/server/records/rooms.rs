@@ -1,7 +1,7 @@
 //! Rooms and who has to do with them.
 
 use bytes::Bytes;
-use ruma::{OwnedRoomId, RoomVersionId, events::room::member::MembershipState};
+use ruma::{OwnedRoomId, OwnedUserId, RoomVersionId, events::room::member::MembershipState};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -123,6 +123,16 @@ impl Record for Membership {
         .filter(|_| bytes[0] == 1)
     }
 }
+
+/// Where an alias points.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Alias {
+    /// The room.
+    pub room_id: OwnedRoomId,
+    /// Who made the alias, and may delete it.
+    pub creator: OwnedUserId,
+}
+record!(Alias, 1);
 
 /// Up to where a member has read.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

@@ -1,0 +1,218 @@
+//! The only place that writes events: rows, indexes, state, membership, unread ordinals and topics of one batch.
+//!
+//! Nothing here decides whether an event is allowed; the lane has asked `rules` before. The batch is committed by the
+//! lane, once.
+
+use bytes::Bytes;
+use depesche_rules::{pdu::Pdu, push, redaction, visibility};
+use depesche_store::{Position, Stamp, StampAt};
+use ruma::{
+    OwnedUserId, ServerName,
+    events::{TimelineEventType, room::member::MembershipState},
+};
+
+use super::{state::Tree, working::Working};
+use crate::{
+    keyspace::{
+        EVENT, EVENT_NO, EventNo, HEAD, KEY, KEY_NO, KeyNo, MEMBER, META, NAMED, NODE, ROOM, ROOM_NO, ROOT_AT,
+        ROOT_BEFORE, RoomNo, TIMELINE, UNREAD,
+    },
+    records::{
+        events::{Facts, Meta, Place, SentWith, Status},
+        rooms::{Membership, RootRecord, StateKey, Unread},
+    },
+    topic,
+    tx::{Fault, Tx},
+};
+
+/// In keys that begin with a room's number: table, room, then the position.
+const POSITION_IN_KEY: Stamp = Stamp { at: StampAt::Key, offset: 9 };
+
+/// An event that passed its checks, with what the batch needs beside it.
+pub struct Accepted {
+    /// The event.
+    pub pdu: Pdu,
+    /// The numbers of its auth events.
+    pub auth: Vec<EventNo>,
+    /// How it was sent, if by a client of ours.
+    pub sent_with: Option<SentWith>,
+}
+
+/// Puts the rows of a new room into the batch, before its first event.
+pub fn found(working: &Working, tx: &Tx) {
+    tx.assume(&ROOM_NO, &(working.room.room_id.clone(),), None);
+    tx.put(&ROOM_NO, &(working.room.room_id.clone(),), &working.no);
+    tx.put(&ROOM, &(working.no,), &working.room);
+}
+
+/// Appends one live event to the room and returns its number.
+pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, event: Accepted) -> Result<EventNo, Fault> {
+    let Accepted { pdu, auth, sent_with } = event;
+    let no = working.head.next_event;
+    let root_before = working.head.root;
+    let redacts = redacted(working, tx, &pdu).await?;
+    count_unread(working, tx, name, &pdu).await?;
+
+    let key = state_key(&pdu);
+    let key_no = match &key {
+        Some(key) => Some(set_state(working, tx, key, no).await?),
+        None => None,
+    };
+    let meta = Meta {
+        place: Place { anchor: Position(0), sub: working.appended, back: 0 },
+        facts: Facts {
+            event_id: pdu.event_id().clone(),
+            status: Status::Accepted,
+            auth,
+            prev: std::mem::replace(&mut working.head.extremities, vec![no]),
+            key: key_no,
+            ordinal: working.head.ordinal,
+            redacted_by: None,
+            sent_with,
+        },
+    };
+    tx.put(&EVENT, &(working.no, no), &Bytes::copy_from_slice(pdu.json().as_bytes()));
+    put_meta(tx, working.no, no, &meta);
+    tx.put(&EVENT_NO, &(pdu.event_id().clone(),), &(working.no, no));
+    tx.put(&ROOT_BEFORE, &(working.no, no), &root_before);
+    let place = (working.no, Position(0), working.appended, 0);
+    tx.put_stamped(&TIMELINE, &place, &no, vec![POSITION_IN_KEY]);
+
+    if let Some(target) = redacts {
+        redact(working, tx, target, no).await?;
+    }
+    if *pdu.kind() == TimelineEventType::RoomMember {
+        change_member(working, tx, no, &pdu).await?;
+    }
+    working.remember(no, &pdu, key);
+    working.head.next_event += 1;
+    working.head.depth = working.head.depth.max(pdu.depth());
+    working.appended += 1;
+    working.bytes += pdu.json().len();
+    Ok(no)
+}
+
+/// Puts the head, and the state after the commit if it changed: once a batch, after its events.
+pub fn close(working: &Working, tx: &Tx) {
+    if working.before().map(|head| head.root) != Some(working.head.root) {
+        let key = (working.no, Position(0));
+        tx.put_stamped(&ROOT_AT, &key, &working.head.root, vec![POSITION_IN_KEY]);
+    }
+    tx.put(&HEAD, &(working.no,), &working.head);
+    tx.topic(topic::room(working.no));
+}
+
+fn state_key(pdu: &Pdu) -> Option<StateKey> {
+    let state_key = pdu.state_key()?;
+    Some(StateKey { kind: pdu.kind().to_string(), state_key: state_key.to_owned() })
+}
+
+/// Sets a state in the tree, giving its key a number if it has none.
+async fn set_state(working: &mut Working, tx: &Tx, key: &StateKey, event: EventNo) -> Result<KeyNo, Fault> {
+    let key_no = match working.key_no(tx, key).await? {
+        Some(known) => known,
+        None => {
+            let no = working.head.next_key;
+            working.head.next_key += 1;
+            tx.put(&KEY_NO, &(working.no, key.kind.clone(), key.state_key.clone()), &no);
+            tx.put(&KEY, &(working.no, no), key);
+            working.remember_key(key.clone(), no);
+            no
+        }
+    };
+    let (room, root, next) = (working.no, working.head.root, working.head.next_node);
+    let set = Tree::of(tx.view(), room, working.nodes()).set(root, &[(key_no, Some(event))], next).await?;
+    for (node_no, node) in set.nodes {
+        tx.put(&NODE, &(room, node_no), &Bytes::from(node.encode()));
+        working.head.next_node = working.head.next_node.max(node_no + 1);
+        working.nodes().insert(node_no, node);
+    }
+    working.head.root = RootRecord { node: set.root.node, height: set.root.height };
+    Ok(key_no)
+}
+
+/// The event that this one redacts, if it is in the room and the redaction applies.
+async fn redacted(working: &mut Working, tx: &Tx, pdu: &Pdu) -> Result<Option<EventNo>, Fault> {
+    let Some(target) = pdu.redacts() else { return Ok(None) };
+    let Some(no) = working.event_no(tx, &target.to_owned()).await? else { return Ok(None) };
+    let target = working.pdu(tx, no).await?;
+    let Some(levels) = working.power_levels(tx).await? else { return Ok(None) };
+    Ok(redaction::applies(pdu, &target, &levels).then_some(no))
+}
+
+async fn redact(working: &Working, tx: &Tx, target: EventNo, by: EventNo) -> Result<(), Fault> {
+    let key = (working.no, target);
+    // Peeked and written: only the room's lane writes this row, and the head row fences it.
+    let Some(mut meta) = tx.read(&META, &key).await? else { return Ok(()) };
+    meta.facts.redacted_by = Some(by);
+    put_meta(tx, working.no, target, &meta);
+    Ok(())
+}
+
+/// An anchor of 0 means that the event is of this batch: the engine stamps it.
+fn put_meta(tx: &Tx, room: RoomNo, no: EventNo, meta: &Meta) {
+    if meta.place.anchor == Position(0) {
+        let stamp = Stamp { at: StampAt::Value, offset: Meta::ANCHOR };
+        tx.put_stamped_value(&META, &(room, no), meta, vec![stamp]);
+    } else {
+        tx.put(&META, &(room, no), meta);
+    }
+}
+
+/// Gives the event its ordinal if the default push rules would notify of it, and rows to those it names.
+async fn count_unread(working: &mut Working, tx: &Tx, name: &ServerName, pdu: &Pdu) -> Result<(), Fault> {
+    let Some(levels) = working.power_levels(tx).await? else { return Ok(()) };
+    let effect = push::default_effect(pdu, || levels.can_notify_room(pdu.sender()));
+    if !effect.notify {
+        return Ok(());
+    }
+    working.head.ordinal += 1;
+    if effect.highlight {
+        working.head.room_named = working.head.ordinal;
+    }
+    for user in effect.mentioned.into_iter().filter(|user| user.server_name() == name) {
+        // The member's row alone decides: who is not joined gets no row.
+        if working.membership(tx, &user).await? == Some(MembershipState::Join) {
+            tx.put(&NAMED, &(user, working.no, working.head.ordinal), &());
+        }
+    }
+    if pdu.sender().server_name() == name {
+        let read = Unread { ordinal: working.head.ordinal };
+        tx.put(&UNREAD, &(pdu.sender().clone(), working.no), &read);
+    }
+    Ok(())
+}
+
+/// Keeps the member's row, the counts and the member's own topic in step with a membership event.
+async fn change_member(working: &mut Working, tx: &Tx, no: EventNo, pdu: &Pdu) -> Result<(), Fault> {
+    let state = visibility::membership(Some(pdu));
+    let Some(user) = pdu.state_key().and_then(|user| OwnedUserId::try_from(user).ok()) else { return Ok(()) };
+    let key = (user.clone(), working.no);
+    let before = tx.read(&MEMBER, &key).await?;
+    count_member(working, before.as_ref().map(|member| &member.state), &state);
+    let joined_before = before.as_ref().is_some_and(|member| member.state == MembershipState::Join);
+    if state == MembershipState::Join && !joined_before {
+        tx.put(&UNREAD, &key, &Unread { ordinal: working.head.ordinal });
+    }
+    let was_joined = before.is_some_and(|member| member.was_joined) || state == MembershipState::Join;
+    let member = Membership { position: 0, state, event: no, forgotten: false, was_joined };
+    let stamp = Stamp { at: StampAt::Value, offset: Membership::POSITION };
+    tx.put_stamped_value(&MEMBER, &key, &member, vec![stamp]);
+    tx.topic(topic::user(&user));
+    Ok(())
+}
+
+fn count_member(working: &mut Working, before: Option<&MembershipState>, after: &MembershipState) {
+    let head = &mut working.head;
+    match before {
+        Some(MembershipState::Join) => head.joined -= 1,
+        Some(MembershipState::Invite) => head.invited -= 1,
+        _ => {}
+    }
+    match after {
+        MembershipState::Join => head.joined += 1,
+        MembershipState::Invite => head.invited += 1,
+        _ => {}
+    }
+}
+

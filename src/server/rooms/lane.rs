@@ -1,0 +1,383 @@
+//! The lane: a room's one writer. It takes what waits, builds the events one on the state the other left, and commits
+//! them as one batch.
+//!
+//! Each intent has its own answer; one that is refused leaves the others alone. A conflict with another node's batch
+//! throws the working state away and decides all of it again, three times at most.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use depesche_rules::{
+    auth::{self, Reject},
+    build::{self, EventDraft, Placement},
+    format::FormatError,
+    signing::SigningKey,
+};
+use depesche_store::{CommitError, Position};
+use futures::future::BoxFuture;
+use ruma::{OwnedDeviceId, OwnedEventId, OwnedUserId, events::StateEventType};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{append::{self, Accepted}, working::Working};
+use crate::{
+    base::Base,
+    keyspace::{RoomNo, TRANSACTION},
+    records::events::SentWith,
+    tx::{Fault, Tx},
+};
+
+/// The most intents of one batch.
+const INTENTS: usize = 64;
+/// A batch takes no further intent once it has this many bytes.
+const BYTES: usize = 1024 * 1024;
+/// The most intents that wait for one room.
+const WAITING: usize = 1024;
+/// How often a batch is decided, the first time included.
+const ATTEMPTS: usize = 3;
+/// How long a lane keeps its room in memory with nothing to do.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// What someone wants of a room. Decided at its turn, on the state that the intents before it left.
+pub trait Intent: Send + Sync + 'static {
+    /// What to append, or why not. May be asked again after a conflict, so it must have no effect.
+    fn decide<'a>(&'a self, turn: &'a mut Turn<'_>) -> BoxFuture<'a, Result<Verdict, Refusal>>;
+
+    /// The transaction id that makes a repetition harmless.
+    fn transaction(&self) -> Option<&Transaction> {
+        None
+    }
+}
+
+/// An intent's look at the room.
+pub struct Turn<'a> {
+    /// The room as the intents before left it.
+    pub working: &'a mut Working,
+    /// The batch in the making.
+    pub tx: &'a Tx,
+    /// The server.
+    pub base: &'a Base,
+}
+
+/// What an intent comes to.
+pub enum Verdict {
+    /// Events to append, all or none. The last one's id is the answer.
+    Append(Vec<EventDraft>),
+    /// It is so already, by this event.
+    Already(OwnedEventId),
+}
+
+/// A client's transaction id: a repetition on the same device and kind of request answers what the first did.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Transaction {
+    /// Who sends.
+    pub user: OwnedUserId,
+    /// On which device.
+    pub device: OwnedDeviceId,
+    /// Room and kind of request.
+    pub scope: String,
+    /// The id the client chose.
+    pub id: String,
+}
+
+/// What became of an intent that was not refused.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Sent {
+    /// The (last) event.
+    pub event_id: OwnedEventId,
+    /// A commit at or above which the event is visible.
+    pub position: Position,
+}
+
+/// Why an intent came to nothing.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The rules of the room, or ours, do not allow it.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The content is not what its type demands.
+    #[error("{0}")]
+    BadContent(String),
+    /// A parameter is not what the request demands.
+    #[error("{0}")]
+    InvalidParam(String),
+    /// The event would be larger than the specification allows.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The room, or what the request names in it, does not exist (for this user).
+    #[error("{0}")]
+    NotFound(String),
+    /// A restricted room that this server cannot let anyone into.
+    #[error("{0}")]
+    UnableToAuthorise(String),
+    /// Too much waits for this room.
+    #[error("too many requests wait for this room")]
+    Busy,
+    /// Nothing the caller did.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// The lanes of all rooms.
+pub struct Lanes {
+    base: Arc<Base>,
+    key: Arc<SigningKey>,
+    open: Mutex<HashMap<RoomNo, mpsc::Sender<Job>>>,
+}
+
+struct Job {
+    intent: Box<dyn Intent>,
+    answer: oneshot::Sender<Result<Sent, Refusal>>,
+}
+
+impl Lanes {
+    /// No room is in memory yet.
+    pub fn new(base: Arc<Base>, key: Arc<SigningKey>) -> Arc<Self> {
+        Arc::new(Self { base, key, open: Mutex::default() })
+    }
+
+    /// Queues an intent and waits for its answer. Dropping the future does not take the intent back.
+    pub async fn submit(self: &Arc<Self>, room: RoomNo, intent: impl Intent) -> Result<Sent, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        self.queue(room, Job { intent: Box::new(intent), answer })?;
+        answered.await.unwrap_or_else(|_| Err(Fault::Bug("a lane ended without an answer".into()).into()))
+    }
+
+    fn queue(self: &Arc<Self>, room: RoomNo, job: Job) -> Result<(), Refusal> {
+        let mut open = self.open();
+        let lane = open.entry(room).or_insert_with(|| {
+            let (lane, queue) = mpsc::channel(WAITING);
+            tokio::spawn(Arc::clone(self).run(room, queue));
+            lane
+        });
+        lane.try_send(job).map_err(|_| Refusal::Busy)
+    }
+
+    async fn run(self: Arc<Self>, room: RoomNo, mut queue: mpsc::Receiver<Job>) {
+        let mut working = None;
+        loop {
+            let first = match tokio::time::timeout(IDLE, queue.recv()).await {
+                Ok(Some(job)) => job,
+                Ok(None) => return,
+                Err(_) => {
+                    // Under the lock nobody queues, so an empty queue stays empty until the lane is gone.
+                    let mut open = self.open();
+                    if queue.is_empty() {
+                        open.remove(&room);
+                        return;
+                    }
+                    continue;
+                }
+            };
+            working = self.batch(room, working, first, &mut queue).await;
+        }
+    }
+
+    /// Decides and commits one batch, and answers its intents. Returns what may be kept of the room.
+    async fn batch(
+        &self,
+        room: RoomNo,
+        mut kept: Option<Working>,
+        first: Job,
+        queue: &mut mpsc::Receiver<Job>,
+    ) -> Option<Working> {
+        let mut jobs = vec![first];
+        let mut conflicts = 0;
+        loop {
+            match self.attempt(room, kept.take(), &mut jobs, queue).await {
+                Ok(working) => return Some(working),
+                Err(Setback::HalfDone) => {}
+                Err(Setback::Fault(Fault::Commit(CommitError::Conflict(_)))) if conflicts + 1 < ATTEMPTS => conflicts += 1,
+                Err(Setback::Fault(fault)) => {
+                    for job in jobs {
+                        job.answer(Err(fault.clone().into()));
+                    }
+                    return None;
+                }
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        room: RoomNo,
+        kept: Option<Working>,
+        jobs: &mut Vec<Job>,
+        queue: &mut mpsc::Receiver<Job>,
+    ) -> Result<Working, Setback> {
+        let tx = self.base.tx();
+        let mut working = match kept {
+            Some(working) => working,
+            None => Working::load(&tx, room).await?,
+        };
+        working.begin(&tx);
+        let verdicts = self.decide(&mut working, &tx, jobs, queue).await?;
+        let position = if working.appended == 0 {
+            tx.view().position()
+        } else {
+            append::close(&working, &tx);
+            self.base.commit(&tx).await?
+        };
+        working.committed();
+        for (job, verdict) in jobs.drain(..).zip(verdicts) {
+            job.answer(verdict.map(|event_id| Sent { event_id, position }));
+        }
+        Ok(working)
+    }
+
+    /// Asks each intent in turn, and takes further ones from the queue while the batch has room.
+    async fn decide(
+        &self,
+        working: &mut Working,
+        tx: &Tx,
+        jobs: &mut Vec<Job>,
+        queue: &mut mpsc::Receiver<Job>,
+    ) -> Result<Vec<Result<OwnedEventId, Refusal>>, Setback> {
+        let mut verdicts: Vec<Result<OwnedEventId, Refusal>> = Vec::with_capacity(jobs.len());
+        loop {
+            let turn = verdicts.len();
+            if turn == jobs.len() {
+                if turn == INTENTS || working.bytes > BYTES {
+                    return Ok(verdicts);
+                }
+                match queue.try_recv() {
+                    Ok(job) => jobs.push(job),
+                    Err(_) => return Ok(verdicts),
+                }
+            }
+            let appended = working.appended;
+            let verdict = self.take(working, tx, jobs[turn].intent.as_ref()).await;
+            if verdict.is_err() && working.appended > appended {
+                let job = jobs.remove(turn);
+                job.answer(verdict.map(|event_id| Sent { event_id, position: Position(0) }));
+                return Err(Setback::HalfDone);
+            }
+            verdicts.push(verdict);
+        }
+    }
+
+    /// One intent: a repetition is answered as the first time; what it decides is written.
+    async fn take(&self, working: &mut Working, tx: &Tx, intent: &dyn Intent) -> Result<OwnedEventId, Refusal> {
+        let known = intent.transaction().map(Transaction::key);
+        if let Some(key) = &known
+            && let Some(event_id) = tx.read(&TRANSACTION, key).await?
+        {
+            return Ok(event_id);
+        }
+        let verdict = intent.decide(&mut Turn { working: &mut *working, tx, base: &self.base }).await?;
+        let event_id = match verdict {
+            Verdict::Already(event_id) => event_id,
+            Verdict::Append(drafts) => {
+                let mut last = None;
+                for draft in drafts {
+                    let event = write(&self.base, &self.key, working, tx, draft, intent.transaction()).await?;
+                    last = Some(event);
+                }
+                last.ok_or_else(|| Fault::Bug("an intent appends nothing".into()))?
+            }
+        };
+        if let Some(key) = &known {
+            tx.put(&TRANSACTION, key, &event_id);
+        }
+        Ok(event_id)
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<RoomNo, mpsc::Sender<Job>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Builds a draft on the current state, asks the rules, and appends it.
+pub async fn write(
+    base: &Base,
+    key: &SigningKey,
+    working: &mut Working,
+    tx: &Tx,
+    draft: EventDraft,
+    transaction: Option<&Transaction>,
+) -> Result<OwnedEventId, Refusal> {
+    let rules = working.rules;
+    let types = draft.auth_types(rules).map_err(|why| Refusal::Forbidden(why.to_string()))?;
+    let mut auth = Vec::with_capacity(types.len());
+    let mut state = Vec::with_capacity(types.len() + 1);
+    for (kind, state_key) in types {
+        if let Some(no) = working.state_no(tx, &kind.to_string(), &state_key).await? {
+            auth.push(no);
+            state.push((kind, state_key, working.pdu(tx, no).await?));
+        }
+    }
+    let pdu = {
+        let room_id = working.room.room_id.clone();
+        let place = Placement {
+            rules,
+            room_id: Some(&room_id),
+            prev_events: working.ids(tx, &working.head.extremities.clone()).await?,
+            auth_events: state.iter().map(|(_, _, pdu)| pdu.event_id().clone()).collect(),
+            depth: working.head.depth + 1,
+            origin_server_ts: base.now(),
+            server_name: &base.name,
+            key,
+        };
+        build::build(draft, &place)?
+    };
+    if let Some(create) = working.state(tx, "m.room.create", "").await? {
+        state.push((StateEventType::RoomCreate, String::new(), create));
+    }
+    auth::check_state_independent(&pdu, rules, |id| {
+        state.iter().find(|(_, _, pdu)| pdu.event_id() == id).map(|(_, _, pdu)| pdu.clone())
+    })?;
+    auth::check_state_dependent(&pdu, rules, |kind, state_key| {
+        state.iter().find(|(k, s, _)| k == kind && s == state_key).map(|(_, _, pdu)| pdu.clone())
+    })?;
+    let event_id = pdu.event_id().clone();
+    let sent_with = transaction.map(|transaction| SentWith {
+        device: transaction.device.to_string(),
+        transaction: transaction.id.clone(),
+    });
+    append::event(working, tx, &base.name, Accepted { pdu, auth, sent_with }).await?;
+    Ok(event_id)
+}
+
+/// Why a batch has to be decided again, or cannot be.
+enum Setback {
+    /// An intent failed after it had appended: it has its answer, and the others are decided anew without it.
+    HalfDone,
+    /// The store failed, or another node was faster.
+    Fault(Fault),
+}
+
+impl From<Fault> for Setback {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl Job {
+    /// Nobody may be waiting any more: the outcome stands all the same.
+    fn answer(self, outcome: Result<Sent, Refusal>) {
+        let _ = self.answer.send(outcome);
+    }
+}
+
+impl Transaction {
+    fn key(&self) -> (OwnedUserId, OwnedDeviceId, String, String) {
+        (self.user.clone(), self.device.clone(), self.scope.clone(), self.id.clone())
+    }
+}
+
+impl From<Reject> for Refusal {
+    fn from(reject: Reject) -> Self {
+        Self::Forbidden(reject.to_string())
+    }
+}
+
+impl From<FormatError> for Refusal {
+    fn from(error: FormatError) -> Self {
+        match error {
+            FormatError::TooLarge(_) => Self::TooLarge(error.to_string()),
+            _ => Self::BadContent(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Changing a membership: join, invite, knock, leave, kick, ban, unban.
+//!
+//! The auth rules have the last word; here is what they do not say: what is so already, what a profile adds, and how a
+//! restricted room finds the member who vouches for the one who joins.
+//!
+//! Spec: [room membership](https://spec.matrix.org/v1.19/client-server-api/#room-membership),
+//! [restricted rooms](https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms).
+
+use depesche_rules::build::EventDraft;
+use futures::future::BoxFuture;
+use ruma::{
+    CanonicalJsonObject, CanonicalJsonValue, OwnedRoomId, OwnedUserId,
+    events::{StateEventType, room::member::MembershipState},
+};
+use serde::Deserialize;
+
+use super::lane::{Intent, Refusal, Turn, Verdict};
+use crate::keyspace::{MEMBER, ROOM_NO};
+
+/// How many members are looked at, at most, to find one who may vouch for a restricted join.
+const VOUCHERS: usize = 1000;
+
+/// What is to become of a member.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Action {
+    /// To be in the room.
+    Join,
+    /// To ask someone in.
+    Invite,
+    /// To ask to be let in.
+    Knock,
+    /// To go, to refuse an invite or to take back a knock.
+    Leave,
+    /// To put someone out, or to take back an invite.
+    Kick,
+    /// To put someone out and keep them out.
+    Ban,
+    /// To lift a ban.
+    Unban,
+}
+
+/// One change of a membership.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Who changes it.
+    pub actor: OwnedUserId,
+    /// Whose it is.
+    pub target: OwnedUserId,
+    /// What is to become of it.
+    pub action: Action,
+    /// What the content has beside `membership`: profile, reason, `is_direct`, what the client added.
+    pub content: CanonicalJsonObject,
+}
+
+impl Intent for Change {
+    fn decide<'a>(&'a self, turn: &'a mut Turn<'_>) -> BoxFuture<'a, Result<Verdict, Refusal>> {
+        Box::pin(self.judge(turn))
+    }
+}
+
+impl Change {
+    async fn judge(&self, turn: &mut Turn<'_>) -> Result<Verdict, Refusal> {
+        let current = turn.working.state(turn.tx, "m.room.member", self.target.as_str()).await?;
+        let before = turn.working.membership(turn.tx, &self.target).await?;
+        if self.action != Action::Join && self.action != Action::Knock && self.actor != self.target {
+            turn.must_be_joined(&self.actor).await?;
+        }
+        let (state, so_already) = self.outcome(before.as_ref())?;
+        let mut content = self.content.clone();
+        content.insert("membership".to_owned(), state.to_string().into());
+        if let Some(event) = current.filter(|_| so_already) {
+            let stored = event.content_as::<CanonicalJsonObject>().unwrap_or_default();
+            if self.action != Action::Join || self.same_profile(&stored) {
+                return Ok(Verdict::Already(event.event_id().clone()));
+            }
+        }
+        if self.action == Action::Join && !so_already {
+            self.find_voucher(turn, before.as_ref(), &mut content).await?;
+        }
+        let draft = EventDraft::state(self.actor.clone(), StateEventType::RoomMember, self.target.as_str(), content);
+        Ok(Verdict::Append(vec![draft]))
+    }
+
+    /// The membership to set, and whether it is so already.
+    fn outcome(&self, before: Option<&MembershipState>) -> Result<(MembershipState, bool), Refusal> {
+        use MembershipState as M;
+        let forbidden = |why: &str| Err(Refusal::Forbidden(why.to_owned()));
+        match self.action {
+            Action::Join => Ok((M::Join, before == Some(&M::Join))),
+            Action::Knock => match before {
+                Some(M::Join) => forbidden("you are joined to this room already"),
+                Some(M::Invite) => forbidden("you are invited to this room already"),
+                _ => Ok((M::Knock, before == Some(&M::Knock))),
+            },
+            Action::Invite => match before {
+                Some(M::Join) => forbidden("the user is in the room already"),
+                Some(M::Ban) => forbidden("the user is banned from the room"),
+                _ => Ok((M::Invite, false)),
+            },
+            Action::Leave => match before {
+                None => forbidden("you are not in this room"),
+                Some(M::Ban) => forbidden("you are banned from this room"),
+                _ => Ok((M::Leave, before == Some(&M::Leave))),
+            },
+            Action::Kick => match before {
+                Some(M::Join | M::Invite | M::Knock) => Ok((M::Leave, false)),
+                _ => forbidden("the user is not in the room"),
+            },
+            Action::Ban => Ok((M::Ban, before == Some(&M::Ban))),
+            Action::Unban => match before {
+                Some(M::Ban) => Ok((M::Leave, false)),
+                _ => forbidden("the user is not banned from the room"),
+            },
+        }
+    }
+
+    /// Whether a joined member would look the same after joining again.
+    fn same_profile(&self, stored: &CanonicalJsonObject) -> bool {
+        ["displayname", "avatar_url"].iter().all(|field| self.content.get(*field) == stored.get(*field))
+    }
+
+    /// In a restricted room, names the member by whose right the user joins, unless an invite is right enough.
+    async fn find_voucher(
+        &self,
+        turn: &mut Turn<'_>,
+        before: Option<&MembershipState>,
+        content: &mut CanonicalJsonObject,
+    ) -> Result<(), Refusal> {
+        content.remove("join_authorised_via_users_server");
+        let invited = matches!(before, Some(MembershipState::Invite | MembershipState::Join));
+        if invited || !turn.working.rules.authorization.restricted_join_rule {
+            return Ok(());
+        }
+        let rules = turn.working.state(turn.tx, "m.room.join_rules", "").await?;
+        let rules: JoinRules = rules.and_then(|rules| rules.content_as().ok()).unwrap_or_default();
+        if !matches!(rules.join_rule.as_str(), "restricted" | "knock_restricted") {
+            return Ok(());
+        }
+        if !self.in_allowed_room(turn, &rules).await? {
+            let why = "you are in none of the rooms whose members may join this one";
+            return Err(Refusal::Forbidden(why.into()));
+        }
+        let Some(voucher) = turn.voucher().await? else {
+            let why = "nobody on this server may let you into this room";
+            return Err(Refusal::UnableToAuthorise(why.into()));
+        };
+        content.insert("join_authorised_via_users_server".to_owned(), voucher.to_string().into());
+        Ok(())
+    }
+
+    async fn in_allowed_room(&self, turn: &Turn<'_>, rules: &JoinRules) -> Result<bool, Refusal> {
+        for allowed in rules.rooms() {
+            // Peeked: a membership elsewhere may change at any time, and no order between two rooms is promised.
+            let Some(no) = turn.tx.peek(&ROOM_NO, &(allowed,)).await? else { continue };
+            let member = turn.tx.view().get(&MEMBER, &(self.target.clone(), no)).await?;
+            if member.is_some_and(|member| member.state == MembershipState::Join) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The part of `m.room.join_rules` that matters here.
+#[derive(Default, Deserialize)]
+struct JoinRules {
+    #[serde(default)]
+    join_rule: String,
+    #[serde(default)]
+    allow: Vec<CanonicalJsonValue>,
+}
+
+impl JoinRules {
+    /// The rooms whose members may join; conditions of other kinds are skipped, as the specification says.
+    fn rooms(&self) -> impl Iterator<Item = OwnedRoomId> {
+        self.allow.iter().filter_map(|condition| {
+            let CanonicalJsonValue::Object(condition) = condition else { return None };
+            let field = |name| match condition.get(name) {
+                Some(CanonicalJsonValue::String(text)) => Some(text.as_str()),
+                _ => None,
+            };
+            (field("type") == Some("m.room_membership")).then(|| field("room_id")?.try_into().ok()).flatten()
+        })
+    }
+}
+
+impl Turn<'_> {
+    /// A joined member of this server whose level is enough to invite.
+    async fn voucher(&mut self) -> Result<Option<OwnedUserId>, Refusal> {
+        let Some(levels) = self.working.power_levels(self.tx).await? else { return Ok(None) };
+        let named: Vec<OwnedUserId> = levels.creators().iter().cloned().chain(levels.named_users()).collect();
+        let members = self.working.member_names(self.tx, VOUCHERS).await?;
+        for user in named.into_iter().chain(members) {
+            let local = user.server_name() == self.base.name;
+            if local
+                && levels.can_invite(&user)
+                && self.working.membership(self.tx, &user).await? == Some(MembershipState::Join)
+            {
+                return Ok(Some(user));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,79 @@
+//! Rooms: one writer each (the lane), one module that writes events (append), one view for all readers.
+
+pub mod append;
+pub mod lane;
+pub mod membership;
+pub mod send;
+pub mod show;
+pub mod state;
+pub mod view;
+pub mod working;
+
+use std::sync::Arc;
+
+use depesche_rules::signing::SigningKey;
+use ruma::RoomId;
+use tokio::sync::Mutex;
+
+use self::{
+    lane::{Intent, Lanes, Refusal, Sent},
+    view::RoomView,
+};
+use crate::{
+    base::Base,
+    keyspace::{COUNTER, ROOM_NO, RoomNo},
+    tx::Fault,
+};
+
+/// How many room numbers are taken from the counter at once, so that creating rooms does not queue for it.
+const NUMBERS: u64 = 1000;
+
+/// The rooms of this server.
+pub struct Rooms {
+    /// The server.
+    pub base: Arc<Base>,
+    /// Signs what is built here.
+    pub key: Arc<SigningKey>,
+    lanes: Arc<Lanes>,
+    numbers: Mutex<std::ops::Range<RoomNo>>,
+}
+
+impl Rooms {
+    /// No room is in memory yet.
+    pub fn new(base: Arc<Base>, key: Arc<SigningKey>) -> Arc<Self> {
+        let lanes = Lanes::new(Arc::clone(&base), Arc::clone(&key));
+        Arc::new(Self { base, key, lanes, numbers: Mutex::new(0..0) })
+    }
+
+    /// A room as the newest snapshot shows it.
+    pub async fn find(&self, room: &RoomId) -> Result<Option<RoomView>, Fault> {
+        RoomView::find(&self.base.view(), room).await
+    }
+
+    /// Hands an intent to the room's lane. A room that does not exist is answered like one the caller is not in.
+    pub async fn submit(&self, room: &RoomId, intent: impl Intent) -> Result<Sent, Refusal> {
+        match self.base.view().get(&ROOM_NO, &(room.to_owned(),)).await? {
+            Some(no) => self.lanes.submit(no, intent).await,
+            None => Err(Refusal::NotFound("this server does not know the room".into())),
+        }
+    }
+
+    /// A number no other room has. A crash may lose some numbers, which does no harm.
+    pub async fn next_number(&self) -> Result<RoomNo, Fault> {
+        let mut numbers = self.numbers.lock().await;
+        if let Some(no) = numbers.next() {
+            return Ok(no);
+        }
+        let name = || ("room".to_owned(),);
+        let first = self
+            .base
+            .transact(|tx| async move {
+                let next = tx.read(&COUNTER, &name()).await?.unwrap_or(1);
+                tx.put(&COUNTER, &name(), &(next + NUMBERS));
+                Ok::<_, Fault>(next)
+            })
+            .await?;
+        *numbers = first + 1..first + NUMBERS;
+        Ok(first)
+    }
+}

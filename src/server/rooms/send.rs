@@ -1,0 +1,138 @@
+//! Saying something in a room: messages, state, redactions.
+//!
+//! Membership events are not sent here, whatever the request: [`super::membership`] knows what they take.
+
+use depesche_rules::build::EventDraft;
+use futures::future::BoxFuture;
+use ruma::{
+    CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedUserId,
+    events::{StateEventType, TimelineEventType, room::member::MembershipState},
+};
+
+use super::lane::{Intent, Refusal, Transaction, Turn, Verdict};
+
+/// An event that is not state.
+pub struct Message {
+    /// Who says it.
+    pub sender: OwnedUserId,
+    /// Its type.
+    pub kind: TimelineEventType,
+    /// Its content.
+    pub content: CanonicalJsonObject,
+    /// The transaction id of the request.
+    pub transaction: Option<Transaction>,
+}
+
+impl Intent for Message {
+    fn decide<'a>(&'a self, turn: &'a mut Turn<'_>) -> BoxFuture<'a, Result<Verdict, Refusal>> {
+        Box::pin(async move {
+            turn.must_be_joined(&self.sender).await?;
+            if self.kind == TimelineEventType::RoomRedaction {
+                return redaction(turn, &self.sender, self.content.clone()).await;
+            }
+            let (sender, kind, content) = (self.sender.clone(), self.kind.clone(), self.content.clone());
+            Ok(Verdict::Append(vec![EventDraft::message(sender, kind, content)]))
+        })
+    }
+
+    fn transaction(&self) -> Option<&Transaction> {
+        self.transaction.as_ref()
+    }
+}
+
+/// A redaction by its own endpoint.
+pub struct Redaction {
+    /// Who takes the content away.
+    pub sender: OwnedUserId,
+    /// From which event.
+    pub target: OwnedEventId,
+    /// Why.
+    pub reason: Option<String>,
+    /// The transaction id of the request.
+    pub transaction: Option<Transaction>,
+}
+
+impl Intent for Redaction {
+    fn decide<'a>(&'a self, turn: &'a mut Turn<'_>) -> BoxFuture<'a, Result<Verdict, Refusal>> {
+        Box::pin(async move {
+            turn.must_be_joined(&self.sender).await?;
+            let mut content = CanonicalJsonObject::new();
+            content.insert("redacts".to_owned(), self.target.to_string().into());
+            if let Some(reason) = &self.reason {
+                content.insert("reason".to_owned(), reason.clone().into());
+            }
+            redaction(turn, &self.sender, content).await
+        })
+    }
+
+    fn transaction(&self) -> Option<&Transaction> {
+        self.transaction.as_ref()
+    }
+}
+
+/// A state event other than a membership.
+pub struct State {
+    /// Who sets it.
+    pub sender: OwnedUserId,
+    /// Its type.
+    pub kind: StateEventType,
+    /// Its state key.
+    pub state_key: String,
+    /// Its content.
+    pub content: CanonicalJsonObject,
+}
+
+impl Intent for State {
+    fn decide<'a>(&'a self, turn: &'a mut Turn<'_>) -> BoxFuture<'a, Result<Verdict, Refusal>> {
+        Box::pin(async move {
+            turn.must_be_joined(&self.sender).await?;
+            let current = turn.working.state(turn.tx, &self.kind.to_string(), &self.state_key).await?;
+            // Setting what is set already makes no event, as long as the same user says it.
+            if let Some(event) = current
+                && *event.sender() == self.sender
+                && event.content_as::<CanonicalJsonObject>().is_ok_and(|content| content == self.content)
+            {
+                return Ok(Verdict::Already(event.event_id().clone()));
+            }
+            let (kind, key, content) = (self.kind.clone(), self.state_key.clone(), self.content.clone());
+            Ok(Verdict::Append(vec![EventDraft::state(self.sender.clone(), kind, key, content)]))
+        })
+    }
+}
+
+/// One's own events may be redacted by anyone who may send the redaction; those of others take the redact level.
+///
+/// The auth rules let more pass: among servers, a redaction counts if its sender's server is the event's. Between users
+/// of this server that would let anyone redact anything, so this server asks for the level.
+async fn redaction(
+    turn: &mut Turn<'_>,
+    sender: &OwnedUserId,
+    mut content: CanonicalJsonObject,
+) -> Result<Verdict, Refusal> {
+    let Some(CanonicalJsonValue::String(target)) = content.remove("redacts") else {
+        return Err(Refusal::BadContent("a redaction names the event it redacts in `redacts`".into()));
+    };
+    let target = OwnedEventId::try_from(target)
+        .map_err(|_| Refusal::InvalidParam("the event to redact has no valid event id".into()))?;
+    let Some(no) = turn.working.event_no(turn.tx, &target).await? else {
+        return Err(Refusal::NotFound("the event to redact is not in this room".into()));
+    };
+    let event = turn.working.pdu(turn.tx, no).await?;
+    if event.sender() != sender {
+        let levels = turn.working.power_levels(turn.tx).await?;
+        if !levels.is_some_and(|levels| levels.can_redact_others(sender)) {
+            return Err(Refusal::Forbidden("redacting the events of others takes a higher power level".into()));
+        }
+    }
+    Ok(Verdict::Append(vec![EventDraft::redaction(sender.clone(), target, content)]))
+}
+
+impl Turn<'_> {
+    /// Refuses whoever is not joined.
+    pub async fn must_be_joined(&mut self, user: &OwnedUserId) -> Result<(), Refusal> {
+        match self.working.membership(self.tx, user).await? {
+            Some(MembershipState::Join) => Ok(()),
+            _ => Err(Refusal::Forbidden("you are not joined to this room".into())),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Events as one user on one device sees them: history visibility, redaction, and what `unsigned` adds.
+//!
+//! Reads only. Where many events share the state before them, that state is asked once.
+
+use std::collections::HashMap;
+
+use depesche_rules::{
+    client_event::{self, RoomField, Unsigned},
+    pdu::Pdu,
+    redaction,
+    visibility::{self, Sight},
+};
+use ruma::{
+    MilliSecondsSinceUnixEpoch, OwnedDeviceId, OwnedUserId, TransactionId,
+    events::room::{history_visibility::HistoryVisibility, member::MembershipState},
+};
+use serde_json::value::RawValue;
+
+use super::view::{Event, RoomView};
+use crate::{
+    keyspace::EventNo,
+    records::{events::Status, rooms::{Membership, RootRecord}},
+    tx::Fault,
+};
+
+/// Who looks at a room's events.
+pub struct Viewer<'a> {
+    room: &'a RoomView,
+    user: OwnedUserId,
+    device: Option<OwnedDeviceId>,
+    now: MilliSecondsSinceUnixEpoch,
+    own: Option<Membership>,
+    /// By root: the history visibility and the viewer's membership there.
+    seen: HashMap<RootRecord, (HistoryVisibility, MembershipState)>,
+    /// The last state event number at which the viewer joined, known once asked.
+    last_join: Option<Option<EventNo>>,
+}
+
+/// How an event is written for a client.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    /// As in `/sync`: the answer says elsewhere which room it is.
+    WithoutRoom,
+    /// As everywhere else.
+    WithRoom,
+    /// As other servers see it, which a filter may ask for.
+    Federation,
+}
+
+impl<'a> Viewer<'a> {
+    /// A user's look at a room. The device is told its own transaction ids.
+    pub async fn new(
+        room: &'a RoomView,
+        user: OwnedUserId,
+        device: Option<OwnedDeviceId>,
+        now: MilliSecondsSinceUnixEpoch,
+    ) -> Result<Self, Fault> {
+        let own = room.membership(&user).await?;
+        Ok(Self { room, user, device, now, own, seen: HashMap::new(), last_join: None })
+    }
+
+    /// The viewer's own relation to the room now.
+    pub fn own(&self) -> Option<&Membership> {
+        self.own.as_ref()
+    }
+
+    /// The events that the viewer may see, in the order given.
+    pub async fn visible(&mut self, events: Vec<Event>) -> Result<Vec<Event>, Fault> {
+        let mut kept = Vec::with_capacity(events.len());
+        for event in events {
+            if self.may_see(&event).await? {
+                kept.push(event);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Whether the viewer may see an event.
+    pub async fn may_see(&mut self, event: &Event) -> Result<bool, Fault> {
+        if event.meta.facts.status != Status::Accepted {
+            return Ok(false);
+        }
+        let root = self.room.root_before(event.no).await?;
+        let (visibility, membership) = self.at(root).await?;
+        // Joined at the event sees the event, and so does whoever may see everything: no need to look further.
+        if membership == MembershipState::Join || visibility == HistoryVisibility::WorldReadable {
+            return Ok(true);
+        }
+        let sight = Sight {
+            visibility,
+            visibility_after: event
+                .pdu
+                .is_state("m.room.history_visibility", "")
+                .then(|| visibility::history_visibility(Some(&event.pdu))),
+            membership,
+            membership_after: self.is_own(&event.pdu).then(|| visibility::membership(Some(&event.pdu))),
+            joined_later: self.joined_after(event.no).await?,
+        };
+        Ok(sight.allows())
+    }
+
+    /// The history visibility and the viewer's membership in the state below a root.
+    async fn at(&mut self, root: RootRecord) -> Result<(HistoryVisibility, MembershipState), Fault> {
+        if let Some(known) = self.seen.get(&root) {
+            return Ok(known.clone());
+        }
+        let visibility = self.room.state_event(root, "m.room.history_visibility", "").await?;
+        let membership = self.room.state_event(root, "m.room.member", self.user.as_str()).await?;
+        let found = (
+            visibility::history_visibility(visibility.as_ref().map(|event| &event.pdu)),
+            visibility::membership(membership.as_ref().map(|event| &event.pdu)),
+        );
+        self.seen.insert(root, found.clone());
+        Ok(found)
+    }
+
+    /// Whether the viewer joined after an event, at any time.
+    async fn joined_after(&mut self, event: EventNo) -> Result<bool, Fault> {
+        let Some(own) = &self.own else { return Ok(false) };
+        if own.state == MembershipState::Join {
+            // Joined now and not at the event: the join came between.
+            return Ok(true);
+        }
+        if !own.was_joined {
+            return Ok(false);
+        }
+        if self.last_join.is_none() {
+            self.last_join = Some(self.find_last_join(own.event).await?);
+        }
+        Ok(self.last_join.flatten().is_some_and(|join| join > event))
+    }
+
+    /// Follows the viewer's own membership events back to the last join.
+    async fn find_last_join(&self, newest: EventNo) -> Result<Option<EventNo>, Fault> {
+        let mut current = Some(newest);
+        while let Some(no) = current {
+            let event = self.room.event(no).await?;
+            if visibility::membership(Some(&event.pdu)) == MembershipState::Join {
+                return Ok(Some(no));
+            }
+            let before = self.room.root_before(no).await?;
+            current = self.room.state_no(before, "m.room.member", self.user.as_str()).await?;
+        }
+        Ok(None)
+    }
+
+    fn is_own(&self, pdu: &Pdu) -> bool {
+        pdu.is_state("m.room.member", self.user.as_str())
+    }
+
+    /// Events in the format of the answer, with what `unsigned` says to this viewer.
+    pub async fn show(&mut self, events: &[Event], format: Format) -> Result<Vec<Box<RawValue>>, Fault> {
+        let mut shown = Vec::with_capacity(events.len());
+        for event in events {
+            shown.push(self.show_one(event, format).await?);
+        }
+        Ok(shown)
+    }
+
+    /// One event in the format of the answer.
+    pub async fn show_one(&mut self, event: &Event, format: Format) -> Result<Box<RawValue>, Fault> {
+        let root = self.room.root_before(event.no).await?;
+        let membership = match self.is_own(&event.pdu) {
+            true => visibility::membership(Some(&event.pdu)),
+            false => self.at(root).await?.1,
+        };
+        let replaced = match event.pdu.state_key() {
+            Some(key) => self.room.state_event(root, &event.pdu.kind().to_string(), key).await?,
+            None => None,
+        };
+        let replaced = match replaced {
+            Some(replaced) => Some((self.may_see(&replaced).await?, self.room.readable(replaced)?)),
+            None => None,
+        };
+        let because = match event.meta.facts.redacted_by {
+            Some(by) => Some(self.redaction(by, format).await?),
+            None => None,
+        };
+        let sent_with = event.meta.facts.sent_with.as_ref().filter(|sent| {
+            *event.pdu.sender() == self.user && self.device.as_ref().is_some_and(|device| device.as_str() == sent.device)
+        });
+        let pdu = self.room.readable(event.clone())?;
+        let unsigned = Unsigned {
+            age: Some(client_event::age(&pdu, self.now)),
+            membership: Some(&membership),
+            prev_content: replaced.as_ref().filter(|(seen, _)| *seen).map(|(_, pdu)| pdu.content()),
+            prev_sender: replaced.as_ref().filter(|(seen, _)| *seen).map(|(_, pdu)| &**pdu.sender()),
+            redacted_because: because.as_deref(),
+            replaces_state: replaced.as_ref().map(|(_, pdu)| &**pdu.event_id()),
+            transaction_id: sent_with.map(|sent| <&TransactionId>::from(sent.transaction.as_str())),
+            relations: None,
+        };
+        Ok(match format {
+            Format::WithoutRoom => client_event::client_json(&pdu, RoomField::Absent, &unsigned),
+            Format::WithRoom => client_event::client_json(&pdu, RoomField::Present, &unsigned),
+            Format::Federation => client_event::federation_json(&pdu),
+        })
+    }
+
+    async fn redaction(&self, by: EventNo, format: Format) -> Result<Box<RawValue>, Fault> {
+        let redaction = self.room.event(by).await?;
+        let field = if format == Format::WithoutRoom { RoomField::Absent } else { RoomField::Present };
+        let unsigned = Unsigned { age: Some(client_event::age(&redaction.pdu, self.now)), ..Unsigned::default() };
+        Ok(client_event::client_json(&redaction.pdu, field, &unsigned))
+    }
+}
+
+impl RoomView {
+    /// The event as anyone may have it: without its content's unprotected part if it was redacted.
+    pub fn readable(&self, event: Event) -> Result<Pdu, Fault> {
+        if event.meta.facts.redacted_by.is_none() {
+            return Ok(event.pdu);
+        }
+        redaction::redact(&event.pdu, self.rules)
+            .map_err(|why| Fault::Bug(format!("event {} cannot be redacted: {why}", event.pdu.event_id())))
+    }
+}

@@ -1,0 +1,207 @@
+//! One room as one snapshot shows it: head, state, events, timeline. Reads only; never writes.
+
+use std::sync::Arc;
+
+use depesche_rules::{pdu::Pdu, versions};
+use depesche_store::Position;
+use ruma::{EventId, OwnedEventId, RoomId, UserId, events::room::member::MembershipState, room_version_rules::RoomVersionRules};
+
+use super::state;
+use crate::{
+    keyspace::{
+        EVENT, EVENT_NO, EventNo, HEAD, KEY, KEY_NO, KeyNo, MEMBER, META, ROOM, ROOM_NO, ROOT_AT, ROOT_BEFORE, RoomNo,
+        TIMELINE,
+    },
+    records::{
+        events::{Meta, Place},
+        rooms::{Head, Membership, Room, RootRecord, StateKey},
+    },
+    tx::{Fault, View},
+};
+
+/// One room as one snapshot shows it. Cloning is cheap.
+#[derive(Clone)]
+pub struct RoomView {
+    /// The snapshot.
+    pub view: View,
+    /// The room's number.
+    pub no: RoomNo,
+    /// What never changes of it.
+    pub room: Arc<Room>,
+    /// The rules of its version.
+    pub rules: &'static RoomVersionRules,
+    /// What appends change.
+    pub head: Arc<Head>,
+}
+
+/// A stored event with what the server knows of it.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Its number in the room.
+    pub no: EventNo,
+    /// The event as signed.
+    pub pdu: Pdu,
+    /// What the server knows of it.
+    pub meta: Meta,
+}
+
+impl RoomView {
+    /// The room of this id; `None` if the server does not know it.
+    pub async fn find(view: &View, room: &RoomId) -> Result<Option<Self>, Fault> {
+        match view.get(&ROOM_NO, &(room.to_owned(),)).await? {
+            Some(no) => Self::open(view, no).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The room of this number, which must exist.
+    pub async fn open(view: &View, no: RoomNo) -> Result<Self, Fault> {
+        let missing = |what| Fault::Bug(format!("room {no} has no {what}"));
+        let room = view.get(&ROOM, &(no,)).await?.ok_or_else(|| missing("room row"))?;
+        let head = view.get(&HEAD, &(no,)).await?.ok_or_else(|| missing("head"))?;
+        let rules = versions::room_version_rules(&room.version).ok_or_else(|| missing("known version"))?;
+        Ok(Self { view: view.clone(), no, room: Arc::new(room), rules, head: Arc::new(head) })
+    }
+
+    /// The room's id.
+    pub fn room_id(&self) -> &RoomId {
+        &self.room.room_id
+    }
+
+    /// The current state.
+    pub fn root(&self) -> RootRecord {
+        self.head.root
+    }
+
+    /// The state after all commits at or below a position.
+    pub async fn root_at(&self, position: Position) -> Result<RootRecord, Fault> {
+        let range = ROOT_AT.before(&(self.no,), &(self.no, Position(position.0.saturating_add(1))));
+        let rows = self.view.scan_back(&ROOT_AT, range, 1).await?;
+        Ok(rows.first().map_or_else(RootRecord::default, |(_, root)| *root))
+    }
+
+    /// The state before an event.
+    pub async fn root_before(&self, event: EventNo) -> Result<RootRecord, Fault> {
+        self.view
+            .get(&ROOT_BEFORE, &(self.no, event))
+            .await?
+            .ok_or_else(|| Fault::Bug(format!("event {event} of room {} has no state before it", self.no)))
+    }
+
+    /// The number of a pair of event type and state key, if the room ever had it.
+    pub async fn key_no(&self, kind: &str, state_key: &str) -> Result<Option<KeyNo>, Fault> {
+        self.view.get(&KEY_NO, &(self.no, kind.to_owned(), state_key.to_owned())).await
+    }
+
+    /// The pairs behind numbers, in the order asked.
+    pub async fn keys(&self, numbers: &[KeyNo]) -> Result<Vec<StateKey>, Fault> {
+        let keys: Vec<_> = numbers.iter().map(|no| (self.no, *no)).collect();
+        let found = self.view.get_many(&KEY, &keys).await?;
+        found.into_iter().map(|key| key.ok_or_else(|| Fault::Bug("a state key has no name".into()))).collect()
+    }
+
+    /// The event that sets a state in the tree below a root.
+    pub async fn state_no(&self, root: RootRecord, kind: &str, state_key: &str) -> Result<Option<EventNo>, Fault> {
+        match self.key_no(kind, state_key).await? {
+            Some(key) => self.tree().get(root, key).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The event that sets a state in the tree below a root, read.
+    pub async fn state_event(&self, root: RootRecord, kind: &str, state_key: &str) -> Result<Option<Event>, Fault> {
+        match self.state_no(root, kind, state_key).await? {
+            Some(no) => self.event(no).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The whole state below a root, by key number.
+    pub async fn state_all(&self, root: RootRecord) -> Result<Vec<(KeyNo, EventNo)>, Fault> {
+        self.tree().all(root).await
+    }
+
+    /// What differs between two roots: key, before, after. Costs what differs, not what the room holds.
+    pub async fn state_changes(
+        &self,
+        before: RootRecord,
+        after: RootRecord,
+    ) -> Result<Vec<(KeyNo, Option<EventNo>, Option<EventNo>)>, Fault> {
+        self.tree().changes(before, after).await
+    }
+
+    /// An event by its number, which must exist.
+    pub async fn event(&self, no: EventNo) -> Result<Event, Fault> {
+        self.events(&[no]).await?.pop().ok_or_else(|| Fault::Bug("one event asked, none answered".into()))
+    }
+
+    /// Events by their numbers, which must exist, in the order asked.
+    pub async fn events(&self, numbers: &[EventNo]) -> Result<Vec<Event>, Fault> {
+        let keys: Vec<_> = numbers.iter().map(|no| (self.no, *no)).collect();
+        let texts = self.view.get_many(&EVENT, &keys).await?;
+        let metas = self.view.get_many(&META, &keys).await?;
+        let mut events = Vec::with_capacity(numbers.len());
+        for ((no, text), meta) in numbers.iter().zip(texts).zip(metas) {
+            let missing = || Fault::Bug(format!("event {no} of room {} is not stored", self.no));
+            let (text, meta) = (text.ok_or_else(missing)?, meta.ok_or_else(missing)?);
+            events.push(Event { no: *no, pdu: self.parse(&text, &meta.facts.event_id)?, meta });
+        }
+        Ok(events)
+    }
+
+    /// What the server knows of events, without their texts.
+    pub async fn metas(&self, numbers: &[EventNo]) -> Result<Vec<Meta>, Fault> {
+        let keys: Vec<_> = numbers.iter().map(|no| (self.no, *no)).collect();
+        let metas = self.view.get_many(&META, &keys).await?;
+        metas.into_iter().map(|meta| meta.ok_or_else(|| Fault::Bug("an event has no facts".into()))).collect()
+    }
+
+    /// The event of this id, if it is in this room.
+    pub async fn event_no(&self, id: &EventId) -> Result<Option<EventNo>, Fault> {
+        let found = self.view.get(&EVENT_NO, &(id.to_owned(),)).await?;
+        Ok(found.filter(|(room, _)| *room == self.no).map(|(_, event)| event))
+    }
+
+    /// At most `limit` events at or after a place, oldest first.
+    pub async fn timeline_from(&self, from: Place, limit: usize) -> Result<Vec<(Place, EventNo)>, Fault> {
+        let range = TIMELINE.from(&(self.no,), &self.timeline_key(from));
+        let rows = self.view.scan(&TIMELINE, range, limit).await?;
+        Ok(rows.into_iter().map(|((_, anchor, sub, back), no)| (Place { anchor, sub, back }, no)).collect())
+    }
+
+    /// At most `limit` events before a place, newest first.
+    pub async fn timeline_before(&self, before: Place, limit: usize) -> Result<Vec<(Place, EventNo)>, Fault> {
+        let range = TIMELINE.before(&(self.no,), &self.timeline_key(before));
+        let rows = self.view.scan_back(&TIMELINE, range, limit).await?;
+        Ok(rows.into_iter().map(|((_, anchor, sub, back), no)| (Place { anchor, sub, back }, no)).collect())
+    }
+
+    /// The place behind every event at or below a position.
+    pub fn place_after(position: Position) -> Place {
+        Place { anchor: Position(position.0.saturating_add(1)), sub: 0, back: i32::MIN }
+    }
+
+    /// A user's own relation to the room.
+    pub async fn membership(&self, user: &UserId) -> Result<Option<Membership>, Fault> {
+        self.view.get(&MEMBER, &(user.to_owned(), self.no)).await
+    }
+
+    /// Whether a user is joined now.
+    pub async fn is_joined(&self, user: &UserId) -> Result<bool, Fault> {
+        Ok(self.membership(user).await?.is_some_and(|member| member.state == MembershipState::Join))
+    }
+
+    fn tree(&self) -> state::Tree<'_> {
+        state::Tree::stored(&self.view, self.no)
+    }
+
+    fn timeline_key(&self, place: Place) -> (RoomNo, Position, u16, i32) {
+        (self.no, place.anchor, place.sub, place.back)
+    }
+
+    fn parse(&self, text: &[u8], id: &OwnedEventId) -> Result<Pdu, Fault> {
+        let unreadable = |why: String| Fault::Bug(format!("event {id} cannot be read: {why}"));
+        let text = std::str::from_utf8(text).map_err(|why| unreadable(why.to_string()))?;
+        Pdu::from_stored(text.into(), id.clone(), self.rules).map_err(|why| unreadable(why.to_string()))
+    }
+}

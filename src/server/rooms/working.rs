@@ -1,0 +1,227 @@
+//! A room in the hands of its lane: the head and what was read of the current state, kept between batches.
+//!
+//! The lane is the room's only writer on this node, and each batch requires the head row as it was read; so what stands
+//! here is current as long as the batches commit. After a failed one it is thrown away.
+
+use std::{collections::HashMap, sync::Arc};
+
+use depesche_rules::{pdu::Pdu, power_levels::PowerLevels, tree::Node, versions, visibility};
+use ruma::{
+    OwnedEventId, OwnedUserId, RoomVersionId, UserId, events::room::member::MembershipState,
+    room_version_rules::RoomVersionRules,
+};
+
+use super::{state, view::RoomView};
+use crate::{
+    keyspace::{EVENT_NO, EventNo, HEAD, KEY_NO, KeyNo, NodeNo, RoomNo},
+    records::rooms::{Head, Room, StateKey},
+    tx::{Fault, Tx},
+};
+
+/// What is kept of a room's events and state beyond this many entries is dropped between batches.
+const KEPT: usize = 4096;
+
+/// A room in the hands of its lane.
+pub struct Working {
+    /// The room's number.
+    pub no: RoomNo,
+    /// What never changes of it.
+    pub room: Arc<Room>,
+    /// The rules of its version.
+    pub rules: &'static RoomVersionRules,
+    /// The head as the batch in the making leaves it.
+    pub head: Head,
+    /// The events of the batch in the making.
+    pub appended: u16,
+    /// Their bytes.
+    pub bytes: usize,
+    /// The stored head, which the batch requires; `None` for a room that does not exist yet.
+    stored: Option<Head>,
+    state: HashMap<StateKey, Option<EventNo>>,
+    keys: HashMap<StateKey, KeyNo>,
+    pdus: HashMap<EventNo, Pdu>,
+    nodes: HashMap<NodeNo, Node>,
+    levels: Option<(Option<EventNo>, Arc<PowerLevels>)>,
+}
+
+impl Working {
+    /// Reads a room that exists.
+    pub async fn load(tx: &Tx, no: RoomNo) -> Result<Self, Fault> {
+        let view = RoomView::open(tx.view(), no).await?;
+        let head = Head::clone(&view.head);
+        Ok(Self { stored: Some(head.clone()), ..Self::new(no, view.room, view.rules, head) })
+    }
+
+    /// A room that is about to be created; its id is known once its first event is built.
+    pub fn create(no: RoomNo, room: Room) -> Option<Self> {
+        let rules = versions::room_version_rules(&room.version)?;
+        let head = Head { next_event: 1, next_key: 1, next_node: 1, ..Head::default() };
+        Some(Self::new(no, Arc::new(room), rules, head))
+    }
+
+    fn new(no: RoomNo, room: Arc<Room>, rules: &'static RoomVersionRules, head: Head) -> Self {
+        Self {
+            no,
+            room,
+            rules,
+            head,
+            appended: 0,
+            bytes: 0,
+            stored: None,
+            state: HashMap::new(),
+            keys: HashMap::new(),
+            pdus: HashMap::new(),
+            nodes: HashMap::new(),
+            levels: None,
+        }
+    }
+
+    /// Puts the requirement of the stored head into a batch that begins.
+    pub fn begin(&mut self, tx: &Tx) {
+        tx.assume(&HEAD, &(self.no,), self.stored.as_ref());
+        self.appended = 0;
+        self.bytes = 0;
+        if self.pdus.len() > KEPT || self.state.len() > KEPT || self.nodes.len() > KEPT {
+            self.state.clear();
+            self.pdus.clear();
+            self.nodes.clear();
+            self.keys.clear();
+        }
+    }
+
+    /// The stored head when the batch began.
+    pub fn before(&self) -> Option<&Head> {
+        self.stored.as_ref()
+    }
+
+    /// The batch was committed: what it left is what is stored.
+    pub fn committed(&mut self) {
+        self.stored = Some(self.head.clone());
+    }
+
+    /// The room's version.
+    pub fn version(&self) -> &RoomVersionId {
+        &self.room.version
+    }
+
+    /// The event that sets a state now.
+    pub async fn state_no(&mut self, tx: &Tx, kind: &str, state_key: &str) -> Result<Option<EventNo>, Fault> {
+        let key = StateKey { kind: kind.to_owned(), state_key: state_key.to_owned() };
+        if let Some(known) = self.state.get(&key) {
+            return Ok(*known);
+        }
+        let found = match self.key_no(tx, &key).await? {
+            Some(no) => state::Tree::of(tx.view(), self.no, &self.nodes).get(self.head.root, no).await?,
+            None => None,
+        };
+        self.state.insert(key, found);
+        Ok(found)
+    }
+
+    /// The event that sets a state now, read.
+    pub async fn state(&mut self, tx: &Tx, kind: &str, state_key: &str) -> Result<Option<Pdu>, Fault> {
+        match self.state_no(tx, kind, state_key).await? {
+            Some(no) => self.pdu(tx, no).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// A user's membership now.
+    pub async fn membership(&mut self, tx: &Tx, user: &UserId) -> Result<Option<MembershipState>, Fault> {
+        let event = self.state(tx, "m.room.member", user.as_str()).await?;
+        Ok(event.map(|event| visibility::membership(Some(&event))))
+    }
+
+    /// The power levels now; `None` while the room has no create event.
+    pub async fn power_levels(&mut self, tx: &Tx) -> Result<Option<Arc<PowerLevels>>, Fault> {
+        let event = self.state_no(tx, "m.room.power_levels", "").await?;
+        if let Some((of, levels)) = &self.levels
+            && *of == event
+        {
+            return Ok(Some(Arc::clone(levels)));
+        }
+        let Some(create) = self.state(tx, "m.room.create", "").await? else { return Ok(None) };
+        let event_pdu = match event {
+            Some(no) => Some(self.pdu(tx, no).await?),
+            None => None,
+        };
+        let levels = PowerLevels::new(&create, event_pdu.as_ref(), self.rules)
+            .map_err(|why| Fault::Bug(format!("accepted power levels cannot be read: {why}")))?;
+        let levels = Arc::new(levels);
+        self.levels = Some((event, Arc::clone(&levels)));
+        Ok(Some(levels))
+    }
+
+    /// The ids of events, for the `prev_events` of one to build.
+    pub async fn ids(&mut self, tx: &Tx, numbers: &[EventNo]) -> Result<Vec<OwnedEventId>, Fault> {
+        let mut ids = Vec::with_capacity(numbers.len());
+        for no in numbers {
+            ids.push(self.pdu(tx, *no).await?.event_id().clone());
+        }
+        Ok(ids)
+    }
+
+    /// An event of the room, parsed.
+    pub async fn pdu(&mut self, tx: &Tx, no: EventNo) -> Result<Pdu, Fault> {
+        if let Some(pdu) = self.pdus.get(&no) {
+            return Ok(pdu.clone());
+        }
+        let view = RoomView {
+            view: tx.view().clone(),
+            no: self.no,
+            room: Arc::clone(&self.room),
+            rules: self.rules,
+            head: Arc::new(Head::default()),
+        };
+        let pdu = view.event(no).await?.pdu;
+        self.pdus.insert(no, pdu.clone());
+        Ok(pdu)
+    }
+
+    /// The users whose membership the room ever held, in the order of their first event; at most `limit`. Those of the
+    /// batch in the making are left out.
+    pub async fn member_names(&mut self, tx: &Tx, limit: usize) -> Result<Vec<OwnedUserId>, Fault> {
+        let range = KEY_NO.under(&(self.no, "m.room.member".to_owned()));
+        let rows = tx.view().scan(&KEY_NO, range, limit).await?;
+        Ok(rows.into_iter().filter_map(|((_, _, user), _)| user.try_into().ok()).collect())
+    }
+
+    /// The number of an event of this room, those of the batch included.
+    pub async fn event_no(&self, tx: &Tx, id: &OwnedEventId) -> Result<Option<EventNo>, Fault> {
+        // Peeked: an event's number never changes once it has one.
+        let found = tx.peek(&EVENT_NO, &(id.clone(),)).await?;
+        Ok(found.filter(|(room, _)| *room == self.no).map(|(_, event)| event))
+    }
+
+    /// Remembers an event that the batch appends, and the state it sets.
+    pub fn remember(&mut self, no: EventNo, pdu: &Pdu, key: Option<StateKey>) {
+        self.pdus.insert(no, pdu.clone());
+        if let Some(key) = key {
+            self.state.insert(key, Some(no));
+        }
+    }
+
+    /// The number of a state key, if it has one.
+    pub async fn key_no(&mut self, tx: &Tx, key: &StateKey) -> Result<Option<KeyNo>, Fault> {
+        if let Some(no) = self.keys.get(key) {
+            return Ok(Some(*no));
+        }
+        // Peeked: numbers are handed out under the head row and never change.
+        let found = tx.peek(&KEY_NO, &(self.no, key.kind.clone(), key.state_key.clone())).await?;
+        if let Some(no) = found {
+            self.keys.insert(key.clone(), no);
+        }
+        Ok(found)
+    }
+
+    /// Remembers the number that the batch gives to a state key.
+    pub fn remember_key(&mut self, key: StateKey, no: KeyNo) {
+        self.keys.insert(key, no);
+    }
+
+    /// The nodes of the state tree that are in memory, those of the batch in the making included.
+    pub fn nodes(&mut self) -> &mut HashMap<NodeNo, Node> {
+        &mut self.nodes
+    }
+
+}

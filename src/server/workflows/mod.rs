@@ -1,0 +1,3 @@
+//! What takes more than one part of the server: creating a room, deactivating an account, changing a profile everywhere.
+
+pub mod create;
