@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::{CommitError, MAX_BATCH, MAX_KEY, MAX_VALUE, Position, RESERVED, Range, Topic};
+use crate::{
+    CommitError, MAX_BATCH, MAX_KEY, MAX_TOPICS, MAX_VALUE, Position, RESERVED, Range, Topic, lease::LeaseRows,
+};
 
 /// Writes, what they require, and what they announce: applied together or not at all.
 #[derive(Clone, Debug, Default)]
@@ -21,8 +23,12 @@ pub struct Batch {
     pub topics: BTreeSet<Topic>,
     /// Keys that were read without requiring them unchanged: see [`crate::Options::refuse_peeked_writes`].
     pub peeked: BTreeSet<Bytes>,
-    /// Answered before the disk has it. For rows whose loss does no harm (last seen, acknowledgements).
+    /// Does not ask for a sync: answered as soon as it is visible, durable with the next batch that is not lazy, or a
+    /// second later. For rows whose loss does no harm (last seen, acknowledgements).
     pub lazy: bool,
+    /// Set by [`crate::Lease`] alone.
+    #[doc(hidden)]
+    pub lease: LeaseRows,
 }
 
 /// What a batch requires of a key.
@@ -68,54 +74,117 @@ impl Batch {
             && self.operations.is_empty()
             && self.stamped.is_empty()
             && self.topics.is_empty()
+            && self.lease.rows().is_empty()
     }
 
-    /// The bytes of all keys and values.
+    /// The bytes of all keys and values written.
     pub fn size(&self) -> usize {
-        let operations: usize = self
-            .operations
-            .iter()
-            .map(|(key, operation)| {
-                key.len() + if let Operation::Put(value, _) = operation { value.len() } else { 0 }
-            })
-            .sum();
-        operations + self.stamped.iter().map(|(key, value, _)| key.len() + value.len()).sum::<usize>()
+        let ranges = self.delete_ranges.iter().map(|range| range.from.len() + range.to.len());
+        let operations = self.operations.iter().map(|(key, operation)| key.len() + operation.size());
+        let stamped = self.stamped.iter().map(|(key, value, _)| key.len() + value.len());
+        ranges.chain(operations).chain(stamped).sum()
+    }
+
+    /// What the batch writes at its position, stamps applied, after its range deletes: keys with their new values,
+    /// none for a delete.
+    pub fn writes(&self, position: Position) -> impl Iterator<Item = (Bytes, Option<Bytes>)> {
+        let operations = self.operations.iter().map(move |(key, operation)| match operation {
+            Operation::Put(value, stamps) => (key.clone(), Some(Stamp::apply(value, stamps, StampAt::Value, position))),
+            Operation::Delete => (key.clone(), None),
+        });
+        let stamped = self.stamped.iter().map(move |(key, value, stamps)| {
+            let key = Stamp::apply(key, stamps, StampAt::Key, position);
+            (key, Some(Stamp::apply(value, stamps, StampAt::Value, position)))
+        });
+        operations.chain(stamped).chain(self.lease.rows().iter().cloned())
+    }
+
+    /// The first required key whose value, as `now` gives it, is not what the batch requires.
+    pub fn conflict<E>(&self, mut now: impl FnMut(&[u8]) -> Result<Option<Bytes>, E>) -> Result<Option<Bytes>, E> {
+        for (key, requirement) in &self.requirements {
+            let holds = match (now(key)?, requirement) {
+                (None, Requirement::Absent) => true,
+                (Some(value), Requirement::Is(expected)) => value == *expected,
+                _ => false,
+            };
+            if !holds {
+                return Ok(Some(key.clone()));
+            }
+        }
+        Ok(None)
     }
 
     /// Refuses a batch outside the contract. Engines call it first.
     pub fn check(&self, refuse_peeked_writes: bool) -> Result<(), CommitError> {
-        let broken = |what: String| Err(CommitError::Contract(what));
-        let writes = self
-            .operations
-            .iter()
-            .map(|(key, operation)| match operation {
-                Operation::Put(value, stamps) => (key, value.len(), stamps.as_slice()),
-                Operation::Delete => (key, 0, [].as_slice()),
-            })
-            .chain(self.stamped.iter().map(|(key, value, stamps)| (key, value.len(), stamps.as_slice())));
-        for (key, value, stamps) in writes {
-            if key.first().is_none_or(|first| *first == RESERVED) {
-                return broken(format!("the key {key:02x?} is reserved"));
+        for range in &self.delete_ranges {
+            check_key(&range.from)?;
+            if range.to.len() > MAX_KEY {
+                return broken(format!("a range that ends at a key of {} bytes", range.to.len()));
             }
-            if key.len() > MAX_KEY || value > MAX_VALUE {
-                return broken(format!("{} bytes under a key of {} ({key:02x?})", value, key.len()));
-            }
-            for stamp in stamps {
-                let length = if stamp.at == StampAt::Key { key.len() } else { value };
-                if stamp.offset + 8 > length {
-                    return broken(format!("a stamp at {} of {length} bytes", stamp.offset));
-                }
+        }
+        for (key, operation) in &self.operations {
+            let stamps = if let Operation::Put(_, stamps) = operation { stamps.as_slice() } else { &[] };
+            check_write(key, operation.size(), stamps)?;
+            if stamps.iter().any(|stamp| stamp.at == StampAt::Key) {
+                return broken(format!("the key {key:02x?} is stamped but not among the stamped writes"));
             }
             if refuse_peeked_writes && self.peeked.contains(key) && !self.requirements.contains_key(key) {
                 return broken(format!("the key {key:02x?} is written but was only peeked at: a lost update"));
             }
         }
-        let size = self.size();
-        if size > MAX_BATCH {
-            return broken(format!("a batch of {size} bytes"));
+        for (key, value, stamps) in &self.stamped {
+            check_write(key, value.len(), stamps)?;
+            if !stamps.iter().any(|stamp| stamp.at == StampAt::Key) {
+                return broken(format!("the key {key:02x?} is among the stamped writes but has no stamp"));
+            }
         }
-        Ok(())
+        let keys: BTreeSet<_> = self.stamped.iter().map(|(key, _, stamps)| stamped_key(key, stamps)).collect();
+        if keys.len() < self.stamped.len() {
+            return broken("two stamped writes under one key".to_owned());
+        }
+        if self.topics.len() > MAX_TOPICS {
+            return broken(format!("{} topics", self.topics.len()));
+        }
+        let size = self.size();
+        if size > MAX_BATCH { broken(format!("a batch of {size} bytes")) } else { Ok(()) }
     }
+}
+
+impl Operation {
+    fn size(&self) -> usize {
+        if let Self::Put(value, _) = self { value.len() } else { 0 }
+    }
+}
+
+fn broken<T>(what: String) -> Result<T, CommitError> {
+    Err(CommitError::Contract(what))
+}
+
+fn check_key(key: &Bytes) -> Result<(), CommitError> {
+    if key.first().is_none_or(|first| *first == RESERVED) {
+        return broken(format!("the key {key:02x?} is reserved"));
+    }
+    if key.len() > MAX_KEY { broken(format!("a key of {} bytes", key.len())) } else { Ok(()) }
+}
+
+fn check_write(key: &Bytes, value: usize, stamps: &[Stamp]) -> Result<(), CommitError> {
+    check_key(key)?;
+    if value > MAX_VALUE {
+        return broken(format!("a value of {value} bytes under the key {key:02x?}"));
+    }
+    for stamp in stamps {
+        // The first byte of a key says whose it is and whether it is volatile: no stamp may change that.
+        let (first, length) = if stamp.at == StampAt::Key { (1, key.len()) } else { (0, value) };
+        if stamp.offset < first || stamp.offset.checked_add(8).is_none_or(|end| end > length) {
+            return broken(format!("a stamp at {} of {length} bytes ({:?}, {key:02x?})", stamp.offset, stamp.at));
+        }
+    }
+    Ok(())
+}
+
+/// The same for two keys that become equal once stamped.
+fn stamped_key(key: &Bytes, stamps: &[Stamp]) -> Bytes {
+    Stamp::apply(key, stamps, StampAt::Key, Position(u64::MAX))
 }
 
 impl Stamp {
@@ -129,5 +198,79 @@ impl Stamp {
             copy[stamp.offset..stamp.offset + 8].copy_from_slice(&position.0.to_be_bytes());
         }
         copy.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(key: &'static [u8], value: &'static [u8], stamps: Vec<Stamp>) -> (Bytes, Operation) {
+        (Bytes::from_static(key), Operation::Put(Bytes::from_static(value), stamps))
+    }
+
+    fn refused(change: impl FnOnce(&mut Batch)) -> String {
+        let mut batch = Batch::default();
+        change(&mut batch);
+        match batch.check(true) {
+            Err(CommitError::Contract(what)) => what,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn stamps_must_lie_inside_and_leave_the_first_byte_of_a_key() {
+        let value = |offset| Stamp { at: StampAt::Value, offset };
+        let key = |offset| Stamp { at: StampAt::Key, offset };
+        for stamp in [value(1), value(usize::MAX), key(1)] {
+            refused(|batch| batch.operations.extend([put(b"key", b"12345678", vec![stamp])]));
+        }
+        for stamp in [key(0), key(2), value(0)] {
+            let row = (Bytes::from_static(b"k12345678"), Bytes::from_static(b"12345678"), vec![stamp]);
+            refused(|batch| batch.stamped.push(row));
+        }
+        let mut batch = Batch::default();
+        batch.operations.extend([put(b"key", b"12345678", vec![value(0)])]);
+        batch.stamped.push((Bytes::from_static(b"k12345678"), Bytes::new(), vec![key(1)]));
+        assert!(batch.check(true).is_ok());
+        let rows: Vec<_> = batch.writes(Position(1)).collect();
+        assert_eq!(rows[0], (Bytes::from_static(b"key"), Some(Bytes::from_static(b"\0\0\0\0\0\0\0\x01"))));
+        assert_eq!(rows[1], (Bytes::from_static(b"k\0\0\0\0\0\0\0\x01"), Some(Bytes::new())));
+    }
+
+    #[test]
+    fn keys_that_the_stamp_makes_equal_are_refused() {
+        let row =
+            |key: &'static [u8]| (Bytes::from_static(key), Bytes::new(), vec![Stamp { at: StampAt::Key, offset: 1 }]);
+        let what = refused(|batch| batch.stamped.extend([row(b"kaaaaaaaa-1"), row(b"kbbbbbbbb-1")]));
+        assert!(what.contains("two stamped writes"), "{what}");
+    }
+
+    #[test]
+    fn the_limits_hold_at_the_limit_and_not_one_beyond() {
+        let mut batch = Batch::default();
+        batch.operations.insert(vec![1; MAX_KEY].into(), Operation::Put(vec![0; MAX_VALUE].into(), vec![]));
+        batch.topics.extend((0..MAX_TOPICS as u64).map(Topic));
+        assert!(batch.check(true).is_ok());
+        refused(|batch| batch.topics.extend((0..=MAX_TOPICS as u64).map(Topic)));
+        refused(|batch| {
+            batch.operations.insert(vec![1; MAX_KEY + 1].into(), Operation::Delete);
+        });
+        refused(|batch| {
+            batch.operations.insert(vec![1].into(), Operation::Put(vec![0; MAX_VALUE + 1].into(), vec![]));
+        });
+        let large = |size: usize| {
+            let mut batch = Batch::default();
+            for number in 0..=u8::MAX {
+                let value = vec![0; MAX_VALUE.min(size.saturating_sub(batch.size() + 2))];
+                batch.operations.insert(vec![1, number].into(), Operation::Put(value.into(), vec![]));
+                if batch.size() == size {
+                    break;
+                }
+            }
+            batch.check(true)
+        };
+        assert!(large(MAX_BATCH).is_ok());
+        assert!(large(MAX_BATCH + 1).is_err());
     }
 }

@@ -1,11 +1,13 @@
 //! The storage contract: an ordered map of bytes with snapshots, atomic batches, positions, topics and leases.
 //!
 //! An engine implements [`Engine`]; everything above it knows only what stands here. The contract knows nothing of
-//! Matrix. Its promises are tested for every engine by [`conformance`].
+//! Matrix. Its promises are tested for every engine by `conformance`, and explained in
+//! `docs/decisions/0001-storage-contract.md`.
 //!
 //! - A [`Snapshot`] sees exactly the batches at or below its position.
-//! - [`Engine::commit`] applies a [`Batch`] whole or not at all. What a snapshot sees is durable, except keys from
-//!   [`VOLATILE_FROM`] on, which live in memory and are empty after a restart.
+//! - [`Engine::commit`] applies a [`Batch`] whole or not at all. What a snapshot sees is durable, except what
+//!   [lazy](Batch::lazy) batches wrote in the last second, and keys from [`VOLATILE_FROM`] on, which live in memory and
+//!   are empty after a restart.
 //! - [`Position`]s strictly increase in commit order, also over a restart. Gaps are allowed; nobody subtracts them.
 //! - Keys are at most [`MAX_KEY`] bytes, values at most [`MAX_VALUE`], a batch at most [`MAX_BATCH`] bytes in all, so
 //!   that a distributed engine can stand behind the same contract.
@@ -13,13 +15,18 @@
 mod batch;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+#[cfg(any(test, feature = "testing"))]
+pub mod counting;
+#[cfg(any(test, feature = "testing"))]
+pub mod faults;
 mod lease;
 pub mod memory;
 mod read;
+pub mod reserved;
 mod topics;
 
 pub use batch::{Batch, Operation, Requirement, Stamp, StampAt};
-pub use lease::{Lease, LeaseError};
+pub use lease::{Lease, LeaseError, LeaseRows, MAX_LEASE_NAME};
 pub use read::Read;
 pub use topics::{Topic, Topics, Watch};
 
@@ -34,7 +41,10 @@ pub const MAX_KEY: usize = 2048;
 pub const MAX_VALUE: usize = 64 * 1024;
 /// The most bytes of keys and values in one batch.
 pub const MAX_BATCH: usize = 5 * 1024 * 1024;
-/// The most rows one scan returns.
+/// The most topics one batch announces.
+pub const MAX_TOPICS: usize = 8192;
+/// The most rows one scan returns, the most keys one [`SnapshotReads::get_many`] takes, and the most changes one
+/// [`Engine::changes`] returns. Asking for more is an error rather than a shorter answer.
 pub const MAX_SCAN: usize = 10_000;
 /// Keys whose first byte is at least this are volatile: same snapshots, positions and topics, but in memory only.
 pub const VOLATILE_FROM: u8 = 0xF0;
@@ -53,20 +63,22 @@ pub type Reading<T> = Read<Result<T, ReadError>>;
 
 /// An engine: the embedded default is RocksDB, tests use [`memory::Memory`].
 pub trait Engine: Send + Sync + 'static {
-    /// The newest state whose batches are all durable. Cheap: engines share one between calls.
+    /// The newest state. Cheap: engines share one between calls.
     fn snapshot(&self) -> Snapshot;
 
     /// Applies a batch and says where. The future may be dropped: the batch is then applied or not, but never in part.
+    /// Batches are applied in the order in which their futures were first polled.
     fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<Position, CommitError>>;
 
-    /// The batches above `after` that carried topics, oldest first, at most `limit`.
+    /// The batches above `after` that carried topics, oldest first, at most `limit` (and at most [`MAX_SCAN`]).
     fn changes(&self, after: Position, limit: usize) -> Reading<Changes>;
 
     /// The registry that commits announce their topics to. A watch is registered *before* the snapshot is taken, so
     /// that no change falls between the two.
     fn topics(&self) -> &Arc<Topics>;
 
-    /// Copies the database as of now into an empty or absent directory, while the server runs.
+    /// Copies the database as of now into an empty or absent directory, while the server runs. An engine that opens the
+    /// copy starts so much higher that its positions do not meet those the original hands out meanwhile.
     fn checkpoint(&self, into: &Path) -> BoxFuture<'static, Result<(), ReadError>>;
 
     /// Figures for operators: name and value, in the engine's own words.
@@ -79,10 +91,10 @@ pub trait SnapshotReads: Send + Sync {
     fn position(&self) -> Position;
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Reading<Option<Bytes>>;
-    /// The values of several keys, in the order asked.
+    /// The values of several keys, at most [`MAX_SCAN`], in the order asked.
     fn get_many(&self, keys: Vec<Bytes>) -> Reading<Vec<Option<Bytes>>>;
     /// Rows with `from <= key < to` in key order, or in reverse order from the end; at most `limit` (and at most
-    /// [`MAX_SCAN`]). An empty `to` means no upper end.
+    /// [`MAX_SCAN`]). An empty `to` means no upper end. Reserved keys are never among them.
     fn scan(&self, range: Range, reverse: bool, limit: usize) -> Reading<Vec<Row>>;
 }
 
@@ -110,6 +122,47 @@ impl Range {
         let to = after_prefix(&from);
         Self { from, to }
     }
+
+    /// Whether a key lies in the range.
+    pub fn contains(&self, key: &[u8]) -> bool {
+        self.from <= *key && (self.to.is_empty() || self.to > *key)
+    }
+
+    /// Whether no key can lie in the range.
+    pub fn is_empty(&self) -> bool {
+        !self.to.is_empty() && self.to <= self.from
+    }
+}
+
+impl<E: Engine + ?Sized> Engine for Arc<E> {
+    fn snapshot(&self) -> Snapshot {
+        E::snapshot(self)
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<Position, CommitError>> {
+        E::commit(self, batch)
+    }
+
+    fn changes(&self, after: Position, limit: usize) -> Reading<Changes> {
+        E::changes(self, after, limit)
+    }
+
+    fn topics(&self) -> &Arc<Topics> {
+        E::topics(self)
+    }
+
+    fn checkpoint(&self, into: &Path) -> BoxFuture<'static, Result<(), ReadError>> {
+        E::checkpoint(self, into)
+    }
+
+    fn statistics(&self) -> Vec<(String, u64)> {
+        E::statistics(self)
+    }
+}
+
+/// Refuses a read of more than [`MAX_SCAN`] rows. Engines call it first.
+pub fn check_read(rows: usize) -> Result<(), ReadError> {
+    if rows > MAX_SCAN { Err(ReadError::Contract(format!("{rows} rows asked for at once"))) } else { Ok(()) }
 }
 
 /// The first key that does not begin with `prefix` and lies behind all that do; empty if there is none.
