@@ -13,6 +13,9 @@ pub(crate) fn combinations(config: &Config, source: &mut Source<'_>) {
     addresses(config, source);
     base_url(config, source);
     terms(config, source);
+    if config.support.contacts.iter().any(|contact| contact.email.is_none() && contact.matrix_id.is_none()) {
+        source.refuse("support.contacts", "needs an email or a matrix_id");
+    }
     if matches!(config.rooms.default_version, RoomVersionId::V1 | RoomVersionId::V2 | RoomVersionId::_Custom(_)) {
         let version = &config.rooms.default_version;
         source

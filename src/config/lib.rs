@@ -21,6 +21,7 @@ mod rooms;
 mod section;
 mod server;
 mod store;
+mod support;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -38,6 +39,7 @@ pub use rooms::Rooms;
 use section::{Section, Source};
 pub use server::Server;
 pub use store::Store;
+pub use support::{Contact, Support};
 
 /// Where the configuration is looked for when neither `--config` nor `DEPESCHE_CONFIG` names a file.
 pub const DEFAULT_PATH: &str = "/etc/depesche/config.toml";
@@ -60,6 +62,8 @@ macro_rules! with_sections {
             accounts: Accounts,
             /// New rooms.
             rooms: Rooms,
+            /// Whom users ask for help.
+            support: Support,
             /// Bounds on what clients may ask for.
             limits: Limits,
             /// Other servers.

@@ -5,7 +5,7 @@ use url::Url;
 
 use crate::{
     section::{Description, Section, Source, preset, required, section},
-    value::{Value, choices, quote},
+    value::{Value, choices},
 };
 
 section! {
@@ -54,10 +54,7 @@ impl Value for Term {
     }
 
     fn show(&self) -> String {
-        let Self { id, version, language, name, url } = self;
-        let values = [("id", id), ("version", version), ("language", language), ("name", name)]
-            .map(|(key, value)| format!("{key} = {}", quote(value)));
-        format!("{{ {}, url = {} }}", values.join(", "), quote(url.as_str()))
+        self.inline()
     }
 
     fn entries() -> Option<Description> {

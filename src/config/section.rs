@@ -70,6 +70,12 @@ pub(crate) trait Section: Sized {
     fn describe() -> Description;
     /// The values in TOML, in the order of the description; empty if there is none.
     fn values(&self) -> Vec<String>;
+
+    /// The section as a table on one line.
+    fn inline(&self) -> String {
+        let keys = Self::describe().keys.into_iter().zip(self.values()).filter(|(_, value)| !value.is_empty());
+        format!("{{ {} }}", keys.map(|(key, value)| format!("{} = {value}", key.name)).collect::<Vec<_>>().join(", "))
+    }
 }
 
 /// The documentation of a section.

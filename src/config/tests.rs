@@ -41,6 +41,7 @@ fn values_are_read() {
     assert_eq!(config.log.format, LogFormat::Json);
     assert_eq!(config.limits.body_kb, 1024);
     assert_eq!(config.registration.terms[0].language, "en");
+    assert_eq!(parse("listen = \"[::1]:2\"").server.listen.len(), 1, "a list of one needs no brackets");
 }
 
 #[test]
@@ -68,7 +69,7 @@ fn unknown_keys_name_line_and_nearest() {
 #[test]
 fn wrong_types_and_values_name_line_and_what_is_right() {
     for (text, wanted) in [
-        ("listen = 8008", "line 3: server.listen: must be a list in brackets, not a whole number"),
+        ("listen = 8008", "line 3: server.listen: must be an address and port such as"),
         (
             "listen = [\n  \"127.0.0.1:1\",\n  \"localhost\"]",
             "line 5: server.listen: must be an address and port such as \"127.0.0.1:8008\"",
@@ -116,6 +117,7 @@ fn impossible_combinations_are_refused() {
             "[[registration.terms]]\nid = \"a b\"\nversion = \"1\"\nname = \"A\"\nurl = \"https://a.org/\"\n",
             "line 3: registration.terms: \"a b\" is no id",
         ),
+        ("[[support.contacts]]\nrole = \"m.role.dpo\"", "line 3: support.contacts: needs an email or a matrix_id"),
     ] {
         let found = problems(text);
         assert!(found.contains(wanted), "{text}\nwanted: {wanted}\nfound: {found}");
@@ -160,12 +162,16 @@ fn the_example_uncommented_is_valid() {
         .collect();
     let config = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
     assert_eq!(config.registration.terms.len(), 1);
+    assert_eq!(config.support.contacts.len(), 1);
     assert!(config.server.base_url.is_some());
 }
 
 #[test]
 fn what_is_in_force_reads_back_the_same() {
-    let config = parse("base_url = \"https://example.org\"\n[store]\ncache_mb = 99\n");
+    let config = parse(
+        "base_url = \"https://example.org\"\n[store]\ncache_mb = 99\n[[support.contacts]]\nemail = \"\\\"a@b.org\"\n\
+         [[registration.terms]]\nid = \"a\"\nversion = \"1\"\nname = \"A\"\nurl = \"https://a.org/\"\n",
+    );
     let text = config.in_force();
     assert!(text.contains("cache_mb = 99\n") && text.contains("read_threads = 4 # default\n"), "{text}");
     assert_eq!(Config::parse(&text), Ok(config));

@@ -236,8 +236,8 @@ impl<T: Value> Value for Option<T> {
 impl<T: Value> Value for Vec<T> {
     fn read<'t>(source: &mut Source<'t>, key: &str, value: &Spanned<DeValue<'t>>) -> Option<Self> {
         let Some(list) = value.get_ref().as_array() else {
-            source.wrong(key, value, format!("must be a list in brackets, not {}", kind(value.get_ref())));
-            return None;
+            // A list of one needs no brackets.
+            return T::read(source, key, value).map(|one| vec![one]);
         };
         let read: Vec<Option<T>> = list.iter().map(|entry| T::read(source, key, entry)).collect();
         read.into_iter().collect()
