@@ -1,4 +1,158 @@
-//! The configuration file: one module per section.
+//! The configuration: one TOML file, one module per section.
+//!
+//! A section is declared once, by the macro in `section.rs`: the declaration gives the struct, the reader, the defaults
+//! and the text of `config.example.toml`. Reading reports every problem at once, each with its line, its key and, for a
+//! misspelt name, the nearest valid one. Whoever holds a [`Config`] may rely on it: values are in their ranges and
+//! combinations that cannot work have been refused.
+//!
+//! What this crate does not do: it opens no file but the configuration itself (paths of secrets are only resolved), and
+//! it holds no secret, so that a `Config` may be printed.
 
-/// The whole configuration.
-pub struct Config {}
+mod accounts;
+mod check;
+mod example;
+mod federation;
+mod limits;
+mod log;
+mod metrics;
+mod problem;
+mod registration;
+mod rooms;
+mod section;
+mod server;
+mod store;
+mod support;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::path::{Path, PathBuf};
+
+pub use accounts::{Accounts, DisplayName};
+pub use federation::Federation;
+pub use limits::Limits;
+pub use log::{Log, LogFormat};
+pub use metrics::Metrics;
+pub use problem::{ConfigError, Problem};
+pub use registration::{Registration, RegistrationMode, Term};
+pub use rooms::Rooms;
+use section::{Section, Source};
+pub use server::Server;
+pub use store::Store;
+pub use support::{Contact, Support};
+
+/// Where the configuration is looked for when neither `--config` nor `DEPESCHE_CONFIG` names a file.
+pub const DEFAULT_PATH: &str = "/etc/depesche/config.toml";
+
+/// Calls the macro named with all sections, in the order in which they stand in the file.
+macro_rules! with_sections {
+    ($call:ident) => {
+        $call! {
+            /// What this server is called and where it listens.
+            server: Server,
+            /// What it writes about itself.
+            log: Log,
+            /// Figures for monitoring.
+            metrics: Metrics,
+            /// The embedded database.
+            store: Store,
+            /// Who may make an account.
+            registration: Registration,
+            /// Passwords, sessions and what users may change.
+            accounts: Accounts,
+            /// New rooms.
+            rooms: Rooms,
+            /// Whom users ask for help.
+            support: Support,
+            /// Bounds on what clients may ask for.
+            limits: Limits,
+            /// Other servers.
+            federation: Federation,
+        }
+    };
+}
+
+macro_rules! declare_config {
+    ($($(#[$doc:meta])* $name:ident: $Section:ty,)*) => {
+        /// The configuration in force.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Config {
+            $($(#[$doc])* pub $name: $Section,)*
+        }
+
+        impl Config {
+            fn read(source: &mut Source<'_>) -> Option<Self> {
+                $(let $name = source.section::<$Section>();)*
+                source.no_other_sections(&[$(<$Section>::NAME),*]);
+                Some(Self { $($name: $name?,)* })
+            }
+
+            fn describe() -> Vec<section::Description> {
+                vec![$(<$Section>::describe()),*]
+            }
+
+            fn values(&self) -> Vec<Vec<String>> {
+                vec![$(self.$name.values()),*]
+            }
+        }
+    };
+}
+with_sections!(declare_config);
+
+impl Config {
+    /// Reads a configuration file. Relative paths in it are taken from the folder it lies in.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error: error.to_string() })?;
+        let mut config =
+            Self::parse(&text).map_err(|problems| ConfigError::Invalid { path: path.to_owned(), problems })?;
+        let folder = std::path::absolute(path)
+            .ok()
+            .and_then(|path| path.parent().map(Path::to_owned))
+            .unwrap_or_else(|| PathBuf::from("/"));
+        config.server.resolve(&folder);
+        Ok(config)
+    }
+
+    /// Reads the text of a configuration file; paths stay as they are written.
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        let mut source = Source::new(text)?;
+        let config = Self::read(&mut source);
+        if let Some(config) = &config {
+            check::combinations(config, &mut source);
+        }
+        match (config, source.into_problems()) {
+            (Some(config), problems) if problems.is_empty() => Ok(config),
+            (_, problems) => Err(problems),
+        }
+    }
+
+    /// The defaults under a server name. For tests and tools.
+    pub fn named(name: &ruma::ServerName) -> Self {
+        Self::parse(&format!("[server]\nname = \"{name}\"\n"))
+            .expect("a configuration that sets only what has no default is valid, which a test holds")
+    }
+
+    /// The text of `config.example.toml`: every key with its meaning and its default.
+    pub fn example() -> String {
+        example::example(&Self::describe(), &[])
+    }
+
+    /// The example with some keys set, given as `section.key` and a value in TOML: a first configuration.
+    pub fn example_with(set: &[(&str, String)]) -> String {
+        example::example(&Self::describe(), set)
+    }
+
+    /// What is in force, as TOML: every key, marked where it is the default.
+    pub fn in_force(&self) -> String {
+        example::in_force(&Self::describe(), &self.values())
+    }
+
+    /// Every key there is, as `section.key`.
+    pub fn keys() -> Vec<String> {
+        Self::describe()
+            .iter()
+            .flat_map(|section| section.keys.iter().map(|key| format!("{}.{}", section.name, key.name)))
+            .collect()
+    }
+}

@@ -1,0 +1,89 @@
+//! Combinations of valid values that cannot work.
+
+use std::collections::BTreeMap;
+
+use ruma::RoomVersionId;
+
+use crate::{Config, section::Source};
+
+/// The longest path of a Unix socket that Linux takes, without the closing zero.
+const LONGEST_SOCKET_PATH: usize = 107;
+
+pub(crate) fn combinations(config: &Config, source: &mut Source<'_>) {
+    addresses(config, source);
+    base_url(config, source);
+    terms(config, source);
+    if config.support.contacts.iter().any(|contact| contact.email.is_none() && contact.matrix_id.is_none()) {
+        source.refuse("support.contacts", "needs an email or a matrix_id");
+    }
+    if matches!(config.rooms.default_version, RoomVersionId::V1 | RoomVersionId::V2 | RoomVersionId::_Custom(_)) {
+        let version = &config.rooms.default_version;
+        source
+            .refuse("rooms.default_version", format!("room version {version} is not supported; \"12\" is the default"));
+    }
+    if config.federation.enabled {
+        source
+            .refuse("federation.enabled", "federation is not part of this version; remove the key or set it to false");
+    }
+    if !config.accounts.password_login && !config.accounts.token_login {
+        source.refuse("accounts.password_login", "without token_login this leaves no way to log in");
+    }
+}
+
+fn addresses(config: &Config, source: &mut Source<'_>) {
+    let listen = &config.server.listen;
+    if listen.is_empty() {
+        source.refuse("server.listen", "must name at least one address, for example [\"127.0.0.1:8008\"]");
+    }
+    for (index, address) in listen.iter().enumerate() {
+        if listen[..index].contains(address) && address.port() != 0 {
+            source.refuse("server.listen", format!("names {address} twice"));
+        }
+    }
+    if let Some(metrics) = config.metrics.listen
+        && metrics.port() != 0
+        && listen.contains(&metrics)
+    {
+        source.refuse("metrics.listen", format!("{metrics} is taken by server.listen; metrics have their own address"));
+    }
+    if config.server.admin_socket().as_os_str().len() > LONGEST_SOCKET_PATH {
+        source.refuse("server.admin_socket", format!("is longer than {LONGEST_SOCKET_PATH} bytes; set a shorter path"));
+    }
+}
+
+fn base_url(config: &Config, source: &mut Source<'_>) {
+    let Some(url) = &config.server.base_url else { return };
+    let wrong = match url.scheme() {
+        "http" | "https" if url.query().is_some() || url.fragment().is_some() => {
+            Some("must not have a query or a fragment")
+        }
+        "http" | "https" if !url.username().is_empty() || url.password().is_some() => Some("must not hold a password"),
+        "http" | "https" => None,
+        _ => Some("must begin with https:// (or http://, for trying it out)"),
+    };
+    if let Some(wrong) = wrong {
+        source.refuse("server.base_url", wrong);
+    }
+}
+
+fn terms(config: &Config, source: &mut Source<'_>) {
+    let mut versions = BTreeMap::new();
+    let mut seen = Vec::new();
+    for term in &config.registration.terms {
+        let valid = !term.id.is_empty() && term.id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if !valid {
+            source
+                .refuse("registration.terms", format!("\"{}\" is no id: use letters, digits and underscores", term.id));
+        }
+        if *versions.entry(&term.id).or_insert(&term.version) != &term.version {
+            source.refuse("registration.terms", format!("\"{}\" has two versions", term.id));
+        }
+        if seen.contains(&(&term.id, &term.language)) {
+            source.refuse(
+                "registration.terms",
+                format!("\"{}\" stands twice in language \"{}\"", term.id, term.language),
+            );
+        }
+        seen.push((&term.id, &term.language));
+    }
+}

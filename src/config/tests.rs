@@ -1,0 +1,187 @@
+//! What the reader makes of files, right and wrong.
+
+use std::time::Duration;
+
+use ruma::server_name;
+
+use crate::{Config, LogFormat, RegistrationMode};
+
+/// The problems of a file that sets the name and then says this, one a line.
+fn problems(text: &str) -> String {
+    let text = format!("[server]\nname = \"example.org\"\n{text}");
+    let problems = Config::parse(&text).expect_err("the text is meant to be wrong");
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn parse(text: &str) -> Config {
+    Config::parse(&format!("[server]\nname = \"example.org\"\n{text}")).expect("the text is meant to be right")
+}
+
+#[test]
+fn defaults_are_safe() {
+    let config = Config::named(server_name!("example.org"));
+    assert!(config.server.listen.iter().all(|address| address.ip().is_loopback()));
+    assert_eq!(config.registration.mode, RegistrationMode::Closed);
+    assert_eq!(config.metrics.listen, None);
+    assert!(config.server.trusted_proxies.is_empty());
+    assert!(!config.federation.enabled);
+    assert_eq!(config.rooms.default_version.as_str(), "12");
+    assert_eq!(config.server.admin_socket(), config.server.data_dir.join("admin.sock"));
+}
+
+#[test]
+fn values_are_read() {
+    let config = parse(
+        "listen = [\"127.0.0.1:1\", \"[::1]:2\"]\nshutdown_timeout = \"5m\"\n\
+         [log]\nformat = \"json\"\n[limits]\nbody_kb = 1_024\n\
+         [[registration.terms]]\nid = \"a\"\nversion = \"1\"\nname = \"A\"\nurl = \"https://a.org/\"\n",
+    );
+    assert_eq!(config.server.listen.len(), 2);
+    assert_eq!(config.server.shutdown_timeout, Duration::from_mins(5));
+    assert_eq!(config.log.format, LogFormat::Json);
+    assert_eq!(config.limits.body_kb, 1024);
+    assert_eq!(config.registration.terms[0].language, "en");
+    assert_eq!(parse("listen = \"[::1]:2\"").server.listen.len(), 1, "a list of one needs no brackets");
+}
+
+#[test]
+fn the_name_must_be_set() {
+    let problems = Config::parse("[server]\n").expect_err("no name");
+    assert_eq!(problems[0].to_string(), "line 1: server.name: must be set, for example: name = \"example.org\"");
+    let problems = Config::parse("").expect_err("no section");
+    assert_eq!(problems[0].to_string(), "server.name: must be set, for example: name = \"example.org\"");
+}
+
+#[test]
+fn unknown_keys_name_line_and_nearest() {
+    assert_eq!(problems("listne = []"), "line 3: server.listne: there is no such key; did you mean \"listen\"?");
+    assert_eq!(problems("[limit]\n"), "line 3: limit: there is no such section; did you mean \"limits\"?");
+    assert!(
+        problems("[log]\nwhatever = 1").starts_with("line 4: log.whatever: there is no such key; valid are: format")
+    );
+    assert_eq!(
+        problems("\n[[registration.terms]]\nid = \"a\"\nversion = \"1\"\nname = \"A\"\nuri = \"https://a.org/\"\n"),
+        "line 4: registration.terms.url: must be set, for example: url = \"https://example.org/privacy\"\n\
+         line 8: registration.terms.uri: there is no such key; did you mean \"url\"?"
+    );
+}
+
+#[test]
+fn wrong_types_and_values_name_line_and_what_is_right() {
+    for (text, wanted) in [
+        ("listen = 8008", "line 3: server.listen: must be an address and port such as"),
+        (
+            "listen = [\n  \"127.0.0.1:1\",\n  \"localhost\"]",
+            "line 5: server.listen: must be an address and port such as \"127.0.0.1:8008\"",
+        ),
+        (
+            "shutdown_timeout = \"5 minutes\"",
+            "shutdown_timeout: must be a time such as \"30s\", \"5m\", \"12h\" or \"7d\", not \"5 minutes\"",
+        ),
+        (
+            "shutdown_timeout = 5",
+            "shutdown_timeout: must be a time such as \"30s\", \"5m\", \"12h\" or \"7d\", not a whole number",
+        ),
+        ("[store]\ncache_mb = \"big\"", "line 4: store.cache_mb: must be a whole number, not text in quotes"),
+        ("[store]\ncache_mb = 1", "line 4: store.cache_mb: must be from 8 to 1048576, not 1"),
+        ("[store]\nread_threads = -1", "must be a whole number from 0 to 18446744073709551615, not -1"),
+        ("[accounts]\ndeactivate = \"yes\"", "line 4: accounts.deactivate: must be true or false, not text in quotes"),
+        (
+            "[registration]\nmode = \"opem\"",
+            "line 4: registration.mode: must be one of \"closed\", \"token\", \"open\"; did you mean \"open\"?",
+        ),
+        ("[rooms]\ndefault_version = \"2\"", "line 4: rooms.default_version: room version 2 is not supported"),
+        ("log = 1", "server.log: there is no such key"),
+    ] {
+        let found = problems(text);
+        assert!(found.contains(wanted), "{text}\nwanted: {wanted}\nfound: {found}");
+    }
+}
+
+#[test]
+fn broken_toml_names_its_line() {
+    assert!(problems("listen = [").starts_with("line 3: "), "{}", problems("listen = ["));
+    assert!(problems("listen = []\nlisten = []").starts_with("line 4: "));
+}
+
+#[test]
+fn impossible_combinations_are_refused() {
+    for (text, wanted) in [
+        ("listen = []", "line 3: server.listen: must name at least one address"),
+        ("[metrics]\nlisten = \"127.0.0.1:8008\"", "line 4: metrics.listen: 127.0.0.1:8008 is taken by server.listen"),
+        ("[federation]\nenabled = true", "line 4: federation.enabled: federation is not part of this version"),
+        ("base_url = \"ftp://example.org\"", "line 3: server.base_url: must begin with https://"),
+        ("base_url = \"https://u:p@example.org\"", "line 3: server.base_url: must not hold a password"),
+        ("[accounts]\npassword_login = false", "line 4: accounts.password_login: without token_login"),
+        (
+            "[[registration.terms]]\nid = \"a b\"\nversion = \"1\"\nname = \"A\"\nurl = \"https://a.org/\"\n",
+            "line 3: registration.terms: \"a b\" is no id",
+        ),
+        ("[[support.contacts]]\nrole = \"m.role.dpo\"", "line 3: support.contacts: needs an email or a matrix_id"),
+    ] {
+        let found = problems(text);
+        assert!(found.contains(wanted), "{text}\nwanted: {wanted}\nfound: {found}");
+    }
+}
+
+#[test]
+fn all_problems_are_told_at_once_in_the_order_of_the_file() {
+    let found = problems("bogus = 1\n[federation]\nenabled = 1\n[store]\ncache_mb = 1\nx = 2\n");
+    let lines: Vec<&str> = found.lines().map(|line| line.split(':').next().unwrap_or_default()).collect();
+    assert_eq!(lines, ["line 3", "line 5", "line 7", "line 8"]);
+}
+
+#[test]
+fn the_example_is_valid_complete_and_fresh() {
+    let example = Config::example();
+    assert_eq!(Config::parse(&example), Ok(Config::named(server_name!("example.org"))), "it shows the defaults");
+    for key in Config::keys() {
+        let (_, name) = key.split_once('.').expect("section.key");
+        assert!(
+            example.contains(&format!("{name} = ")) || example.contains(&format!("# [[{key}]]")),
+            "{key} is missing"
+        );
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config.example.toml");
+    if std::env::var_os("UPDATE_EXAMPLE").is_some() {
+        std::fs::write(path, &example).expect("the example is written");
+    }
+    let file = std::fs::read_to_string(path).expect("the example is there");
+    assert!(file == example, "config.example.toml is stale: UPDATE_EXAMPLE=1 cargo test -p depesche-config");
+}
+
+#[test]
+fn the_example_uncommented_is_valid() {
+    let text: String = Config::example()
+        .lines()
+        .filter_map(|line| {
+            let line = line.strip_prefix("# ").unwrap_or(line);
+            (line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| !key.contains([' ', '#'])))
+                .then(|| format!("{line}\n"))
+        })
+        .collect();
+    let config = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
+    assert_eq!(config.registration.terms.len(), 1);
+    assert_eq!(config.support.contacts.len(), 1);
+    assert!(config.server.base_url.is_some());
+}
+
+#[test]
+fn what_is_in_force_reads_back_the_same() {
+    let config = parse(
+        "base_url = \"https://example.org\"\n[store]\ncache_mb = 99\n[[support.contacts]]\nemail = \"\\\"a@b.org\"\n\
+         [[registration.terms]]\nid = \"a\"\nversion = \"1\"\nname = \"A\"\nurl = \"https://a.org/\"\n",
+    );
+    let text = config.in_force();
+    assert!(text.contains("cache_mb = 99\n") && text.contains("read_threads = 4 # default\n"), "{text}");
+    assert_eq!(Config::parse(&text), Ok(config));
+}
+
+#[test]
+fn paths_start_at_the_folder_of_the_file() {
+    let mut config = parse("data_dir = \".\"\nsigning_key_file = \"/keys/k\"\n");
+    config.server.resolve("/srv/depesche".as_ref());
+    assert_eq!(config.server.data_dir.to_str(), Some("/srv/depesche"));
+    assert_eq!(config.server.signing_key_file().to_str(), Some("/keys/k"));
+    assert_eq!(config.server.admin_socket().to_str(), Some("/srv/depesche/admin.sock"));
+}
