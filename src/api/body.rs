@@ -1,0 +1,238 @@
+//! Reading a request's body within bounds of bytes, time and nesting.
+//!
+//! Invariant: whatever goes wrong, what is left of a body is read and thrown away up to a bound, so that the connection
+//! can carry the next request; beyond the bound the connection closes.
+
+use std::{fmt, time::Duration};
+
+use axum::body::{Body, HttpBody};
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+use http_body_util::BodyExt;
+use ruma::api::error::ErrorKind;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::error::Error;
+
+/// The most bytes of a body that has no limit of its own. An event of 64 KiB fits with every character escaped.
+pub const BODY_LIMIT: usize = 1024 * 1024;
+/// The most bytes of a body that carries many keys or messages: key uploads, to-device messages, key backups.
+pub const LARGE_BODY_LIMIT: usize = 16 * 1024 * 1024;
+/// The most bytes read and thrown away to keep a connection after an error.
+const DRAIN_LIMIT: usize = 4 * 1024 * 1024;
+/// How long a client may take to send a body.
+const BODY_TIMEOUT: Duration = Duration::from_mins(1);
+/// The deepest nesting of objects and arrays. Below what JSON readers, also those of other servers and of clients,
+/// accept when the value is wrapped in one of our answers.
+pub const MAX_JSON_DEPTH: usize = 100;
+
+/// Reads a whole body of at most `limit` bytes.
+pub async fn read(body: &mut Body, limit: usize) -> Result<Bytes, Error> {
+    if body.size_hint().lower() > limit as u64 {
+        return Err(too_large(limit));
+    }
+    tokio::time::timeout(BODY_TIMEOUT, collect(body, limit)).await.unwrap_or_else(|_| {
+        Err(Error::new(StatusCode::REQUEST_TIMEOUT, ErrorKind::Unknown, "The request body took too long to arrive"))
+    })
+}
+
+async fn collect(body: &mut Body, limit: usize) -> Result<Bytes, Error> {
+    let mut collected = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|broken| {
+            Error::bad_request(ErrorKind::Unknown, "The request body ended early").caused_by(broken)
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        if collected.len() + data.len() > limit {
+            return Err(too_large(limit));
+        }
+        collected.extend_from_slice(&data);
+    }
+    Ok(collected.freeze())
+}
+
+fn too_large(limit: usize) -> Error {
+    Error::too_large(format!("The request body may have at most {limit} bytes"))
+}
+
+/// Reads what is left of a body and throws it away, within bounds. Failing is no error: the connection closes then.
+pub async fn drain(body: &mut Body) {
+    if body.size_hint().lower() > DRAIN_LIMIT as u64 {
+        return;
+    }
+    let discard = async {
+        let mut discarded = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            discarded += frame.data_ref().map_or(0, Bytes::len);
+            if discarded > DRAIN_LIMIT {
+                break;
+            }
+        }
+    };
+    // A client that stops sending loses its connection, which is what running into the bound means anyway.
+    let _ = tokio::time::timeout(BODY_TIMEOUT, discard).await;
+}
+
+/// Checks that a body is one JSON object in UTF-8, nested at most [`MAX_JSON_DEPTH`] deep, with nothing behind it.
+///
+/// The types of the endpoint are read afterwards. They alone would let through what they skip or take as it is: raw
+/// event contents, unknown fields, text behind the value, and an array in the place of an object.
+pub fn check_json(bytes: &[u8]) -> Result<(), Error> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let checked = TopLevel.deserialize(&mut reader).and_then(|()| reader.end());
+    checked.map_err(|error| {
+        if error.is_data() {
+            Error::bad_request(ErrorKind::BadJson, error.to_string())
+        } else {
+            Error::bad_request(ErrorKind::NotJson, format!("The request body is not JSON: {error}"))
+        }
+    })
+}
+
+/// The body itself: an object and nothing else.
+struct TopLevel;
+
+impl<'de> DeserializeSeed<'de> for TopLevel {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(Nested { depth: 1 })
+    }
+}
+
+/// A value at some depth; every string and number in it is read, so that broken ones are found.
+#[derive(Clone, Copy)]
+struct Nested {
+    depth: usize,
+}
+
+impl Nested {
+    fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
+        if self.depth > MAX_JSON_DEPTH {
+            return Err(E::custom(format_args!("nested more than {MAX_JSON_DEPTH} levels deep")));
+        }
+        Ok(Self { depth: self.depth + 1 })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Nested {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Nested {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(if self.depth == 1 { "a JSON object" } else { "a JSON value" })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let inner = self.deeper()?;
+        while map.next_key_seed(Text)?.is_some() {
+            map.next_value_seed(inner)?;
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let inner = self.deeper()?;
+        while items.next_element_seed(inner)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+/// An object's key, which must be a well-formed string like any other.
+struct Text;
+
+impl<'de> DeserializeSeed<'de> for Text {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Text {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a string")
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a body is refused with, as an errcode.
+    fn errcode(bytes: &[u8]) -> Option<String> {
+        let error = check_json(bytes).err()?;
+        Some(error.errcode().unwrap())
+    }
+
+    fn nested(levels: usize) -> String {
+        format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels))
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        assert_eq!(errcode(nested(MAX_JSON_DEPTH).as_bytes()), None);
+        assert_eq!(errcode(nested(MAX_JSON_DEPTH + 1).as_bytes()).as_deref(), Some("M_BAD_JSON"));
+        // So deep that reading it by recursion would overflow the stack.
+        assert!(errcode(nested(1_000_000).as_bytes()).is_some());
+    }
+
+    #[test]
+    fn only_one_whole_object_is_a_body() {
+        for (body, expected) in [
+            (r#"{"a":[1,2.5,"b",null,true,{}]}"#, None),
+            ("{} ", None),
+            ("[]", Some("M_BAD_JSON")),
+            ("1", Some("M_BAD_JSON")),
+            ("", Some("M_NOT_JSON")),
+            ("{", Some("M_NOT_JSON")),
+            ("{} {}", Some("M_NOT_JSON")),
+            ("nonsense", Some("M_NOT_JSON")),
+            (r#"{"a":"\ud800"}"#, Some("M_NOT_JSON")),
+            (r#"{"\ud800":1}"#, Some("M_NOT_JSON")),
+            (r#"{"a":1e999}"#, Some("M_NOT_JSON")),
+            (r#"{"a":NaN}"#, Some("M_NOT_JSON")),
+        ] {
+            assert_eq!(errcode(body.as_bytes()).as_deref(), expected, "{body}");
+        }
+        assert_eq!(errcode(b"{\"a\":\"\xff\"}").as_deref(), Some("M_NOT_JSON"));
+    }
+
+    #[tokio::test]
+    async fn a_body_of_the_limit_is_read_and_one_byte_more_is_not() {
+        assert_eq!(read(&mut Body::from(vec![b' '; 100]), 100).await.unwrap().len(), 100);
+        assert_eq!(read(&mut Body::from(vec![b' '; 101]), 100).await.unwrap_err().status(), 413);
+    }
+}

@@ -1,0 +1,205 @@
+//! Who asks: the access token of a request and the address it came from.
+//!
+//! An endpoint's authentication scheme, as ruma has it from the specification, decides what its handler is told about
+//! the caller ([`Scheme::Caller`]): a handler cannot be registered with the wrong one. See "Using access tokens":
+//! <https://spec.matrix.org/v1.19/client-server-api/#using-access-tokens>.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::ConnectInfo;
+use futures::future::BoxFuture;
+use http::{HeaderMap, request::Parts};
+use ipnet::IpNet;
+use ruma::{
+    OwnedDeviceId, OwnedUserId, UserId,
+    api::auth_scheme::{
+        AccessToken, AccessTokenOptional, AppserviceTokenOptional, AuthScheme, ExtractTokenError, NoAccessToken,
+        NoAuthentication, extract_bearer_or_query_token,
+    },
+};
+
+use crate::error::Error;
+
+/// A user who showed a valid access token.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Whose token it is.
+    pub user_id: OwnedUserId,
+    /// The device the token belongs to.
+    pub device_id: OwnedDeviceId,
+}
+
+impl User {
+    /// Refuses a request whose path names somebody else's data.
+    pub fn must_be(&self, named: &UserId) -> Result<(), Error> {
+        if self.user_id == named { Ok(()) } else { Err(Error::forbidden("These data belong to another user")) }
+    }
+}
+
+/// Nobody in particular: the endpoint does not ask who it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Anyone;
+
+/// Whether an endpoint looks at the access token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Need {
+    /// The token is not even read.
+    Nothing,
+    /// A token may be missing, but not wrong.
+    Optional,
+    /// No answer without a valid token.
+    Required,
+}
+
+/// What an authentication scheme of the specification means for a handler.
+pub trait Scheme: AuthScheme {
+    /// What the handler learns of the caller.
+    type Caller: Send + 'static;
+    /// What is done before the body is read.
+    const NEED: Need;
+    /// The caller from what authentication found.
+    fn caller(user: Option<User>) -> Result<Self::Caller, Error>;
+}
+
+impl Scheme for AccessToken {
+    type Caller = User;
+    const NEED: Need = Need::Required;
+    fn caller(user: Option<User>) -> Result<User, Error> {
+        user.ok_or_else(Error::missing_token)
+    }
+}
+
+impl Scheme for AccessTokenOptional {
+    type Caller = Option<User>;
+    const NEED: Need = Need::Optional;
+    fn caller(user: Option<User>) -> Result<Option<User>, Error> {
+        Ok(user)
+    }
+}
+
+/// Logging in and registering: only application services show a token there, and there are none yet.
+impl Scheme for AppserviceTokenOptional {
+    type Caller = Anyone;
+    const NEED: Need = Need::Nothing;
+    fn caller(_: Option<User>) -> Result<Anyone, Error> {
+        Ok(Anyone)
+    }
+}
+
+impl Scheme for NoAccessToken {
+    type Caller = Anyone;
+    const NEED: Need = Need::Nothing;
+    fn caller(_: Option<User>) -> Result<Anyone, Error> {
+        Ok(Anyone)
+    }
+}
+
+impl Scheme for NoAuthentication {
+    type Caller = Anyone;
+    const NEED: Need = Need::Nothing;
+    fn caller(_: Option<User>) -> Result<Anyone, Error> {
+        Ok(Anyone)
+    }
+}
+
+/// Looks a token up.
+pub trait Tokens: Send + Sync + 'static {
+    /// The user a token belongs to, or why it is not accepted.
+    fn authenticate<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<User, Error>>;
+}
+
+/// The user of a request, as far as the endpoint wants to know.
+pub async fn authenticate(tokens: &dyn Tokens, need: Need, request: &Parts) -> Result<Option<User>, Error> {
+    if need == Need::Nothing {
+        return Ok(None);
+    }
+    match token(request)? {
+        Some(token) => tokens.authenticate(&token).await.map(Some),
+        None if need == Need::Required => Err(Error::missing_token()),
+        None => Ok(None),
+    }
+}
+
+/// The token of the `Authorization` header, else of the query (deprecated since v1.11, but still allowed by v1.19).
+fn token(parts: &Parts) -> Result<Option<String>, Error> {
+    // ruma reads a whole request; only its head matters here.
+    let mut head = http::Request::new(());
+    *head.uri_mut() = parts.uri.clone();
+    if let Some(value) = parts.headers.get(http::header::AUTHORIZATION) {
+        head.headers_mut().insert(http::header::AUTHORIZATION, value.clone());
+    }
+    match extract_bearer_or_query_token(&head) {
+        Ok(token) => Ok(token.filter(|token| !token.is_empty())),
+        // Credentials of another scheme are none of ours.
+        Err(ExtractTokenError::InvalidAuthorizationScheme) => Ok(None),
+        Err(unreadable) => Err(Error::unknown_token(false).caused_by(unreadable)),
+    }
+}
+
+/// The address a request came from: the connection's peer, or, behind `trusted` proxies, the last address in
+/// `X-Forwarded-For` that is not one of them. What stands before that one could have been written by anybody.
+pub fn client_address(parts: &Parts, trusted: &[IpNet]) -> Option<IpAddr> {
+    // Requests over a unix socket and in tests have no peer address.
+    let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
+    Some(behind_proxies(peer.ip().to_canonical(), &parts.headers, trusted))
+}
+
+fn behind_proxies(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let is_proxy = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
+    let forwarded: Vec<_> = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .map(|item| item.trim().parse::<IpAddr>())
+        .collect();
+    let mut address = peer;
+    for hop in forwarded.into_iter().rev() {
+        if !is_proxy(&address) {
+            break;
+        }
+        // An unreadable entry says nothing of where the request came from: stay with the proxy that passed it on.
+        let Ok(hop) = hop else { break };
+        address = hop.to_canonical();
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(uri: &str, authorization: Option<&str>) -> Parts {
+        let mut request = http::Request::get(uri);
+        if let Some(value) = authorization {
+            request = request.header("authorization", value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn a_token_comes_from_the_header_before_the_query() {
+        let of = |uri, header| token(&parts(uri, header)).unwrap();
+        assert_eq!(of("/a?access_token=q", None).as_deref(), Some("q"));
+        assert_eq!(of("/a?access_token=q", Some("Bearer h")).as_deref(), Some("h"));
+        assert_eq!(of("/a", Some("bearer h")).as_deref(), Some("h"));
+        assert_eq!(of("/a", Some("Basic aaaa")), None);
+        assert_eq!(of("/a", Some("Bearer ")), None);
+        assert_eq!(of("/a", None), None);
+    }
+
+    #[test]
+    fn only_trusted_proxies_say_where_a_request_came_from() {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+        let address = |peer: &str, forwarded: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-forwarded-for", forwarded.parse().unwrap());
+            behind_proxies(peer.parse().unwrap(), &headers, &trusted).to_string()
+        };
+        assert_eq!(address("192.0.2.1", "198.51.100.7"), "192.0.2.1");
+        assert_eq!(address("10.0.0.1", "198.51.100.7"), "198.51.100.7");
+        assert_eq!(address("10.0.0.1", "203.0.113.9, 198.51.100.7, 10.0.0.2"), "198.51.100.7");
+        assert_eq!(address("10.0.0.1", "rubbish"), "10.0.0.1");
+        assert_eq!(address("10.0.0.1", "::ffff:198.51.100.7"), "198.51.100.7");
+    }
+}

@@ -1,0 +1,250 @@
+//! ruma's endpoint types on axum's router, type-erased.
+//!
+//! An [`Endpoint`] is made from a handler alone: its request type knows method, paths and authentication. Per endpoint
+//! only decoding, the handler and encoding are compiled anew ([`erase`]); what surrounds them is one function for all
+//! ([`Endpoint::answer`]): path arguments, caller, body, checks, errors.
+
+use std::{future::Future, net::IpAddr, sync::Arc};
+
+use axum::{
+    RequestPartsExt, Router,
+    body::Body,
+    extract::{RawPathParams, Request},
+    response::{IntoResponse, Response},
+    routing::{MethodFilter, on},
+};
+use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
+use http::{Method, header, request::Parts};
+use ruma::api::{
+    IncomingRequest, OutgoingResponse, OutgoingResponseExt,
+    error::{DeserializationError, ErrorKind, HeaderDeserializationError},
+    path_builder::PathBuilder,
+};
+
+use crate::{
+    App, body,
+    caller::{self, Need, Scheme, User},
+    error::Error,
+};
+
+/// What a handler gets besides its caller and its request.
+#[derive(Clone)]
+pub struct Context {
+    /// The server and its settings.
+    pub app: Arc<App>,
+    /// Where the request came from, if it came over the network.
+    pub client_address: Option<IpAddr>,
+}
+
+/// The caller as the authentication scheme of a request type has it.
+pub type CallerOf<R> = <<R as ruma::api::Metadata>::Authentication as Scheme>::Caller;
+
+/// One endpoint of the specification with its handler.
+pub struct Endpoint {
+    method: Method,
+    paths: Vec<String>,
+    handler: &'static str,
+    need: Need,
+    body_limit: usize,
+    missing_field: ErrorKind,
+    call: Call,
+}
+
+/// Decodes, calls the handler, encodes.
+type Call = Box<dyn Fn(Context, Option<User>, Incoming) -> BoxFuture<'static, Result<Response, Error>> + Send + Sync>;
+
+/// ruma's reader of a request type.
+type Decode<R> = fn(http::Request<&[u8]>, &[&str]) -> Result<R, DeserializationError>;
+
+/// A request that has arrived whole, its body checked to be JSON where it is.
+struct Incoming {
+    head: Parts,
+    body: Bytes,
+    path_args: Vec<String>,
+    missing_field: ErrorKind,
+}
+
+/// The endpoint that this handler serves, registered under each path it ever had.
+pub fn endpoint<R, H, F>(handler: H) -> Endpoint
+where
+    R: IncomingRequest<Authentication: Scheme> + Send + 'static,
+    H: Fn(Context, CallerOf<R>, R) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<R::OutgoingResponse, Error>> + Send + 'static,
+{
+    let mut paths: Vec<String> = R::PATH_BUILDER.all_paths().map(str::to_owned).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    Endpoint {
+        method: R::METHOD,
+        paths,
+        handler: std::any::type_name::<H>(),
+        need: R::Authentication::NEED,
+        body_limit: body::BODY_LIMIT,
+        missing_field: ErrorKind::BadJson,
+        call: erase(handler),
+    }
+}
+
+/// All that is compiled once for each endpoint. Rate limits will hang on `R::RATE_LIMITED` in [`endpoint`].
+fn erase<R, H, F>(handler: H) -> Call
+where
+    R: IncomingRequest<Authentication: Scheme> + Send + 'static,
+    H: Fn(Context, CallerOf<R>, R) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<R::OutgoingResponse, Error>> + Send + 'static,
+{
+    Box::new(move |context, user, incoming| {
+        let running = R::Authentication::caller(user)
+            .and_then(|caller| Ok((caller, incoming.decode(R::try_from_http_request_inner)?)))
+            .map(|(caller, request)| handler(context, caller, request));
+        Box::pin(async move { encode(running?.await?) })
+    })
+}
+
+impl Incoming {
+    fn decode<R>(self, read: Decode<R>) -> Result<R, Error> {
+        let path_args: Vec<&str> = self.path_args.iter().map(String::as_str).collect();
+        let request = http::Request::from_parts(self.head, &self.body[..]);
+        read(request, &path_args).map_err(|error| refuse(error, self.body.is_empty(), self.missing_field))
+    }
+}
+
+/// Why a request could not be read as what its endpoint expects. The readers of path, query and body say what is wrong
+/// only in words, so the words are asked whether something is missing.
+fn refuse(error: DeserializationError, no_body: bool, missing_field: ErrorKind) -> Error {
+    let message = error.to_string();
+    let missing = message.starts_with("missing field");
+    let kind = match error {
+        // An empty body stands for an empty object where nothing is required, and is no JSON elsewhere.
+        DeserializationError::Json(_) if no_body => ErrorKind::NotJson,
+        DeserializationError::Json(_) if missing => missing_field,
+        DeserializationError::Json(error) if error.is_data() => ErrorKind::BadJson,
+        DeserializationError::Json(_) => ErrorKind::NotJson,
+        DeserializationError::Query(_) if missing => ErrorKind::MissingParam,
+        DeserializationError::Header(HeaderDeserializationError::MissingHeader(_)) => ErrorKind::MissingParam,
+        _ => ErrorKind::InvalidParam,
+    };
+    Error::bad_request(kind, message)
+}
+
+fn encode<T: OutgoingResponse>(response: T) -> Result<Response, Error> {
+    let response = response.try_into_http_response::<BytesMut>().map_err(Error::internal)?;
+    Ok(response.map(|body| Body::from(body.freeze())))
+}
+
+impl Endpoint {
+    /// Lets the body be as large as uploads of many keys or messages are.
+    pub fn large_body(mut self) -> Self {
+        self.body_limit = body::LARGE_BODY_LIMIT;
+        self
+    }
+
+    /// Refuses a body without a required field with `M_MISSING_PARAM`, as some endpoints have it, and not with
+    /// `M_BAD_JSON`, the common code.
+    pub fn missing_is_a_parameter(mut self) -> Self {
+        self.missing_field = ErrorKind::MissingParam;
+        self
+    }
+
+    /// Also serves the paths whose last argument is empty, with and without the slash before it. axum matches no empty
+    /// segment, but clients ask for state with an empty key in both ways.
+    pub fn last_may_be_empty(mut self) -> Self {
+        let shortened = |path: &String| path.rfind("/{").map(|at| [path[..at].to_owned(), format!("{}/", &path[..at])]);
+        let shorter: Vec<String> = self.paths.iter().filter_map(shortened).flatten().collect();
+        self.paths.extend(shorter);
+        self
+    }
+
+    /// The method of the endpoint.
+    pub(crate) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// All paths, with ruma's names for their arguments.
+    pub(crate) fn paths(&self) -> &[String] {
+        &self.paths
+    }
+
+    /// The handler's path in this crate, its function last: `client::rooms::send::put`.
+    pub(crate) fn handler(&self) -> &'static str {
+        self.handler.split_once("::").map_or(self.handler, |(_, path)| path)
+    }
+
+    /// Registers the endpoint under all its paths.
+    pub(crate) fn mount(self, router: Router, app: &Arc<App>) -> Router {
+        // The specification's methods are all known to axum.
+        let filter = MethodFilter::try_from(self.method.clone()).expect("ruma's endpoints use standard methods");
+        let paths = self.paths.clone();
+        let endpoint = Arc::new(self);
+        paths.into_iter().fold(router, |router, path| {
+            let (endpoint, app) = (Arc::clone(&endpoint), Arc::clone(app));
+            let serve = move |request: Request| {
+                let (endpoint, app) = (Arc::clone(&endpoint), Arc::clone(&app));
+                async move { endpoint.serve(app, request).await }
+            };
+            router.route(&by_position(&path), on(filter, serve))
+        })
+    }
+
+    /// The answer to a request, whatever happens.
+    async fn serve(&self, app: Arc<App>, request: Request) -> Response {
+        let (head, mut body) = request.into_parts();
+        let expects_continue = head.headers.contains_key(header::EXPECT);
+        match self.answer(app, head, &mut body).await {
+            Ok(response) => response,
+            Err(error) => {
+                error.log();
+                // A client that waits for "100 Continue" has not sent its body, and need not.
+                if !expects_continue {
+                    body::drain(&mut body).await;
+                }
+                error.into_response()
+            }
+        }
+    }
+
+    /// Caller first, then body: a stranger cannot make us read megabytes.
+    async fn answer(&self, app: Arc<App>, mut head: Parts, body: &mut Body) -> Result<Response, Error> {
+        let path_args = path_args(&mut head).await?;
+        let user = caller::authenticate(&*app.tokens, self.need, &head).await?;
+        let body = body::read(body, self.body_limit).await?;
+        if !body.is_empty() && !matches!(self.method, Method::GET) {
+            body::check_json(&body)?;
+        }
+        let client_address = caller::client_address(&head, &app.trusted_proxies);
+        let incoming = Incoming { head, body, path_args, missing_field: self.missing_field.clone() };
+        (self.call)(Context { app, client_address }, user, incoming).await
+    }
+}
+
+/// The arguments in the path, percent-decoded.
+async fn path_args(head: &mut Parts) -> Result<Vec<String>, Error> {
+    let params = head
+        .extract::<RawPathParams>()
+        .await
+        .map_err(|error| Error::invalid_param("The path is not valid UTF-8").caused_by(error))?;
+    Ok(params.iter().map(|(_, value)| value.to_owned()).collect())
+}
+
+/// A path whose arguments are named by their place. The router wants one name for the same place in all paths, and
+/// ruma calls it `room_id` in one and `room_id_or_alias` in the other.
+fn by_position(path: &str) -> String {
+    let mut place = 0;
+    let segments = path.split('/').map(|segment| {
+        if !segment.starts_with('{') {
+            return segment.to_owned();
+        }
+        place += 1;
+        format!("{{p{place}}}")
+    });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+/// 404 for a path that is not ours, 405 for a method that a path does not have; both `M_UNRECOGNIZED`.
+pub(crate) async fn unrecognized(status: http::StatusCode, request: Request) -> Response {
+    let (head, mut body) = request.into_parts();
+    if !head.headers.contains_key(header::EXPECT) {
+        body::drain(&mut body).await;
+    }
+    Error::new(status, ErrorKind::Unrecognized, "Unrecognized request").into_response()
+}

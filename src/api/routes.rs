@@ -1,0 +1,62 @@
+//! The table of routes, by URL. A handler's module is the file its URL leads to: drop `_matrix`, the version and the
+//! arguments, and `PUT /_matrix/client/v3/rooms/{}/send/{}/{}` is `client/rooms/send.rs`. Methods and paths themselves
+//! come from ruma.
+
+use std::sync::Arc;
+
+use axum::Router;
+use http::StatusCode;
+
+use crate::{
+    App, client, envelope,
+    route::{Endpoint, endpoint, unrecognized},
+    well_known,
+};
+
+/// Every endpoint that is served.
+fn endpoints() -> Vec<Endpoint> {
+    vec![
+        // /.well-known/matrix/
+        endpoint(well_known::client),
+        endpoint(well_known::support),
+        // /_matrix/client/
+        endpoint(client::versions::get),
+        // /_matrix/client/v3/
+        endpoint(client::capabilities::get),
+    ]
+}
+
+/// The router of everything a Matrix client may ask.
+pub fn router(app: &Arc<App>) -> Router {
+    let router = endpoints().into_iter().fold(Router::new(), |router, endpoint| endpoint.mount(router, app));
+    // The second of these holds for the routes that are there when it is set.
+    let router = router
+        .fallback(|request| unrecognized(StatusCode::NOT_FOUND, request))
+        .method_not_allowed_fallback(|request| unrecognized(StatusCode::METHOD_NOT_ALLOWED, request));
+    envelope::around(router)
+}
+
+/// One row of the table of routes, for the endpoint ledger.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Routed {
+    /// The path with ruma's names for its arguments: `/_matrix/client/v3/rooms/{room_id}/state`.
+    pub path: String,
+    /// The method.
+    pub method: String,
+    /// The file of the handler, from the root of the repository.
+    pub file: String,
+}
+
+/// Every method and path that is served, and by which file, sorted.
+pub fn listing() -> Vec<Routed> {
+    let rows = endpoints().into_iter().flat_map(|endpoint| {
+        let module = endpoint.handler().rsplit_once("::").map_or("", |(module, _)| module);
+        let file = format!("src/api/{}.rs", module.replace("::", "/"));
+        let method = endpoint.method().to_string();
+        let row = |path: &String| Routed { path: path.clone(), method: method.clone(), file: file.clone() };
+        endpoint.paths().iter().map(row).collect::<Vec<_>>()
+    });
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort();
+    rows
+}

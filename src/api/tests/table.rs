@@ -1,0 +1,100 @@
+//! The table of routes, and the endpoints that need no server.
+
+use super::request;
+use crate::listing;
+
+/// The modules that a path leads to, by the rule of the house.
+fn modules(path: &str) -> Vec<String> {
+    let mut segments = path.trim_matches('/').split('/').peekable();
+    let mut modules = Vec::new();
+    while let Some(segment) = segments.next() {
+        let is_version = segment.len() <= 3
+            && segment.starts_with(['v', 'r'])
+            && segment[1..].chars().all(|digit| digit.is_ascii_digit());
+        if segment == "_matrix" || is_version || segment.starts_with('{') {
+            continue;
+        }
+        if segment == "unstable" {
+            // The vendor's prefix, if there is one, is no part of the name.
+            segments.next_if(|next| next.contains('.'));
+            continue;
+        }
+        modules.push(snake_case(segment));
+    }
+    modules
+}
+
+fn snake_case(segment: &str) -> String {
+    let mut name = String::new();
+    for character in segment.trim_start_matches('.').chars() {
+        if character.is_ascii_uppercase() {
+            name.push('_');
+        }
+        name.push(if matches!(character, '-' | '.') { '_' } else { character.to_ascii_lowercase() });
+    }
+    name
+}
+
+#[test]
+fn the_rule_from_url_to_file() {
+    for (path, expected) in [
+        ("/_matrix/client/v3/rooms/{room_id}/send/{event_type}/{txn_id}", "client/rooms/send"),
+        ("/_matrix/client/r0/createRoom", "client/create_room"),
+        ("/_matrix/client/unstable/org.matrix.msc3916/media/config", "client/media/config"),
+        ("/_matrix/client/versions", "client/versions"),
+        ("/.well-known/matrix/client", "well_known/matrix/client"),
+    ] {
+        assert_eq!(modules(path).join("/"), expected);
+    }
+}
+
+#[test]
+fn every_handler_lies_where_its_url_leads() {
+    for routed in listing() {
+        let file = routed.file.trim_start_matches("src/api/").trim_end_matches(".rs");
+        let modules = modules(&routed.path).join("/");
+        let is_prefix = modules == file || modules.starts_with(&format!("{file}/"));
+        assert!(is_prefix, "{} {} leads to {modules}, but is handled in {file}", routed.method, routed.path);
+    }
+}
+
+#[test]
+fn no_route_is_registered_twice() {
+    let listing = listing();
+    assert!(!listing.is_empty());
+    for pair in listing.windows(2) {
+        assert_ne!((&pair[0].method, &pair[0].path), (&pair[1].method, &pair[1].path));
+    }
+}
+
+#[tokio::test]
+async fn get_well_known_matrix_client() {
+    let answer = request(None, "GET /.well-known/matrix/client", "").await;
+    assert_eq!(answer.body, serde_json::json!({ "m.homeserver": { "base_url": "https://matrix.test" } }));
+    assert_eq!(answer.headers["content-type"], "application/json");
+}
+
+#[tokio::test]
+async fn get_well_known_matrix_support() {
+    let answer = request(None, "GET /.well-known/matrix/support", "").await;
+    assert_eq!(answer.body, serde_json::json!({ "support_page": "https://test/help" }));
+}
+
+#[tokio::test]
+async fn get_client_versions() {
+    let answer = request(None, "GET /_matrix/client/versions", "").await;
+    let versions = answer.body["versions"].as_array().unwrap();
+    assert_eq!((versions.len(), &versions[0], &versions[18]), (19, &"v1.1".into(), &"v1.19".into()));
+}
+
+#[tokio::test]
+async fn get_client_capabilities() {
+    let answer = request(Some("secret"), "GET /_matrix/client/v3/capabilities", "").await;
+    let versions = &answer.body["capabilities"]["m.room_versions"];
+    assert_eq!(versions["default"], "12");
+    for (version, stability) in [("3", "unstable"), ("5", "unstable"), ("6", "stable"), ("12", "stable")] {
+        assert_eq!(versions["available"][version], stability, "{version}");
+    }
+    assert_eq!(versions["available"].as_object().unwrap().len(), 10);
+    assert_eq!(answer.body["capabilities"]["m.3pid_changes"]["enabled"], false);
+}
