@@ -1,0 +1,3 @@
+//! The cases, one file for each area of the API. All share one server.
+
+mod discovery;
