@@ -72,7 +72,8 @@ pub fn scan(area: &str, source: &str) -> Vec<Case> {
     while let Some((_, after)) = rest.split_once("\n#[tokio::test").or_else(|| rest.split_once("#[tokio::test")) {
         // rustfmt closes a function of the top level with a brace in the first column.
         let (text, behind) = after.split_once("\n}").expect("a case ends with a brace in the first column");
-        let name = text.split_once("async fn ").and_then(|(_, name)| name.split_once('(')).expect("a case is a function").0;
+        let name =
+            text.split_once("async fn ").and_then(|(_, name)| name.split_once('(')).expect("a case is a function").0;
         cases.push(Case { name: format!("{area}::{name}"), hash: hash(text), differs: sections(text) });
         rest = behind;
     }
