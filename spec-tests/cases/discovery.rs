@@ -1,0 +1,74 @@
+//! What a client asks first: versions, well-known, capabilities. Client-server API, "Web Browser Clients", "API
+//! Standards", "Server Discovery" and "Capabilities negotiation".
+
+use depesche_spec_tests::prelude::*;
+
+#[tokio::test]
+async fn versions_list_the_run_of_stable_releases() {
+    let versions = shared().client().get("/_matrix/client/versions", &[]).await.ok();
+    let listed: Vec<&str> = versions["versions"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    for version in ["v1.1", "v1.5", "v1.11", "v1.12"] {
+        assert!(listed.contains(&version), "{version} is not in {listed:?}");
+    }
+    assert!(versions["unstable_features"].is_object());
+}
+
+#[tokio::test]
+async fn versions_need_no_token_and_accept_one() {
+    let alice = shared().user("alice").await;
+    alice.get("/_matrix/client/versions", &[]).await.ok();
+    alice.without_token().get("/_matrix/client/versions", &[]).await.ok();
+}
+
+#[tokio::test]
+async fn well_known_names_the_homeserver() {
+    let answer = shared().client().get("/.well-known/matrix/client", &[]).await.ok();
+    let url = answer["m.homeserver"]["base_url"].as_str().expect("a base URL");
+    assert!(url.starts_with("http"), "{url}");
+}
+
+#[tokio::test]
+async fn capabilities_need_a_token() {
+    shared().client().get("/_matrix/client/v3/capabilities", &[]).await.error(401, "M_MISSING_TOKEN");
+}
+
+#[tokio::test]
+async fn capabilities_say_which_room_versions_there_are() {
+    let alice = shared().user("alice").await;
+    let answer = alice.get("/_matrix/client/v3/capabilities", &[]).await.ok();
+    let versions = &answer["capabilities"]["m.room_versions"];
+    for version in ["6", "7", "8", "9", "10", "11", "12"] {
+        assert_eq!(versions["available"][version], "stable", "{versions}");
+    }
+    let default = versions["default"].as_str().expect("a default");
+    assert_eq!(versions["available"][default], "stable");
+}
+
+#[tokio::test]
+async fn capabilities_say_that_the_password_can_be_changed() {
+    let alice = shared().user("alice").await;
+    let answer = alice.get("/_matrix/client/v3/capabilities", &[]).await.ok();
+    assert_eq!(answer["capabilities"]["m.change_password"]["enabled"], true, "{answer}");
+}
+
+#[tokio::test]
+async fn browsers_may_call_from_anywhere() {
+    let client = shared().client();
+    let options = client.request("OPTIONS".parse().expect("a method"), "/_matrix/client/v3/login", &[]);
+    let preflight =
+        options.header("Origin", "https://app.example").header("Access-Control-Request-Method", "POST").await;
+    assert!([200, 204].contains(&preflight.status), "{preflight}");
+    let answer = client.get("/_matrix/client/v3/login", &[]).header("Origin", "https://app.example").await;
+    for answer in [preflight, answer] {
+        assert_eq!(answer.header("access-control-allow-origin"), "*", "{answer}");
+        let methods = answer.header("access-control-allow-methods").to_owned();
+        assert!(methods.is_empty() || ["GET", "POST", "PUT", "DELETE", "OPTIONS"].iter().all(|m| methods.contains(m)));
+    }
+}
+
+#[tokio::test]
+async fn errors_too_may_be_read_by_browsers() {
+    let answer = shared().client().get("/_matrix/client/v3/account/whoami", &[]).await;
+    assert_eq!(answer.header("access-control-allow-origin"), "*", "{answer}");
+    answer.error(401, "M_MISSING_TOKEN");
+}

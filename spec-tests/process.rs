@@ -1,0 +1,98 @@
+//! A server process and its end.
+//!
+//! Invariant: no server outlives the test process, also not when that one is killed. A watchdog shell reads a pipe whose
+//! other end only we hold; when it closes, whatever the cause, the shell kills the server and removes its directory.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a target may take from its start to its first answer; a debug build on a busy machine needs some seconds.
+const START_LIMIT: Duration = Duration::from_secs(90);
+/// Pause between two looks at a server that is starting.
+const POLL: Duration = Duration::from_millis(30);
+
+/// A running server.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    watchdog: Child,
+}
+
+impl Process {
+    /// Starts `command` with its output in `log`, and waits until it answers `/_matrix/client/versions` at `address`.
+    pub fn start(mut command: Command, address: SocketAddr, log: &Path) -> Result<Self, String> {
+        let out = File::options().create(true).append(true).open(log).map_err(|e| format!("{}: {e}", log.display()))?;
+        let err = out.try_clone().map_err(|e| e.to_string())?;
+        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        let child = command.spawn().map_err(|e| format!("{}: {e}", command.get_program().display()))?;
+        let watchdog = Command::new("sh")
+            .args(["-c", "cat >/dev/null; kill -9 \"$1\" 2>/dev/null", "watchdog", &child.id().to_string()])
+            .stdin(Stdio::piped())
+            .spawn()
+            .map_err(|e| format!("sh: {e}"))?;
+        let mut process = Self { child, watchdog };
+        process.wait_until_it_answers(address).map(|()| process)
+    }
+
+    /// The process id of the server.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `kill -9`, and the wait for its end.
+    pub fn kill(&mut self) {
+        // Either has ended already or ends now; there is nothing else to do about an error.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Asks for a graceful end (SIGTERM) and gives the exit code, or none if `limit` passed.
+    pub fn terminate(&mut self, limit: Duration) -> Option<i32> {
+        let _ = Command::new("kill").args(["-TERM", &self.id().to_string()]).status();
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return status.code();
+            }
+            std::thread::sleep(POLL);
+        }
+        None
+    }
+
+    fn wait_until_it_answers(&mut self, address: SocketAddr) -> Result<(), String> {
+        let deadline = Instant::now() + START_LIMIT;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("the server ended at its start: {status}"));
+            }
+            if answers(address) {
+                return Ok(());
+            }
+            // The one place that waits for wall time: a foreign process gives no other sign.
+            std::thread::sleep(POLL);
+        }
+        Err(format!("the server did not answer within {} s", START_LIMIT.as_secs()))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = self.watchdog.kill();
+        let _ = self.watchdog.wait();
+    }
+}
+
+fn answers(address: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) else { return false };
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+    let request = format!("GET /_matrix/client/versions HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let mut answer = String::new();
+    stream.write_all(request.as_bytes()).is_ok()
+        && stream.read_to_string(&mut answer).is_ok()
+        && answer.starts_with("HTTP/1.1 200")
+}

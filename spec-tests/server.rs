@@ -1,0 +1,168 @@
+//! The server under test: which one, how it is configured, and the one that most cases share.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::process::Process;
+use crate::{Client, User, targets};
+
+/// The server name of every target: the part of the user ids behind the colon.
+pub const SERVER_NAME: &str = "depesche.test";
+
+/// What the cases run against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The binary of this workspace (`DEPESCHE_BIN`, else the one beside the tests).
+    Depesche,
+    /// The oracle: a Synapse in the virtual environment `DEPESCHE_SYNAPSE`.
+    Synapse,
+}
+
+/// The target that `DEPESCHE_TARGET` chooses: `depesche` (the default) or `synapse`.
+pub fn target() -> Target {
+    match std::env::var("DEPESCHE_TARGET").as_deref() {
+        Err(_) | Ok("" | "depesche") => Target::Depesche,
+        Ok("synapse") => Target::Synapse,
+        Ok(other) => panic!("DEPESCHE_TARGET is {other:?}; it may be \"depesche\" or \"synapse\""),
+    }
+}
+
+/// Asserts what each of the two does where Synapse does not follow `section` of the specification.
+///
+/// The row of the case in `oracle.tsv` then says `differs` and names the section, which is why it is a literal.
+pub fn differs<T>(section: &'static str, ours: impl FnOnce() -> T, synapse: impl FnOnce() -> T) -> T {
+    assert!(section.contains('#'), "name page and section, such as \"client-server-api#login\": {section:?}");
+    match target() {
+        Target::Depesche => ours(),
+        Target::Synapse => synapse(),
+    }
+}
+
+/// How people may register on a server of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Registration {
+    /// Anyone, with `m.login.dummy`.
+    #[default]
+    Open,
+    /// With a registration token; `tests-only` is one.
+    Token,
+    /// Anyone who accepts the terms.
+    Terms,
+    /// Nobody.
+    Closed,
+}
+
+/// What a case may choose about a server of its own.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Who may register.
+    pub registration: Registration,
+    /// The smallest memtables that the store allows, so that a kill finds flushes and compactions under way.
+    pub tiny_store: bool,
+    /// Where the data lies; a temporary directory if not given.
+    pub data_dir: Option<PathBuf>,
+}
+
+/// A running target.
+#[derive(Debug)]
+pub struct Server {
+    process: Process,
+    address: SocketAddr,
+    options: Options,
+    directory: PathBuf,
+    // Removed when dropped; `None` where the case brought its own.
+    _temporary: Option<tempfile::TempDir>,
+}
+
+/// The server that all cases of a test binary share: many users, open registration.
+pub fn shared() -> &'static Server {
+    static SHARED: OnceLock<Server> = OnceLock::new();
+    SHARED.get_or_init(|| Server::start(Options::default()))
+}
+
+impl Server {
+    /// Starts a server of its own.
+    pub fn start(options: Options) -> Self {
+        Self::try_start(options).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`Self::start`]; the error holds the end of the server's log.
+    pub fn try_start(options: Options) -> Result<Self, String> {
+        let (directory, temporary) = if let Some(directory) = &options.data_dir {
+            (directory.clone(), None)
+        } else {
+            let temporary = tempfile::Builder::new().prefix("depesche-spec-").tempdir().map_err(|e| e.to_string())?;
+            (temporary.path().to_path_buf(), Some(temporary))
+        };
+        let address = free_address();
+        let process = launch(&directory, address, &options)?;
+        Ok(Self { process, address, options, directory, _temporary: temporary })
+    }
+
+    /// `kill -9`, without a chance to write anything.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Asks the server to end (SIGTERM) and gives its exit code.
+    pub fn terminate(&mut self, limit: Duration) -> Option<i32> {
+        self.process.terminate(limit)
+    }
+
+    /// Starts the server again on the same data, after a kill.
+    pub fn restart(&mut self) {
+        self.process.kill();
+        self.address = free_address();
+        self.process =
+            launch(&self.directory, self.address, &self.options).unwrap_or_else(|error| panic!("restart: {error}"));
+    }
+
+    /// Where the server listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What the server has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("server.log")).unwrap_or_default()
+    }
+
+    /// A client without an access token.
+    pub fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    /// A new user whose id begins with `name`; every call gives another user.
+    pub async fn user(&self, name: &str) -> User {
+        User::register(&self.client(), &unique(name)).await
+    }
+}
+
+/// A localpart that no other case uses.
+pub fn unique(name: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{name}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn launch(directory: &Path, address: SocketAddr, options: &Options) -> Result<Process, String> {
+    let command = match target() {
+        Target::Depesche => targets::depesche(directory, address, options)?,
+        Target::Synapse => targets::synapse(directory, address, options)?,
+    };
+    let log = directory.join("server.log");
+    Process::start(command, address, &log).map_err(|error| {
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        format!("{error}; the end of its log:\n{}", lines[lines.len().saturating_sub(40)..].join("\n"))
+    })
+}
+
+/// A port of loopback that was free a moment ago. The kernel does not give it out again at once, so that two test
+/// binaries do not get the same one.
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
+    listener.local_addr().expect("a bound socket has an address")
+}

@@ -1,0 +1,124 @@
+//! The two targets: their configuration and their command line.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::server::{Options, Registration, SERVER_NAME};
+
+/// The registration token that a server with [`Registration::Token`] accepts.
+pub const TOKEN: &str = "tests-only";
+
+pub fn depesche(directory: &Path, address: SocketAddr, options: &Options) -> Result<Command, String> {
+    let binary = match std::env::var_os("DEPESCHE_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => beside_the_tests("depesche")?,
+    };
+    if !binary.exists() {
+        return Err(format!("{} is missing: build it first (cargo build)", binary.display()));
+    }
+    let data = directory.join("data");
+    let mut text = String::new();
+    let _ = writeln!(text, "[server]\nname = {SERVER_NAME:?}\ndata_dir = {data:?}\nlisten = \"{address}\"\n");
+    let mode = match options.registration {
+        Registration::Open => "mode = \"open\"".to_owned(),
+        Registration::Token => format!("mode = \"token\"\ntokens = [{TOKEN:?}]"),
+        Registration::Terms => "mode = \"open\"\nterms = true".to_owned(),
+        Registration::Closed => "mode = \"closed\"".to_owned(),
+    };
+    let _ = writeln!(text, "[registration]\n{mode}");
+    if options.tiny_store {
+        text.push_str("\n[store]\nwrite_buffer_mb = 1\n");
+    }
+    let config = directory.join("depesche.toml");
+    write(&config, &text)?;
+    let mut command = Command::new(binary);
+    command.arg("--config").arg(&config).arg("serve").env("RUST_BACKTRACE", "1");
+    Ok(command)
+}
+
+/// The executable `name` in the profile's directory: test executables lie in its `deps`.
+fn beside_the_tests(name: &str) -> Result<PathBuf, String> {
+    let own = std::env::current_exe().map_err(|e| e.to_string())?;
+    own.parent().and_then(Path::parent).map(|profile| profile.join(name)).ok_or_else(|| "no profile directory".into())
+}
+
+pub fn synapse(directory: &Path, address: SocketAddr, options: &Options) -> Result<Command, String> {
+    let home = std::env::var_os("DEPESCHE_SYNAPSE")
+        .ok_or("DEPESCHE_SYNAPSE is not set: the virtual environment that holds matrix-synapse")?;
+    let path = directory.to_str().ok_or("the temporary directory is not UTF-8")?;
+    write(&directory.join("signing.key"), "ed25519 a_test 3VlfKZqPIqmiTbrrSkpMLzTW7OQPIGbnYFjXbzoUwbk\n")?;
+    write(&directory.join("log.yaml"), SYNAPSE_LOG)?;
+    fs::create_dir_all(directory.join("terms/en")).map_err(|e| e.to_string())?;
+    write(&directory.join("terms/en/1.0.html"), "<p>Terms</p>")?;
+    write(&directory.join("terms/en/success.html"), "<p>Thank you</p>")?;
+    let registration = match options.registration {
+        Registration::Open => "enable_registration: true\nenable_registration_without_verification: true\n".to_owned(),
+        Registration::Token => "enable_registration: true\nregistration_requires_token: true\n".to_owned(),
+        Registration::Terms => format!(
+            "enable_registration: true\nenable_registration_without_verification: true\n\
+             user_consent:\n  template_dir: {path}/terms\n  version: '1.0'\n  require_at_registration: true\n\
+             form_secret: tests-only\n"
+        ),
+        Registration::Closed => "enable_registration: false\n".to_owned(),
+    };
+    let resources = "{names: [client], compress: false}";
+    let config = directory.join("homeserver.yaml");
+    let text = format!(
+        "server_name: {SERVER_NAME}\npublic_baseurl: http://{address}/\npid_file: {path}/pid\nreport_stats: false\n\
+         signing_key_path: {path}/signing.key\nmedia_store_path: {path}/media\nlog_config: {path}/log.yaml\n\
+         listeners:\n  - {{port: {}, bind_addresses: ['127.0.0.1'], type: http, tls: false, resources: [{resources}]}}\n\
+         database: {{name: sqlite3, args: {{database: '{path}/homeserver.db'}}}}\n{registration}{SYNAPSE_COMMON}",
+        address.port()
+    );
+    write(&config, &text)?;
+    let mut command = Command::new(PathBuf::from(home).join("bin/python"));
+    command.args(["-m", "synapse.app.homeserver", "--config-path"]).arg(config).current_dir(directory);
+    Ok(command)
+}
+
+const SYNAPSE_LOG: &str = "version: 1
+handlers: {console: {class: logging.StreamHandler}}
+root: {level: WARNING, handlers: [console]}
+disable_existing_loggers: false
+";
+
+/// No limits of rate, a cheap password hash, no calls to the outside.
+const SYNAPSE_COMMON: &str = "
+macaroon_secret_key: tests-only
+registration_shared_secret: tests-only
+bcrypt_rounds: 4
+suppress_key_server_warning: true
+trusted_key_servers: []
+federation_domain_whitelist: []
+serve_server_wellknown: false
+allow_public_rooms_without_auth: true
+enable_authenticated_media: false
+url_preview_enabled: false
+refreshable_access_token_lifetime: 5m
+refresh_token_lifetime: 24h
+nonrefreshable_access_token_lifetime: 24h
+ui_auth: {session_timeout: 0}
+presence: {enabled: false}
+rc_message: &free {per_second: 100000, burst_count: 100000}
+rc_registration: *free
+rc_registration_token_validity: *free
+rc_login: {address: *free, account: *free, failed_attempts: *free}
+rc_admin_redaction: *free
+rc_joins: {local: *free, remote: *free}
+rc_joins_per_room: *free
+rc_invites: {per_room: *free, per_user: *free, per_issuer: *free}
+rc_3pid_validation: *free
+rc_key_requests: *free
+rc_room_creation: *free
+rc_reports: *free
+rc_delayed_event_mgmt: *free
+rc_presence: {per_user: *free}
+experimental_features: {msc4222_enabled: true, msc3266_enabled: true}
+";
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
+}
