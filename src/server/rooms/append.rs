@@ -162,15 +162,15 @@ fn put_meta(tx: &Tx, room: RoomNo, no: EventNo, meta: &Meta) {
 /// Gives the event its ordinal if the default push rules would notify of it, and rows to those it names.
 async fn count_unread(working: &mut Working, tx: &Tx, name: &ServerName, pdu: &Pdu) -> Result<(), Fault> {
     let Some(levels) = working.power_levels(tx).await? else { return Ok(()) };
-    let effect = push::default_effect(pdu, || levels.can_notify_room(pdu.sender()));
+    let effect = push::default_effect(pdu, &levels);
     if !effect.notify {
         return Ok(());
     }
     working.head.ordinal += 1;
-    if effect.highlight {
+    if effect.highlight_room {
         working.head.room_named = working.head.ordinal;
     }
-    for user in effect.mentioned.into_iter().filter(|user| user.server_name() == name) {
+    for user in effect.highlight_users.into_iter().filter(|user| user.server_name() == name) {
         // The member's row alone decides: who is not joined gets no row.
         if working.membership(tx, &user).await? == Some(MembershipState::Join) {
             tx.put(&NAMED, &(user, working.no, working.head.ordinal), &());

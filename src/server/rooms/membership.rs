@@ -188,7 +188,7 @@ impl Turn<'_> {
     /// A joined member of this server whose level is enough to invite.
     async fn voucher(&mut self) -> Result<Option<OwnedUserId>, Refusal> {
         let Some(levels) = self.working.power_levels(self.tx).await? else { return Ok(None) };
-        let named: Vec<OwnedUserId> = levels.creators().iter().cloned().chain(levels.named_users()).collect();
+        let named: Vec<OwnedUserId> = levels.creators().iter().cloned().collect();
         let members = self.working.member_names(self.tx, VOUCHERS).await?;
         for user in named.into_iter().chain(members) {
             let local = user.server_name() == self.base.name;

@@ -2,8 +2,6 @@
 //!
 //! Spec: [createRoom](https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom).
 
-use std::sync::Arc;
-
 use depesche_rules::{
     auth,
     build::{self, EventDraft, Placement, complete_create_content},
