@@ -1,0 +1,92 @@
+//! Whether an event is allowed: selection of auth events, the auth rules, hash and signatures.
+//!
+//! The rules themselves are ruma's; this module gives them our error and our event. On receipt, in this order:
+//! [`verify`] (drop on error), [`check_state_independent`] once, [`check_state_dependent`] with the state of the auth
+//! events, with the state before the event (reject on error), and with the current state (soft-fail on error).
+//!
+//! Spec: [checks on receipt](https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu),
+//! [auth rules](https://spec.matrix.org/v1.19/server-server-api/#authorization-rules).
+
+use std::collections::BTreeSet;
+
+use ruma::{
+    CanonicalJsonObject, EventId, OwnedServerName, UserId,
+    canonical_json::redact,
+    events::{StateEventType, TimelineEventType},
+    room_version_rules::RoomVersionRules,
+    signatures::{PublicKeyMap, Verified, required_server_signatures_to_verify_event, verify_event},
+    state_res,
+};
+use serde_json::value::RawValue;
+
+use crate::pdu::Pdu;
+
+/// The auth rules said no; holds the rule in words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Reject(String);
+
+impl Reject {
+    pub(crate) fn new(rule: impl Into<String>) -> Self {
+        Self(rule.into())
+    }
+}
+
+/// Which state entries authorise an event, by the auth events selection. In version 12 the create event is not among
+/// them: the room ID stands for it.
+pub fn auth_types(
+    kind: &TimelineEventType,
+    sender: &UserId,
+    state_key: Option<&str>,
+    content: &RawValue,
+    rules: &RoomVersionRules,
+) -> Result<Vec<(StateEventType, String)>, Reject> {
+    state_res::auth_types_for_event(kind, sender, state_key, content, &rules.authorization).map_err(Reject)
+}
+
+/// As [`auth_types`], of a whole event.
+pub fn auth_types_of(event: &Pdu, rules: &RoomVersionRules) -> Result<Vec<(StateEventType, String)>, Reject> {
+    auth_types(event.kind(), event.sender(), event.state_key(), event.content(), rules)
+}
+
+/// The rules that need only the event and its auth events. `fetch_event` must know every one of them, and in version 12
+/// the create event too.
+pub fn check_state_independent(
+    event: &Pdu,
+    rules: &RoomVersionRules,
+    fetch_event: impl Fn(&EventId) -> Option<Pdu>,
+) -> Result<(), Reject> {
+    state_res::check_state_independent_auth_rules(&rules.authorization, event, fetch_event).map_err(Reject)
+}
+
+/// The rules that judge the event by a state of the room. `fetch_state` answers for the entries of [`auth_types`] and
+/// for the create event, in every version.
+pub fn check_state_dependent(
+    event: &Pdu,
+    rules: &RoomVersionRules,
+    fetch_state: impl Fn(&StateEventType, &str) -> Option<Pdu>,
+) -> Result<(), Reject> {
+    state_res::check_state_dependent_auth_rules(&rules.authorization, event, fetch_state).map_err(Reject)
+}
+
+/// The servers whose signatures [`verify`] will ask for, so that their keys can be fetched first.
+pub fn required_signatures(
+    event: &CanonicalJsonObject,
+    rules: &RoomVersionRules,
+) -> Result<BTreeSet<OwnedServerName>, Reject> {
+    required_server_signatures_to_verify_event(event, &rules.signatures).map_err(|error| Reject(error.to_string()))
+}
+
+/// Verifies the signatures and the content hash of a received event. Returns the event to go on with: as it came, or
+/// redacted if the hash does not match. The keys must be valid at the event's time, which the caller sees to where
+/// `rules.enforce_key_validity` says so.
+pub fn verify(
+    event: CanonicalJsonObject,
+    keys: &PublicKeyMap,
+    rules: &RoomVersionRules,
+) -> Result<CanonicalJsonObject, Reject> {
+    match verify_event(keys, &event, rules).map_err(|error| Reject(error.to_string()))? {
+        Verified::All => Ok(event),
+        Verified::Signatures => redact(event, &rules.redaction, None).map_err(|error| Reject(error.to_string())),
+    }
+}

@@ -1,0 +1,129 @@
+//! Every limit on what a client or another server may send, in one place.
+//!
+//! A limit that the specification sets is cited; the others are ours and say what they protect. Limits of this server's
+//! own machinery (queue lengths, cache sizes) are configuration and are not here.
+//!
+//! Spec: [size limits](https://spec.matrix.org/v1.19/client-server-api/#size-limits),
+//! [identifier grammar](https://spec.matrix.org/v1.19/appendices/#identifier-grammar).
+
+// Events
+
+/// Bytes of a complete event: federation format, with signatures, as canonical JSON.
+/// Spec: "MUST NOT be larger than 65536 bytes".
+pub const MAX_PDU_BYTES: usize = 65_536;
+/// Bytes of an event's `type`. Spec: size limits.
+pub const MAX_EVENT_TYPE_BYTES: usize = 255;
+/// Bytes of an event's `state_key`. Spec: size limits.
+pub const MAX_STATE_KEY_BYTES: usize = 255;
+/// Bytes of an event's `sender` and of every user ID, sigil and domain included. Spec: user identifiers.
+pub const MAX_USER_ID_BYTES: usize = 255;
+/// Bytes of a room ID. Spec: room IDs.
+pub const MAX_ROOM_ID_BYTES: usize = 255;
+/// Bytes of an event ID. Spec: event IDs.
+pub const MAX_EVENT_ID_BYTES: usize = 255;
+/// Bytes of a room alias. Spec: room aliases.
+pub const MAX_ROOM_ALIAS_BYTES: usize = 255;
+/// Bytes of a server name. Spec: server names (by way of the identifiers that carry one).
+pub const MAX_SERVER_NAME_BYTES: usize = 230;
+/// Entries of `prev_events`. Spec: PDU format of every room version.
+pub const MAX_PREV_EVENTS: usize = 20;
+/// Entries of `auth_events`. Spec: PDU format of every room version.
+pub const MAX_AUTH_EVENTS: usize = 10;
+/// The largest integer of canonical JSON, 2^53 - 1; the smallest is its negative. Also the limit of `depth`.
+pub const MAX_INTEGER: i64 = (1 << 53) - 1;
+/// Containers inside one another in any JSON that is accepted. Ours: the parser and every later reader recurse once for
+/// each, so the stack is what it protects. Clients nest some ten levels.
+pub const MAX_JSON_DEPTH: usize = 100;
+/// Users that an event's `m.mentions` can notify by name. Ours: each costs a row when the event is stored; the event
+/// itself is accepted whatever it lists.
+pub const MAX_MENTIONED_USERS: usize = 100;
+
+// Names and texts
+
+/// Bytes of a display name. Ours, as Synapse: it is copied into a member event of each room.
+pub const MAX_DISPLAY_NAME_BYTES: usize = 256;
+/// Bytes of an avatar URL. Ours, as Synapse.
+pub const MAX_AVATAR_URL_BYTES: usize = 1000;
+/// Bytes of a whole profile as canonical JSON. Spec: profiles, "64 KiB".
+pub const MAX_PROFILE_BYTES: usize = 65_536;
+/// Bytes of the name of a profile field. Spec: profiles.
+pub const MAX_PROFILE_KEY_BYTES: usize = 255;
+/// Bytes of the display name of a device. Ours.
+pub const MAX_DEVICE_DISPLAY_NAME_BYTES: usize = 256;
+/// Bytes of a device ID that a client chooses. Ours; those we make have ten.
+pub const MAX_DEVICE_ID_BYTES: usize = 255;
+/// Bytes of a client's transaction ID. Ours; it is part of a key.
+pub const MAX_TRANSACTION_ID_BYTES: usize = 255;
+/// Bytes of the `reason` of a membership change, a redaction or a report. Ours; the event's size bounds the first two.
+pub const MAX_REASON_BYTES: usize = 4096;
+/// Bytes of a password. Ours: hashing a megabyte is work for nothing.
+pub const MAX_PASSWORD_BYTES: usize = 512;
+/// Bytes of an access, refresh or login token that is looked up. Ours; longer ones are unknown without a look.
+pub const MAX_TOKEN_BYTES: usize = 255;
+
+// Requests
+
+/// Bytes of a request body where the endpoint has no limit of its own. Ours.
+pub const MAX_BODY_BYTES: usize = 1 << 20;
+/// Bytes of a request body that carries one event: the event's content, and room for escapes that canonical JSON
+/// writes shorter.
+pub const MAX_EVENT_BODY_BYTES: usize = 3 * MAX_PDU_BYTES;
+/// Bytes of the body of key uploads, key backup and to-device sends, which are legitimately large.
+pub const MAX_KEYS_BODY_BYTES: usize = 16 << 20;
+/// Bytes of one account data event, global or of a room. Ours.
+pub const MAX_ACCOUNT_DATA_BYTES: usize = 65_536;
+/// Tags on one room of one user. Ours.
+pub const MAX_TAGS_PER_ROOM: usize = 100;
+/// Bytes of a room tag. Spec: tags, "MUST not exceed 255 bytes".
+pub const MAX_TAG_BYTES: usize = 255;
+/// Bytes of an uploaded filter. Ours.
+pub const MAX_FILTER_BYTES: usize = 65_536;
+/// Entries of one list in a filter. Ours: each event is compared with each entry.
+pub const MAX_FILTER_LIST: usize = 1000;
+/// Filters kept for one user. Ours; the same filter again gets the same ID.
+pub const MAX_FILTERS_PER_USER: usize = 1000;
+
+// Pages
+
+/// Events in one answer of `/messages` when the client asks for more. Ours.
+pub const MAX_MESSAGES_LIMIT: u32 = 1000;
+/// Events in one answer of `/messages` when the client does not say. Spec: default 10.
+pub const DEFAULT_MESSAGES_LIMIT: u32 = 10;
+/// Events around the one asked for in `/context`, when the client asks for more. Ours.
+pub const MAX_CONTEXT_LIMIT: u32 = 200;
+/// Timeline events of one room in `/sync`, when the client's filter asks for more. Ours.
+pub const MAX_SYNC_TIMELINE_LIMIT: u32 = 1000;
+/// Timeline events of one room in `/sync`, when the filter does not say. Ours; the specification leaves it open.
+pub const DEFAULT_SYNC_TIMELINE_LIMIT: u32 = 20;
+/// Entries of any other page (directory, hierarchy, relations). Ours.
+pub const MAX_PAGE: u32 = 500;
+/// Milliseconds that a `/sync` may wait. Ours; a longer `timeout` is shortened.
+pub const MAX_SYNC_TIMEOUT_MS: u64 = 300_000;
+/// Members named as heroes of a room in `/sync`. Spec: "the first 5 members".
+pub const MAX_HEROES: usize = 5;
+
+// Encryption
+
+/// To-device messages in one answer of `/sync`. Spec: "should limit the number", 100 is its example.
+pub const MAX_TO_DEVICE_PER_SYNC: usize = 100;
+/// Recipients (devices) of one `sendToDevice` request. Ours.
+pub const MAX_TO_DEVICE_RECIPIENTS: usize = 10_000;
+/// Bytes of one to-device message. Ours, as an event.
+pub const MAX_TO_DEVICE_BYTES: usize = 65_536;
+/// Devices of one user. Ours: every key query returns them all.
+pub const MAX_DEVICES_PER_USER: usize = 1000;
+/// One-time keys of one algorithm kept for one device. Ours; clients aim at 50 to 100.
+pub const MAX_ONE_TIME_KEYS: usize = 1000;
+/// Bytes of the device keys of one device, of one cross-signing key, of one one-time key. Ours.
+pub const MAX_KEY_OBJECT_BYTES: usize = 65_536;
+/// Sessions in one key backup request. Ours.
+pub const MAX_BACKUP_SESSIONS_PER_REQUEST: usize = 10_000;
+
+// Rooms
+
+/// Users invited by one `createRoom`. Ours.
+pub const MAX_CREATE_INVITES: usize = 100;
+/// Events in `initial_state` of one `createRoom`. Ours.
+pub const MAX_CREATE_INITIAL_STATE: usize = 200;
+/// Aliases that point at one room on this server. Ours.
+pub const MAX_ALIASES_PER_ROOM: usize = 1000;

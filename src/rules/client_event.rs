@@ -1,0 +1,174 @@
+//! Events as clients see them.
+//!
+//! The content's text is copied as it stands, not parsed and written again: this runs for every event of every answer.
+//! What goes into `unsigned` depends on who asks, so the caller hands it in; nothing of the `unsigned` that came over
+//! federation is passed on.
+//!
+//! Spec: [client event format](https://spec.matrix.org/v1.19/client-server-api/#room-event-format),
+//! [stripped state](https://spec.matrix.org/v1.19/client-server-api/#stripped-state); `redacts` in both places by
+//! [room version 11](https://spec.matrix.org/v1.19/rooms/v11/#moving-the-redacts-property-of-mroomredaction-events-to-a-content-property).
+
+use std::borrow::Cow;
+
+use ruma::{
+    EventId, MilliSecondsSinceUnixEpoch, RoomId, TransactionId, UserId,
+    events::{TimelineEventType, room::member::MembershipState},
+    serde::Raw,
+};
+use serde::Serialize;
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
+
+use crate::pdu::Pdu;
+
+/// What a client learns about an event besides the event. All optional.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Unsigned<'a> {
+    /// Milliseconds since the event was made; see [`age`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age: Option<i64>,
+    /// The membership of the asking user at the event, the event included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub membership: Option<&'a MembershipState>,
+    /// The content of the state event that this one replaced, if the user may see that event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prev_content: Option<&'a RawValue>,
+    /// The sender of the state event that this one replaced. Not in the specification; clients read it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prev_sender: Option<&'a UserId>,
+    /// The redaction, as a client event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redacted_because: Option<&'a RawValue>,
+    /// The state event that this one replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaces_state: Option<&'a EventId>,
+    /// The transaction ID, for the device that sent the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transaction_id: Option<&'a TransactionId>,
+    /// Bundled aggregations.
+    #[serde(rename = "m.relations", skip_serializing_if = "Option::is_none")]
+    pub relations: Option<&'a RawValue>,
+}
+
+impl Unsigned<'_> {
+    /// Whether there is nothing to say. `unsigned` is left out then.
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            age,
+            membership,
+            prev_content,
+            prev_sender,
+            redacted_because,
+            replaces_state,
+            transaction_id,
+            relations,
+        } = self;
+        age.is_none()
+            && membership.is_none()
+            && prev_content.is_none()
+            && prev_sender.is_none()
+            && redacted_because.is_none()
+            && replaces_state.is_none()
+            && transaction_id.is_none()
+            && relations.is_none()
+    }
+}
+
+/// The age of an event at `now`, which may be negative if its server's clock is ahead.
+pub fn age(event: &Pdu, now: MilliSecondsSinceUnixEpoch) -> i64 {
+    i64::from(now.get()) - i64::from(event.origin_server_ts().get())
+}
+
+/// Whether the answer says elsewhere which room it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoomField {
+    /// With `room_id`: everything but `/sync`.
+    Present,
+    /// Without: `/sync`.
+    Absent,
+}
+
+/// The event in client format. `T` is the ruma type the answer wants, for instance `AnySyncTimelineEvent`; nothing is
+/// checked against it.
+pub fn client_event<T>(event: &Pdu, room: RoomField, unsigned: &Unsigned<'_>) -> Raw<T> {
+    Raw::from_json(client_json(event, room, unsigned))
+}
+
+/// As [`client_event`], as JSON.
+pub fn client_json(event: &Pdu, room: RoomField, unsigned: &Unsigned<'_>) -> Box<RawValue> {
+    written(&Wire {
+        content: content(event),
+        event_id: event.event_id(),
+        origin_server_ts: event.origin_server_ts(),
+        redacts: event.redacts().map(|id| &**id),
+        room_id: (room == RoomField::Present).then_some(event.room_id()),
+        sender: event.sender(),
+        state_key: event.state_key(),
+        kind: event.kind(),
+        unsigned: (!unsigned.is_empty()).then_some(unsigned),
+    })
+}
+
+/// The event as stripped state. `T` is the ruma type the answer wants, for instance `AnyStrippedStateEvent`.
+pub fn stripped<T>(event: &Pdu) -> Raw<T> {
+    #[derive(Serialize)]
+    struct Stripped<'a> {
+        content: &'a RawValue,
+        sender: &'a UserId,
+        state_key: &'a str,
+        #[serde(rename = "type")]
+        kind: &'a TimelineEventType,
+    }
+
+    Raw::from_json(written(&Stripped {
+        content: event.content(),
+        sender: event.sender(),
+        state_key: event.state_key().unwrap_or_default(),
+        kind: event.kind(),
+    }))
+}
+
+/// The event in federation format, for filters with `event_format: federation`. It carries its identifier as well,
+/// which that format leaves to the reader to compute.
+pub fn federation_json(event: &Pdu) -> Box<RawValue> {
+    let mut object = event.to_object();
+    object.insert("event_id".to_owned(), event.event_id().to_string().into());
+    object.insert("room_id".to_owned(), event.room_id().to_string().into());
+    written(&object)
+}
+
+#[derive(Serialize)]
+struct Wire<'a> {
+    content: Cow<'a, RawValue>,
+    event_id: &'a EventId,
+    origin_server_ts: MilliSecondsSinceUnixEpoch,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redacts: Option<&'a EventId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room_id: Option<&'a RoomId>,
+    sender: &'a UserId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_key: Option<&'a str>,
+    #[serde(rename = "type")]
+    kind: &'a TimelineEventType,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unsigned: Option<&'a Unsigned<'a>>,
+}
+
+/// The content; a redaction's with its target, which versions before 11 have outside of the content.
+fn content(event: &Pdu) -> Cow<'_, RawValue> {
+    let as_it_is = Cow::Borrowed(event.content());
+    let Some(target) = event.redacts() else { return as_it_is };
+    let Ok(mut content) = event.content_as::<serde_json::Map<String, Value>>() else { return as_it_is };
+    if content.get("redacts").and_then(Value::as_str) == Some(target.as_str()) {
+        return as_it_is;
+    }
+    content.insert("redacts".to_owned(), target.as_str().into());
+    Cow::Owned(written(&content))
+}
+
+fn written(value: &impl Serialize) -> Box<RawValue> {
+    to_raw_value(value).expect("strings, integers and text that is JSON already always serialise")
+}

@@ -1,0 +1,167 @@
+//! Who may do what in a room: power levels as they are in effect.
+//!
+//! Made once from the create event and the power levels event (or its absence), then asked. Knows the differences of
+//! the versions: creators above all from 12 on, 100 for the creator of a room without power levels before; strings and
+//! floats as numbers before 10. These answers are for requests of clients and for push; the auth rules judge events by
+//! themselves ([`crate::auth`]).
+//!
+//! Spec: [`m.room.power_levels`](https://spec.matrix.org/v1.19/client-server-api/#mroompower_levels).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ruma::{
+    Int, OwnedUserId, UserId,
+    events::{TimelineEventType, room::power_levels::UserPowerLevel},
+    power_levels::NotificationPowerLevels,
+    push::PushConditionPowerLevelsCtx,
+    room_version_rules::{AuthorizationRules, RoomPowerLevelsRules, RoomVersionRules},
+    state_res::events::{RoomCreateEvent, RoomPowerLevelsEvent, RoomPowerLevelsIntField as Field},
+};
+
+use crate::{auth::Reject, pdu::Pdu};
+
+/// The level required for `@room` when the event does not say.
+const NOTIFICATIONS_ROOM_DEFAULT: i32 = 50;
+/// The creator's level in a room without power levels, before version 12.
+const CREATOR_DEFAULT: i32 = 100;
+
+/// The power levels of a room.
+#[derive(Clone, Debug)]
+pub struct PowerLevels {
+    creators: BTreeSet<OwnedUserId>,
+    authorization: AuthorizationRules,
+    users: BTreeMap<OwnedUserId, Int>,
+    users_default: Int,
+    events: BTreeMap<TimelineEventType, Int>,
+    events_default: Int,
+    state_default: Int,
+    ban: Int,
+    kick: Int,
+    invite: Int,
+    redact: Int,
+    notifications_room: Int,
+}
+
+impl PowerLevels {
+    /// From the room's create event and its power levels event, if it has one.
+    pub fn new(create: &Pdu, power_levels: Option<&Pdu>, rules: &RoomVersionRules) -> Result<Self, Reject> {
+        let authorization = rules.authorization.clone();
+        let creators = RoomCreateEvent::new(create).creators(&authorization).map_err(Reject::new)?;
+        let creators: BTreeSet<_> = creators.into_iter().collect();
+        match power_levels {
+            None => Ok(Self::without_event(creators, authorization)),
+            Some(event) => Self::from_event(creators, event, authorization).map_err(Reject::new),
+        }
+    }
+
+    fn without_event(creators: BTreeSet<OwnedUserId>, authorization: AuthorizationRules) -> Self {
+        let creator_level = |user: &OwnedUserId| (user.clone(), CREATOR_DEFAULT.into());
+        let privileged = authorization.explicitly_privilege_room_creators;
+        let users = if privileged { BTreeMap::new() } else { creators.iter().map(creator_level).collect() };
+        Self {
+            users,
+            users_default: Field::UsersDefault.default_value(),
+            events: BTreeMap::new(),
+            events_default: Field::EventsDefault.default_value(),
+            state_default: Field::StateDefault.default_value(),
+            ban: Field::Ban.default_value(),
+            kick: Field::Kick.default_value(),
+            invite: Field::Invite.default_value(),
+            redact: Field::Redact.default_value(),
+            notifications_room: NOTIFICATIONS_ROOM_DEFAULT.into(),
+            creators,
+            authorization,
+        }
+    }
+
+    fn from_event(
+        creators: BTreeSet<OwnedUserId>,
+        event: &Pdu,
+        authorization: AuthorizationRules,
+    ) -> Result<Self, String> {
+        let event = RoomPowerLevelsEvent::new(event);
+        let rules = &authorization;
+        let level = |field| event.get_as_int_or_default(field, rules);
+        let notifications = event.notifications(rules)?.unwrap_or_default();
+        Ok(Self {
+            users: event.users(rules)?.cloned().unwrap_or_default(),
+            users_default: level(Field::UsersDefault)?,
+            events: event.events(rules)?.unwrap_or_default(),
+            events_default: level(Field::EventsDefault)?,
+            state_default: level(Field::StateDefault)?,
+            ban: level(Field::Ban)?,
+            kick: level(Field::Kick)?,
+            invite: level(Field::Invite)?,
+            redact: level(Field::Redact)?,
+            notifications_room: notifications.get("room").copied().unwrap_or(NOTIFICATIONS_ROOM_DEFAULT.into()),
+            creators,
+            authorization,
+        })
+    }
+
+    /// The level of a user, member or not.
+    pub fn user(&self, user: &UserId) -> UserPowerLevel {
+        if self.authorization.explicitly_privilege_room_creators && self.creators.contains(user) {
+            UserPowerLevel::Infinite
+        } else {
+            UserPowerLevel::Int(self.users.get(user).copied().unwrap_or(self.users_default))
+        }
+    }
+
+    /// The creators of the room: the sender of the create event (or whom it names) and, from version 12 on, the
+    /// additional ones.
+    pub fn creators(&self) -> &BTreeSet<OwnedUserId> {
+        &self.creators
+    }
+
+    /// The level that sending an event of this type takes. Memberships have levels of their own.
+    pub fn required_for(&self, kind: &TimelineEventType, is_state: bool) -> Int {
+        let default = if is_state { self.state_default } else { self.events_default };
+        self.events.get(kind).copied().unwrap_or(default)
+    }
+
+    /// Whether the user's level is enough to send an event of this type.
+    pub fn can_send(&self, user: &UserId, kind: &TimelineEventType, is_state: bool) -> bool {
+        self.user(user) >= self.required_for(kind, is_state)
+    }
+
+    /// Whether the user's level is enough to invite.
+    pub fn can_invite(&self, user: &UserId) -> bool {
+        self.user(user) >= self.invite
+    }
+
+    /// Whether the user's level is enough to kick `target`: the level for it, and more than the target's.
+    pub fn can_kick(&self, user: &UserId, target: &UserId) -> bool {
+        self.user(user) >= self.kick && self.user(user) > self.user(target)
+    }
+
+    /// Whether the user's level is enough to ban `target`: the level for it, and more than the target's.
+    pub fn can_ban(&self, user: &UserId, target: &UserId) -> bool {
+        self.user(user) >= self.ban && self.user(user) > self.user(target)
+    }
+
+    /// Whether the user's level is enough to lift a ban of `target`: as for a ban, and a kick's level too.
+    pub fn can_unban(&self, user: &UserId, target: &UserId) -> bool {
+        self.user(user) >= self.ban && self.can_kick(user, target)
+    }
+
+    /// Whether the user's level reaches the *redact level*, which other people's events take.
+    pub fn can_redact_others(&self, user: &UserId) -> bool {
+        self.user(user) >= self.redact
+    }
+
+    /// Whether an `@room` of this user notifies.
+    pub fn can_notify_room(&self, user: &UserId) -> bool {
+        self.user(user) >= self.notifications_room
+    }
+
+    /// What push conditions read.
+    pub fn push_context(&self) -> PushConditionPowerLevelsCtx {
+        PushConditionPowerLevelsCtx {
+            users: self.users.clone(),
+            users_default: self.users_default,
+            notifications: NotificationPowerLevels { room: self.notifications_room },
+            rules: RoomPowerLevelsRules::new(&self.authorization, self.creators.iter().cloned()),
+        }
+    }
+}

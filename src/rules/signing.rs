@@ -1,0 +1,142 @@
+//! The server's signing key.
+//!
+//! Text form, one line: `ed25519 <version> <unpadded base64 of the seed>`, as other homeservers write it, so that a key
+//! can move with its server. The seed is random bytes that the caller hands in.
+//!
+//! Spec: [signing details](https://spec.matrix.org/v1.19/appendices/#signing-details).
+
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use ed25519_dalek::pkcs8::ALGORITHM_OID;
+use ruma::{
+    CanonicalJsonObject, OwnedServerSigningKeyId, ServerName, ServerSigningKeyId, SigningKeyAlgorithm,
+    room_version_rules::RedactionRules,
+    serde::Base64,
+    signatures::{Ed25519KeyPair, JsonError, PublicKeyMap, PublicKeySet, hash_and_sign_event, sign_json},
+};
+
+/// Bytes of a seed.
+pub const SEED_BYTES: usize = 32;
+
+/// Reads padded and unpadded text, writes unpadded.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_encode_padding(false).with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Why a key cannot be read. Quotes nothing of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a signing key is one line `ed25519 <version> <seed in base64>`")]
+pub struct BadSigningKey;
+
+/// An Ed25519 key with the version that names it.
+pub struct SigningKey {
+    seed: [u8; SEED_BYTES],
+    pair: Ed25519KeyPair,
+}
+
+impl SigningKey {
+    /// The key of a seed. The version is one to 32 of `[a-zA-Z0-9_]`.
+    pub fn from_seed(seed: [u8; SEED_BYTES], version: &str) -> Result<Self, BadSigningKey> {
+        let valid = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if version.is_empty() || version.len() > 32 || !version.chars().all(valid) {
+            return Err(BadSigningKey);
+        }
+        let pair = Ed25519KeyPair::new(ALGORITHM_OID, &seed, None, version.to_owned()).map_err(|_| BadSigningKey)?;
+        Ok(Self { seed, pair })
+    }
+
+    /// Reads the text form.
+    pub fn parse(text: &str) -> Result<Self, BadSigningKey> {
+        let mut words = text.split_whitespace();
+        let (Some("ed25519"), Some(version), Some(seed), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            return Err(BadSigningKey);
+        };
+        let seed = BASE64.decode(seed).map_err(|_| BadSigningKey)?;
+        Self::from_seed(seed.try_into().map_err(|_| BadSigningKey)?, version)
+    }
+
+    /// Writes the text form, which is the secret itself.
+    pub fn to_text(&self) -> String {
+        format!("ed25519 {} {}\n", self.pair.version(), BASE64.encode(self.seed))
+    }
+
+    /// `ed25519:<version>`.
+    pub fn key_id(&self) -> OwnedServerSigningKeyId {
+        let id = format!("{}:{}", SigningKeyAlgorithm::Ed25519, self.pair.version());
+        ServerSigningKeyId::parse(id).expect("the version was checked")
+    }
+
+    /// The public half.
+    pub fn public_key(&self) -> Base64 {
+        Base64::new(self.pair.public_key().to_vec())
+    }
+
+    /// A map with this one key, to verify our own signatures.
+    pub fn public_key_map(&self, server_name: &ServerName) -> PublicKeyMap {
+        let keys = PublicKeySet::from([(self.key_id().to_string(), self.public_key())]);
+        PublicKeyMap::from([(server_name.to_string(), keys)])
+    }
+
+    /// Signs any object but an event.
+    pub fn sign_json(&self, server_name: &ServerName, object: &mut CanonicalJsonObject) -> Result<(), JsonError> {
+        sign_json(server_name.as_str(), &self.pair, object)
+    }
+
+    /// Adds content hash and signature to an event.
+    pub fn hash_and_sign_event(
+        &self,
+        server_name: &ServerName,
+        event: &mut CanonicalJsonObject,
+        rules: &RedactionRules,
+    ) -> Result<(), JsonError> {
+        hash_and_sign_event(server_name.as_str(), &self.pair, event, rules)
+    }
+}
+
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "SigningKey({})", self.pair.version())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The key of the specification's appendix "Cryptographic Test Vectors".
+    const SPEC: &str = "ed25519 1 YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1";
+
+    #[test]
+    fn signs_as_the_test_vectors_of_the_specification() {
+        let key = SigningKey::parse(SPEC).unwrap();
+        let mut object = CanonicalJsonObject::new();
+        key.sign_json(<&ServerName>::try_from("domain").unwrap(), &mut object).unwrap();
+        assert_eq!(
+            crate::json::canonical_text(&object),
+            r#"{"signatures":{"domain":{"ed25519:1":"K8280/U9SSy9IVtjBuVeLr+HpOB4BQFWbg+UZaADMtTdGYI7Geitb76LTrr5QV/7Xg4ahLwYGYZzuHGZKM5ZAQ"}}}"#
+        );
+    }
+
+    #[test]
+    fn the_text_form_survives_a_round_trip() {
+        let key = SigningKey::from_seed([7; SEED_BYTES], "a_Bc1").unwrap();
+        let again = SigningKey::parse(&key.to_text()).unwrap();
+        assert_eq!((key.key_id(), key.public_key()), (again.key_id(), again.public_key()));
+        assert_eq!(key.key_id(), "ed25519:a_Bc1");
+    }
+
+    #[test]
+    fn what_is_not_a_key() {
+        let short = "ed25519 1 YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3";
+        for text in ["", "ed25519", "rsa 1 AAAA", short, "ed25519 a:b YJDBA9Xnr2sVqXD9Vj7XVUnmFZcZrlw8Md7kMW+3XA1"] {
+            assert!(SigningKey::parse(text).is_err(), "{text}");
+        }
+        assert!(SigningKey::parse(&format!("{SPEC} more")).is_err());
+        assert!(!format!("{:?}", SigningKey::parse(SPEC).unwrap()).contains("YJDB"));
+    }
+}
