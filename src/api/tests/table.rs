@@ -85,7 +85,8 @@ async fn get_well_known_matrix_client() {
 #[tokio::test]
 async fn get_well_known_matrix_support() {
     let answer = request(None, "GET /.well-known/matrix/support", "").await;
-    assert_eq!(answer.body, serde_json::json!({ "support_page": "https://test/help" }));
+    let admin = serde_json::json!({ "matrix_id": "@admin:test", "role": "m.role.admin" });
+    assert_eq!(answer.body, serde_json::json!({ "contacts": [admin], "support_page": "https://test/help" }));
 }
 
 #[tokio::test]
