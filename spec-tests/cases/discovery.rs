@@ -10,7 +10,7 @@ async fn versions_list_the_run_of_stable_releases() {
     for version in ["v1.1", "v1.5", "v1.11", "v1.12"] {
         assert!(listed.contains(&version), "{version} is not in {listed:?}");
     }
-    assert!(versions["unstable_features"].is_object());
+    assert!(versions.get("unstable_features").is_none_or(Value::is_object));
 }
 
 #[tokio::test]
@@ -25,6 +25,12 @@ async fn well_known_names_the_homeserver() {
     let answer = shared().client().get("/.well-known/matrix/client", &[]).await.ok();
     let url = answer["m.homeserver"]["base_url"].as_str().expect("a base URL");
     assert!(url.starts_with("http"), "{url}");
+}
+
+#[tokio::test]
+async fn contacts_that_are_not_configured_are_not_found() {
+    let answer = shared().client().get("/.well-known/matrix/support", &[]).await;
+    answer.error_in(404, &["M_NOT_FOUND", "M_UNRECOGNIZED"]);
 }
 
 #[tokio::test]

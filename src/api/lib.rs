@@ -17,23 +17,16 @@ pub mod well_known;
 
 use std::sync::Arc;
 
-use ipnet::IpNet;
-use ruma::RoomVersionId;
+use depesche_config::Config;
 
 pub use routes::{Routed, listing, router};
 
 /// What the handlers work with.
 pub struct App {
+    /// The operator's choices.
+    pub config: Arc<Config>,
     /// Looks access tokens up.
     pub tokens: Arc<dyn caller::Tokens>,
-    /// The proxies whose word on the client's address is taken.
-    pub trusted_proxies: Vec<IpNet>,
-    /// The URL at which clients reach this server, for `/.well-known/matrix/client`.
-    pub client_base_url: Option<String>,
-    /// The version of rooms whose creator names none.
-    pub default_room_version: RoomVersionId,
-    /// Whom to ask for help, for `/.well-known/matrix/support`.
-    pub support: Option<well_known::Support>,
 }
 
 #[cfg(test)]

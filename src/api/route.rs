@@ -211,7 +211,7 @@ impl Endpoint {
         if !body.is_empty() && !matches!(self.method, Method::GET) {
             body::check_json(&body)?;
         }
-        let client_address = caller::client_address(&head, &app.trusted_proxies);
+        let client_address = caller::client_address(&head, &app.config.server.trusted_proxies);
         let incoming = Incoming { head, body, path_args, missing_field: self.missing_field.clone() };
         (self.call)(Context { app, client_address }, user, incoming).await
     }

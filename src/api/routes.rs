@@ -36,27 +36,26 @@ pub fn router(app: &Arc<App>) -> Router {
     envelope::around(router)
 }
 
-/// One row of the table of routes, for the endpoint ledger.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+/// One endpoint of the table of routes, for the endpoint ledger.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Routed {
-    /// The path with ruma's names for its arguments: `/_matrix/client/v3/rooms/{room_id}/state`.
-    pub path: String,
     /// The method.
     pub method: String,
+    /// All its paths, with ruma's names for their arguments: `/_matrix/client/v3/rooms/{room_id}/state`.
+    pub paths: Vec<String>,
     /// The file of the handler, from the root of the repository.
     pub file: String,
 }
 
-/// Every method and path that is served, and by which file, sorted.
+/// Every endpoint that is served, and by which file.
 pub fn listing() -> Vec<Routed> {
-    let rows = endpoints().into_iter().flat_map(|endpoint| {
+    let routed = |endpoint: &Endpoint| {
         let module = endpoint.handler().rsplit_once("::").map_or("", |(module, _)| module);
-        let file = format!("src/api/{}.rs", module.replace("::", "/"));
-        let method = endpoint.method().to_string();
-        let row = |path: &String| Routed { path: path.clone(), method: method.clone(), file: file.clone() };
-        endpoint.paths().iter().map(row).collect::<Vec<_>>()
-    });
-    let mut rows: Vec<_> = rows.collect();
-    rows.sort();
-    rows
+        Routed {
+            method: endpoint.method().to_string(),
+            paths: endpoint.paths().to_vec(),
+            file: format!("src/api/{}.rs", module.replace("::", "/")),
+        }
+    };
+    endpoints().iter().map(routed).collect()
 }

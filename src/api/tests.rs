@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use axum::{Router, body::Body};
+use depesche_config::Config;
 use futures::{FutureExt, future::BoxFuture};
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
-use ruma::{RoomVersionId, owned_device_id, owned_user_id};
+use ruma::{owned_device_id, owned_user_id};
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -14,7 +15,7 @@ use crate::{
     App,
     caller::{Tokens, User},
     error::Error,
-    router, well_known,
+    router,
 };
 
 mod common;
@@ -34,14 +35,21 @@ impl Tokens for OneToken {
     }
 }
 
+/// What an operator may set, where the endpoints without a server show it.
+const CONFIG: &str = r#"
+[server]
+name = "test"
+base_url = "https://matrix.test"
+
+[support]
+page = "https://test/help"
+
+[[support.contacts]]
+matrix_id = "@admin:test"
+"#;
+
 fn app() -> App {
-    App {
-        tokens: Arc::new(OneToken),
-        trusted_proxies: Vec::new(),
-        client_base_url: Some("https://matrix.test".to_owned()),
-        default_room_version: RoomVersionId::V12,
-        support: Some(well_known::Support { contacts: Vec::new(), support_page: Some("https://test/help".to_owned()) }),
-    }
+    App { config: Arc::new(Config::parse(CONFIG).unwrap()), tokens: Arc::new(OneToken) }
 }
 
 /// An answer, whole.

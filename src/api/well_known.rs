@@ -3,21 +3,13 @@
 //! Served only when configured; otherwise another web server may answer for the domain.
 //! <https://spec.matrix.org/v1.19/client-server-api/#server-discovery>
 
+use depesche_config::Support;
 use ruma::api::client::discovery::{
     discover_homeserver::{self, HomeserverInfo},
-    discover_support::{self, Contact},
+    discover_support::{self, Contact, ContactRole},
 };
 
 use crate::{caller::Anyone, error::Error, route::Context};
-
-/// Whom to ask for help.
-#[derive(Clone, Debug)]
-pub struct Support {
-    /// People in charge, with an address for mail or a Matrix id.
-    pub contacts: Vec<Contact>,
-    /// A page for users.
-    pub support_page: Option<String>,
-}
 
 /// `GET /.well-known/matrix/client`
 pub async fn client(
@@ -25,8 +17,11 @@ pub async fn client(
     _: Anyone,
     _: discover_homeserver::Request,
 ) -> Result<discover_homeserver::Response, Error> {
-    match context.app.client_base_url.clone() {
-        Some(base_url) => Ok(discover_homeserver::Response::new(HomeserverInfo { base_url })),
+    match &context.app.config.server.base_url {
+        Some(base_url) => {
+            let base_url = base_url.as_str().trim_end_matches('/').to_owned();
+            Ok(discover_homeserver::Response::new(HomeserverInfo { base_url }))
+        }
         None => Err(Error::not_found("This server does not say how clients reach it")),
     }
 }
@@ -37,8 +32,19 @@ pub async fn support(
     _: Anyone,
     _: discover_support::Request,
 ) -> Result<discover_support::Response, Error> {
-    match context.app.support.clone() {
-        Some(Support { contacts, support_page }) => Ok(discover_support::Response { contacts, support_page }),
-        None => Err(Error::not_found("This server names no contacts")),
+    let Support { page, contacts } = &context.app.config.support;
+    if page.is_none() && contacts.is_empty() {
+        return Err(Error::not_found("This server names no contacts"));
+    }
+    let support_page = page.as_ref().map(ToString::to_string);
+    Ok(discover_support::Response { contacts: contacts.iter().map(contact).collect(), support_page })
+}
+
+fn contact(contact: &depesche_config::Contact) -> Contact {
+    let depesche_config::Contact { role, email, matrix_id } = contact;
+    Contact {
+        role: ContactRole::from(role.as_str()),
+        email_address: email.clone(),
+        matrix_id: matrix_id.as_deref().and_then(|id| id.try_into().ok()),
     }
 }

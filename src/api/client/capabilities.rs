@@ -4,7 +4,8 @@
 use ruma::{
     RoomVersionId,
     api::client::discovery::get_capabilities::v3::{
-        Capabilities, Request, Response, RoomVersionStability, RoomVersionsCapability, ThirdPartyIdChangesCapability,
+        Capabilities, ChangePasswordCapability, GetLoginTokenCapability, Request, Response, RoomVersionStability,
+        RoomVersionsCapability, ThirdPartyIdChangesCapability,
     },
 };
 
@@ -28,9 +29,11 @@ const ROOM_VERSIONS: [(RoomVersionId, RoomVersionStability); 10] = [
 pub async fn get(context: Context, _: User, _: Request) -> Result<Response, Error> {
     let mut capabilities = Capabilities::new();
     capabilities.room_versions = RoomVersionsCapability {
-        default: context.app.default_room_version.clone(),
+        default: context.app.config.rooms.default_version.clone(),
         available: ROOM_VERSIONS.into_iter().collect(),
     };
+    capabilities.change_password = ChangePasswordCapability { enabled: context.app.config.accounts.change_password };
+    capabilities.get_login_token = GetLoginTokenCapability { enabled: context.app.config.accounts.token_login };
     // Mail addresses and telephone numbers are not kept.
     capabilities.thirdparty_id_changes = ThirdPartyIdChangesCapability { enabled: false };
     Ok(Response { capabilities })

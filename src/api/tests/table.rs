@@ -1,5 +1,7 @@
 //! The table of routes, and the endpoints that need no server.
 
+use std::collections::BTreeSet;
+
 use super::request;
 use crate::listing;
 
@@ -52,18 +54,24 @@ fn the_rule_from_url_to_file() {
 fn every_handler_lies_where_its_url_leads() {
     for routed in listing() {
         let file = routed.file.trim_start_matches("src/api/").trim_end_matches(".rs");
-        let modules = modules(&routed.path).join("/");
-        let is_prefix = modules == file || modules.starts_with(&format!("{file}/"));
-        assert!(is_prefix, "{} {} leads to {modules}, but is handled in {file}", routed.method, routed.path);
+        for path in &routed.paths {
+            let modules = modules(path).join("/");
+            let is_prefix = modules == file || modules.starts_with(&format!("{file}/"));
+            assert!(is_prefix, "{} {path} leads to {modules}, but is handled in {file}", routed.method);
+        }
     }
 }
 
 #[test]
 fn no_route_is_registered_twice() {
-    let listing = listing();
-    assert!(!listing.is_empty());
-    for pair in listing.windows(2) {
-        assert_ne!((&pair[0].method, &pair[0].path), (&pair[1].method, &pair[1].path));
+    let mut seen = BTreeSet::new();
+    for routed in listing() {
+        assert!(!routed.paths.is_empty());
+        for path in routed.paths {
+            let shape = path.split('/').map(|segment| if segment.starts_with('{') { "{}" } else { segment });
+            let shape = shape.collect::<Vec<_>>().join("/");
+            assert!(seen.insert((routed.method.clone(), shape)), "{} {path}", routed.method);
+        }
     }
 }
 
@@ -77,7 +85,8 @@ async fn get_well_known_matrix_client() {
 #[tokio::test]
 async fn get_well_known_matrix_support() {
     let answer = request(None, "GET /.well-known/matrix/support", "").await;
-    assert_eq!(answer.body, serde_json::json!({ "support_page": "https://test/help" }));
+    let admin = serde_json::json!({ "matrix_id": "@admin:test", "role": "m.role.admin" });
+    assert_eq!(answer.body, serde_json::json!({ "contacts": [admin], "support_page": "https://test/help" }));
 }
 
 #[tokio::test]
