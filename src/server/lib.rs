@@ -3,15 +3,18 @@
 //! Read the modules in this order; each uses only what stands above it (a test keeps it so).
 
 pub mod base;
-pub mod rooms;
-pub mod workflows;
 pub mod clock;
 pub mod codec;
 pub mod keyspace;
 pub mod records;
+pub mod rooms;
 pub mod table;
 pub mod topic;
 pub mod tx;
+pub mod workflows;
+
+#[cfg(test)]
+pub mod testing;
 
 pub use base::Base;
 pub use clock::{Clock, Random};

@@ -215,4 +215,3 @@ fn count_member(working: &mut Working, before: Option<&MembershipState>, after: 
         _ => {}
     }
 }
-

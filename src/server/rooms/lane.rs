@@ -21,7 +21,10 @@ use futures::future::BoxFuture;
 use ruma::{OwnedDeviceId, OwnedEventId, OwnedUserId, events::StateEventType};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{append::{self, Accepted}, working::Working};
+use super::{
+    append::{self, Accepted},
+    working::Working,
+};
 use crate::{
     base::Base,
     keyspace::{RoomNo, TRANSACTION},
@@ -189,7 +192,9 @@ impl Lanes {
             match self.attempt(room, kept.take(), &mut jobs, queue).await {
                 Ok(working) => return Some(working),
                 Err(Setback::HalfDone) => {}
-                Err(Setback::Fault(Fault::Commit(CommitError::Conflict(_)))) if conflicts + 1 < ATTEMPTS => conflicts += 1,
+                Err(Setback::Fault(Fault::Commit(CommitError::Conflict(_)))) if conflicts + 1 < ATTEMPTS => {
+                    conflicts += 1
+                }
                 Err(Setback::Fault(fault)) => {
                     for job in jobs {
                         job.answer(Err(fault.clone().into()));
@@ -332,10 +337,8 @@ pub async fn write(
         state.iter().find(|(k, s, _)| k == kind && s == state_key).map(|(_, _, pdu)| pdu.clone())
     })?;
     let event_id = pdu.event_id().clone();
-    let sent_with = transaction.map(|transaction| SentWith {
-        device: transaction.device.to_string(),
-        transaction: transaction.id.clone(),
-    });
+    let sent_with = transaction
+        .map(|transaction| SentWith { device: transaction.device.to_string(), transaction: transaction.id.clone() });
     append::event(working, tx, &base.name, Accepted { pdu, auth, sent_with }).await?;
     Ok(event_id)
 }

@@ -6,13 +6,19 @@ pub mod membership;
 pub mod send;
 pub mod show;
 pub mod state;
+#[cfg(test)]
+mod tests;
+pub mod tokens;
 pub mod view;
 pub mod working;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use depesche_rules::signing::SigningKey;
-use ruma::RoomId;
+use ruma::{MilliSecondsSinceUnixEpoch, RoomId, UInt};
 use tokio::sync::Mutex;
 
 use self::{
@@ -36,13 +42,14 @@ pub struct Rooms {
     pub key: Arc<SigningKey>,
     lanes: Arc<Lanes>,
     numbers: Mutex<std::ops::Range<RoomNo>>,
+    last_created_ms: AtomicU64,
 }
 
 impl Rooms {
     /// No room is in memory yet.
     pub fn new(base: Arc<Base>, key: Arc<SigningKey>) -> Arc<Self> {
         let lanes = Lanes::new(Arc::clone(&base), Arc::clone(&key));
-        Arc::new(Self { base, key, lanes, numbers: Mutex::new(0..0) })
+        Arc::new(Self { base, key, lanes, numbers: Mutex::new(0..0), last_created_ms: AtomicU64::new(0) })
     }
 
     /// A room as the newest snapshot shows it.
@@ -56,6 +63,15 @@ impl Rooms {
             Some(no) => self.lanes.submit(no, intent).await,
             None => Err(Refusal::NotFound("this server does not know the room".into())),
         }
+    }
+
+    /// The time of a room's creation, which no other room of this process has: from version 12 on the room's id is the
+    /// hash of its create event, and two that one user creates in the same millisecond would be one.
+    pub fn creation_time(&self) -> MilliSecondsSinceUnixEpoch {
+        let now = self.base.clock.now_ms();
+        let next = |last: u64| Some(now.max(last + 1));
+        let last = self.last_created_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or(now);
+        MilliSecondsSinceUnixEpoch(UInt::new_wrapping(now.max(last + 1)))
     }
 
     /// A number no other room has. A crash may lose some numbers, which does no harm.

@@ -19,7 +19,10 @@ use serde_json::value::RawValue;
 use super::view::{Event, RoomView};
 use crate::{
     keyspace::EventNo,
-    records::{events::Status, rooms::{Membership, RootRecord}},
+    records::{
+        events::Status,
+        rooms::{Membership, RootRecord},
+    },
     tx::Fault,
 };
 
@@ -177,7 +180,8 @@ impl<'a> Viewer<'a> {
             None => None,
         };
         let sent_with = event.meta.facts.sent_with.as_ref().filter(|sent| {
-            *event.pdu.sender() == self.user && self.device.as_ref().is_some_and(|device| device.as_str() == sent.device)
+            *event.pdu.sender() == self.user
+                && self.device.as_ref().is_some_and(|device| device.as_str() == sent.device)
         });
         let pdu = self.room.readable(event.clone())?;
         let unsigned = Unsigned {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use depesche_rules::{pdu::Pdu, versions};
 use depesche_store::Position;
-use ruma::{EventId, OwnedEventId, RoomId, UserId, events::room::member::MembershipState, room_version_rules::RoomVersionRules};
+use ruma::{
+    EventId, OwnedEventId, RoomId, UserId, events::room::member::MembershipState, room_version_rules::RoomVersionRules,
+};
 
 use super::state;
 use crate::{

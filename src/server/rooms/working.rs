@@ -206,8 +206,8 @@ impl Working {
         if let Some(no) = self.keys.get(key) {
             return Ok(Some(*no));
         }
-        // Peeked: numbers are handed out under the head row and never change.
-        let found = tx.peek(&KEY_NO, &(self.no, key.kind.clone(), key.state_key.clone())).await?;
+        // Read past the batch: its own numbers are remembered, and the head row fences those of others.
+        let found = tx.view().get(&KEY_NO, &(self.no, key.kind.clone(), key.state_key.clone())).await?;
         if let Some(no) = found {
             self.keys.insert(key.clone(), no);
         }
@@ -223,5 +223,4 @@ impl Working {
     pub fn nodes(&mut self) -> &mut HashMap<NodeNo, Node> {
         &mut self.nodes
     }
-
 }

@@ -100,8 +100,8 @@ impl Rooms {
     /// Creates a room with all its first events, or nothing.
     pub async fn create(&self, creation: Creation) -> Result<OwnedRoomId, CreateError> {
         let version = creation.version.clone().unwrap_or_else(|| self.default_version());
-        let rules = versions::room_version_rules(&version)
-            .ok_or_else(|| CreateError::UnsupportedVersion(version.clone()))?;
+        let rules =
+            versions::room_version_rules(&version).ok_or_else(|| CreateError::UnsupportedVersion(version.clone()))?;
         if creation.invite.len() + creation.initial_state.len() > EVENTS {
             return Err(CreateError::TooLarge(format!("at most {EVENTS} invites and state events at once")));
         }
@@ -176,9 +176,8 @@ impl Rooms {
         if creation.preset == Preset::TrustedPrivateChat && rules.authorization.additional_room_creators {
             add_creators(&mut content, creation);
         }
-        let drawn = (!rules.authorization.room_create_event_id_as_room_id).then(|| {
-            OwnedRoomId::try_from(format!("!{}:{}", self.base.random.letters(18), self.base.name))
-        });
+        let drawn = (!rules.authorization.room_create_event_id_as_room_id)
+            .then(|| OwnedRoomId::try_from(format!("!{}:{}", self.base.random.letters(18), self.base.name)));
         let drawn = drawn.transpose().map_err(|why| Fault::Bug(format!("a drawn room id is invalid: {why}")))?;
         let place = Placement {
             rules,
@@ -186,7 +185,7 @@ impl Rooms {
             prev_events: Vec::new(),
             auth_events: Vec::new(),
             depth: 1,
-            origin_server_ts: self.base.now(),
+            origin_server_ts: self.creation_time(),
             server_name: &self.base.name,
             key: &self.key,
         };

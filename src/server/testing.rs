@@ -1,0 +1,135 @@
+//! A server on the memory engine, for the tests of this crate: paused clock, seeded randomness.
+
+use std::sync::{Arc, atomic::AtomicU64};
+
+use depesche_config::Config;
+use depesche_rules::signing::SigningKey;
+use depesche_store::{Engine, Options, memory::Memory};
+use ruma::{
+    CanonicalJsonObject, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId, events::StateEventType,
+    owned_server_name, server_name,
+};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::{
+    base::Base,
+    clock::{Clock, Random},
+    rooms::{
+        Rooms,
+        lane::Refusal,
+        membership::{Action, Change},
+        send::{Message, State},
+    },
+    workflows::create::{Creation, Preset},
+};
+
+/// What the tests of rooms need.
+pub struct Fixture {
+    /// The server.
+    pub base: Arc<Base>,
+    /// Its rooms.
+    pub rooms: Arc<Rooms>,
+    /// Moves the clock.
+    pub hand: Arc<AtomicU64>,
+    /// Dropped or set: the server stops.
+    pub stop: watch::Sender<bool>,
+}
+
+impl Fixture {
+    /// An empty server `agency.test` on the memory engine.
+    pub fn new() -> Self {
+        Self::on(Arc::new(Memory::new(Options::default())))
+    }
+
+    /// An empty server on an engine of the test's choice.
+    pub fn on(engine: Arc<dyn Engine>) -> Self {
+        let (clock, hand) = Clock::paused(1_700_000_000_000);
+        let (stop, stopping) = watch::channel(false);
+        let base = Arc::new(Base {
+            engine,
+            clock,
+            random: Random::seeded(1),
+            config: Arc::new(Config::named(server_name!("agency.test"))),
+            name: owned_server_name!("agency.test"),
+            stopping,
+        });
+        let key = SigningKey::from_seed([7; 32], "test").expect("a valid version");
+        let rooms = Rooms::new(Arc::clone(&base), Arc::new(key));
+        Self { base, rooms, hand, stop }
+    }
+
+    /// A private room of `creator`.
+    pub async fn room(&self, creator: &UserId) -> OwnedRoomId {
+        self.rooms.create(creation(creator)).await.expect("a plain room can be created")
+    }
+
+    /// A public room of `creator`.
+    pub async fn public_room(&self, creator: &UserId) -> OwnedRoomId {
+        let creation = Creation { preset: Preset::PublicChat, ..creation(creator) };
+        self.rooms.create(creation).await.expect("a plain room can be created")
+    }
+
+    /// A text message.
+    pub async fn say(&self, room: &RoomId, sender: &UserId, body: &str) -> OwnedEventId {
+        let message = Message {
+            sender: sender.to_owned(),
+            kind: "m.room.message".into(),
+            content: object(json!({ "msgtype": "m.text", "body": body })),
+            transaction: None,
+        };
+        self.rooms.submit(room, message).await.expect("the message is allowed").event_id
+    }
+
+    /// A state event.
+    pub async fn set(&self, room: &RoomId, sender: &UserId, kind: StateEventType, content: Value) -> OwnedEventId {
+        let state = State { sender: sender.to_owned(), kind, state_key: String::new(), content: object(content) };
+        self.rooms.submit(room, state).await.expect("the state is allowed").event_id
+    }
+
+    /// A change of one's own or another's membership.
+    pub async fn change(
+        &self,
+        room: &RoomId,
+        actor: &UserId,
+        target: &UserId,
+        action: Action,
+    ) -> Result<OwnedEventId, Refusal> {
+        let (actor, target) = (actor.to_owned(), target.to_owned());
+        let change = Change { actor, target, action, content: CanonicalJsonObject::new() };
+        self.rooms.submit(room, change).await.map(|sent| sent.event_id)
+    }
+
+    /// Joins a public room, or one with an invite.
+    pub async fn join(&self, room: &RoomId, user: &UserId) {
+        self.change(room, user, user, Action::Join).await.expect("the join is allowed");
+    }
+}
+
+/// A private room with nothing special.
+pub fn creation(creator: &UserId) -> Creation {
+    Creation {
+        creator: creator.to_owned(),
+        creator_profile: CanonicalJsonObject::new(),
+        version: None,
+        preset: Preset::PrivateChat,
+        published: false,
+        alias: None,
+        name: None,
+        topic: None,
+        invite: Vec::new(),
+        creation_content: CanonicalJsonObject::new(),
+        initial_state: Vec::new(),
+        power_levels: CanonicalJsonObject::new(),
+    }
+}
+
+/// A user of this server.
+pub fn user(localpart: &str) -> OwnedUserId {
+    OwnedUserId::try_from(format!("@{localpart}:agency.test")).expect("a valid user id")
+}
+
+/// JSON as canonical JSON.
+pub fn object(value: Value) -> CanonicalJsonObject {
+    serde_json::from_value(value).expect("canonical JSON")
+}
