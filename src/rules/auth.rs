@@ -90,3 +90,70 @@ pub fn verify(
         Verified::Signatures => redact(event, &rules.redaction, None).map_err(|error| Reject(error.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ruma::RoomVersionId;
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{Room, member, message, server, state, user, versions};
+
+    #[test]
+    fn who_may_do_what_in_every_version() {
+        for version in versions() {
+            let mut room = Room::new(version.clone());
+            assert!(room.try_send(message("ann", json!({}))).is_err(), "{version}: not joined");
+            room.send(member("ann", "ann", "join"));
+            room.send(message("ann", json!({})));
+            assert!(room.try_send(state("ann", "m.room.topic", "", json!({}))).is_err(), "{version}: state needs 50");
+            assert!(room.try_send(member("ann", "creator", "leave")).is_err(), "{version}: kicks upwards");
+            room.send(member("creator", "ann", "ban"));
+            assert!(room.try_send(member("ann", "ann", "join")).is_err(), "{version}: banned");
+            let knock = room.try_send(state("ben", "m.room.member", "@ben:here", json!({ "membership": "knock" })));
+            assert!(knock.is_err(), "{version}: a public room is not knocked at");
+        }
+    }
+
+    #[test]
+    fn the_create_event_is_among_the_auth_events_until_version_11() {
+        for version in versions() {
+            let mut room = Room::new(version.clone());
+            let event = room.send(message("creator", json!({})));
+            let listed = event.auth_events().contains(room.events[0].event_id());
+            assert_eq!(listed, version != RoomVersionId::V12, "{version}");
+            let types = auth_types_of(&event, room.rules).unwrap();
+            assert_eq!(types.len(), event.auth_events().len());
+        }
+    }
+
+    #[test]
+    fn a_changed_content_is_redacted_and_a_changed_sender_refused() {
+        let mut room = Room::new(RoomVersionId::V12);
+        let event = room.send(message("creator", json!({ "body": "hello" })));
+        let keys = room.key.public_key_map(server());
+        assert!(required_signatures(&event.to_object(), room.rules).unwrap().iter().eq([server()]));
+
+        let mut changed = event.to_object();
+        changed.insert("content".to_owned(), crate::testing::object(json!({ "body": "bye" })).into());
+        let kept = verify(changed, &keys, room.rules).unwrap();
+        assert!(kept["content"].as_object().unwrap().is_empty());
+        assert_eq!(crate::pdu::event_id(&kept, room.rules).unwrap(), *event.event_id());
+
+        let mut forged = event.to_object();
+        forged.insert("sender".to_owned(), user("ann").to_string().into());
+        assert!(verify(forged, &keys, room.rules).is_err());
+        assert!(verify(event.to_object(), &PublicKeyMap::new(), room.rules).is_err());
+    }
+
+    #[test]
+    fn an_auth_event_that_was_rejected_or_is_not_known_rejects() {
+        let mut room = Room::new(RoomVersionId::V11);
+        let event = room.send(message("creator", json!({})));
+        let fetch = |id: &EventId| room.event(id);
+        assert_eq!(check_state_independent(&event, room.rules, fetch), Ok(()));
+        assert!(check_state_independent(&event, room.rules, |_| None).is_err());
+        let rejected = |id: &EventId| room.event(id).map(|event| event.with_rejected(true));
+        assert!(check_state_independent(&event, room.rules, rejected).is_err());
+    }
+}

@@ -233,3 +233,6 @@ impl SubgraphWalk {
         Step::Need(Need { nodes: Vec::new(), edges })
     }
 }
+
+#[cfg(test)]
+mod tests;

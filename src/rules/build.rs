@@ -161,3 +161,76 @@ pub fn complete_create_content(
         content.insert("creator".to_owned(), creator.to_string().into());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        auth::verify,
+        bounds::MAX_PDU_BYTES,
+        testing::{Room, message, object, server, user, versions},
+    };
+
+    #[test]
+    fn what_is_built_verifies_and_has_the_hash_for_a_name() {
+        for version in versions() {
+            let mut room = Room::new(version);
+            room.send(message("creator", json!({ "body": "hello" })));
+            let keys = room.key.public_key_map(server());
+            for event in &room.events {
+                assert_eq!(verify(event.to_object(), &keys, room.rules).unwrap(), event.to_object());
+                assert_eq!(Pdu::from_json(event.json().as_bytes(), room.rules).unwrap(), *event);
+            }
+        }
+    }
+
+    #[test]
+    fn a_redaction_names_its_target_where_the_version_has_it() {
+        for version in versions() {
+            let mut room = Room::new(version.clone());
+            let target = room.send(message("creator", json!({ "body": "hello" }))).event_id().clone();
+            let redaction = room.send(EventDraft::redaction(user("creator"), target.clone(), object(json!({}))));
+            assert_eq!(redaction.redacts(), Some(&target), "{version}");
+            let in_content = redaction.content().get().contains(target.as_str());
+            assert_eq!(in_content, room.rules.redaction.content_field_redacts, "{version}");
+        }
+    }
+
+    #[test]
+    fn the_largest_event_and_one_byte_more() {
+        let mut room = Room::new(RoomVersionId::V12);
+        let small = room.send(message("creator", json!({ "body": "" }))).json().len();
+        let body = |bytes: usize| object(json!({ "body": "x".repeat(bytes - small) }));
+        let place = Placement {
+            rules: room.rules,
+            room_id: room.room_id.as_deref(),
+            prev_events: room.events.last().unwrap().prev_events().to_vec(),
+            auth_events: room.events.last().unwrap().auth_events().to_vec(),
+            depth: room.events.last().unwrap().depth(),
+            origin_server_ts: room.events.last().unwrap().origin_server_ts(),
+            server_name: server(),
+            key: &room.key,
+        };
+        let largest = EventDraft::message(user("creator"), "m.room.message".into(), body(MAX_PDU_BYTES));
+        assert_eq!(build(largest, &place).unwrap().json().len(), MAX_PDU_BYTES);
+        let larger = EventDraft::message(user("creator"), "m.room.message".into(), body(MAX_PDU_BYTES + 1));
+        assert_eq!(build(larger, &place), Err(FormatError::TooLarge("the event")));
+    }
+
+    #[test]
+    fn depth_stops_at_the_largest_integer() {
+        assert_eq!(integer(u64::MAX).as_integer().map(i64::from), Some(MAX_INTEGER));
+    }
+
+    #[test]
+    fn the_creator_is_named_where_the_version_wants_it() {
+        for version in versions() {
+            let room = Room::bare(version.clone());
+            let named = room.events[0].content().get().contains(r#""creator":"@creator:here""#);
+            assert_eq!(named, !room.rules.authorization.use_room_create_sender, "{version}");
+            assert!(room.events[0].content().get().contains(&format!(r#""room_version":"{version}""#)));
+        }
+    }
+}

@@ -172,3 +172,143 @@ fn content(event: &Pdu) -> Cow<'_, RawValue> {
 fn written(value: &impl Serialize) -> Box<RawValue> {
     to_raw_value(value).expect("strings, integers and text that is JSON already always serialise")
 }
+
+#[cfg(test)]
+mod tests {
+    use ruma::events::AnyStrippedStateEvent;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        build::EventDraft,
+        redaction::redact,
+        testing::{Room, message, object, state, user, versions},
+    };
+
+    fn parsed(json: &RawValue) -> Value {
+        serde_json::from_str(json.get()).unwrap()
+    }
+
+    #[test]
+    fn a_message_with_and_without_its_room() {
+        let mut room = Room::new(ruma::RoomVersionId::V12);
+        let event = room.send(message("creator", json!({ "body": "ä\"\n", "msgtype": "m.text" })));
+        let mut expected = json!({
+            "content": { "body": "ä\"\n", "msgtype": "m.text" },
+            "event_id": event.event_id(),
+            "origin_server_ts": event.origin_server_ts(),
+            "room_id": room.room_id,
+            "sender": "@creator:here",
+            "type": "m.room.message",
+        });
+        assert_eq!(parsed(&client_json(&event, RoomField::Present, &Unsigned::default())), expected);
+        expected.as_object_mut().unwrap().remove("room_id");
+        assert_eq!(parsed(&client_json(&event, RoomField::Absent, &Unsigned::default())), expected);
+    }
+
+    #[test]
+    fn all_that_unsigned_can_say() {
+        let mut room = Room::new(ruma::RoomVersionId::V12);
+        let because = room.send(message("creator", json!({})));
+        let event = room.send(state("creator", "m.room.topic", "", json!({ "topic": "new" })));
+        let old = RawValue::from_string(r#"{"topic":"old"}"#.to_owned()).unwrap();
+        let because_json = client_json(&because, RoomField::Absent, &Unsigned::default());
+        let now = MilliSecondsSinceUnixEpoch(event.origin_server_ts().get() + ruma::uint!(5));
+        let unsigned = Unsigned {
+            age: Some(age(&event, now)),
+            membership: Some(&MembershipState::Join),
+            prev_content: Some(&old),
+            prev_sender: Some(event.sender()),
+            redacted_because: Some(&because_json),
+            replaces_state: Some(because.event_id()),
+            transaction_id: Some("txn".into()),
+            relations: Some(&old),
+        };
+        let json = parsed(&client_json(&event, RoomField::Absent, &unsigned));
+        assert_eq!(json["state_key"], "");
+        assert_eq!(
+            json["unsigned"],
+            json!({
+                "age": 5,
+                "membership": "join",
+                "prev_content": { "topic": "old" },
+                "prev_sender": "@creator:here",
+                "redacted_because": parsed(&because_json),
+                "replaces_state": because.event_id(),
+                "transaction_id": "txn",
+                "m.relations": { "topic": "old" },
+            })
+        );
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_makes_a_negative_age() {
+        let room = Room::bare(ruma::RoomVersionId::V12);
+        assert_eq!(age(&room.events[0], MilliSecondsSinceUnixEpoch(ruma::uint!(400))), -600);
+    }
+
+    #[test]
+    fn what_a_redaction_redacts_stands_in_both_places() {
+        for version in versions() {
+            let mut room = Room::new(version.clone());
+            let target = room.send(message("creator", json!({ "body": "x" })));
+            let content = object(json!({ "reason": "spam" }));
+            let draft = EventDraft::redaction(user("creator"), target.event_id().clone(), content);
+            let redaction = room.send(draft);
+            let shown = parsed(&client_json(&redaction, RoomField::Absent, &Unsigned::default()));
+            let id = target.event_id();
+            assert_eq!(shown["redacts"], json!(id), "{version}");
+            assert_eq!(shown["content"], json!({ "reason": "spam", "redacts": id }), "{version}");
+        }
+    }
+
+    #[test]
+    fn a_content_that_contradicts_the_target_is_set_right() {
+        let mut room = Room::new(ruma::RoomVersionId::V10);
+        let target = room.send(message("creator", json!({}))).event_id().clone();
+        let lie = object(json!({ "redacts": "$other" }));
+        let redaction = room.send(EventDraft::redaction(user("creator"), target.clone(), lie));
+        let shown = parsed(&client_json(&redaction, RoomField::Absent, &Unsigned::default()));
+        assert_eq!(shown["content"]["redacts"], json!(target));
+    }
+
+    #[test]
+    fn a_redacted_event_shows_what_is_left() {
+        let mut room = Room::new(ruma::RoomVersionId::V12);
+        let event = room.send(message("creator", json!({ "body": "gone" })));
+        let shown = client_json(&redact(&event, room.rules).unwrap(), RoomField::Present, &Unsigned::default());
+        assert_eq!((&parsed(&shown)["content"], &parsed(&shown)["room_id"]), (&json!({}), &json!(room.room_id)));
+    }
+
+    #[test]
+    fn the_unsigned_of_other_servers_is_not_passed_on() {
+        let mut room = Room::new(ruma::RoomVersionId::V12);
+        let mut draft = message("creator", json!({}));
+        draft.unsigned = Some(object(json!({ "prev_content": { "lie": true } })));
+        let event = room.send(draft);
+        assert!(event.json().contains("lie"));
+        assert!(!client_json(&event, RoomField::Present, &Unsigned::default()).get().contains("lie"));
+    }
+
+    #[test]
+    fn stripped_state_has_four_fields() {
+        let mut room = Room::new(ruma::RoomVersionId::V12);
+        let event = room.send(state("creator", "m.room.name", "", json!({ "name": "Room" })));
+        let stripped = stripped::<AnyStrippedStateEvent>(&event);
+        let expected = json!({
+            "content": { "name": "Room" }, "sender": "@creator:here", "state_key": "", "type": "m.room.name",
+        });
+        assert_eq!(parsed(stripped.json()), expected);
+        assert!(stripped.deserialize().is_ok());
+    }
+
+    #[test]
+    fn the_federation_format_has_the_graph() {
+        let mut room = Room::new(ruma::RoomVersionId::V12);
+        let event = room.send(message("creator", json!({ "body": "x" })));
+        let json = parsed(&federation_json(&event));
+        assert_eq!(json["auth_events"], json!(event.auth_events()));
+        assert_eq!((&json["event_id"], &json["room_id"]), (&json!(event.event_id()), &json!(room.room_id)));
+        assert!(json["signatures"].is_object() && json["hashes"].is_object());
+    }
+}

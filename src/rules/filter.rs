@@ -164,3 +164,6 @@ fn copy(path: &[String], from: &mut Map<String, Value>, to: &mut Map<String, Val
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,3 +145,95 @@ fn object(event: &CanonicalJsonObject, field: &'static str) -> Result<(), Format
         _ => Err(FormatError::field(field, "missing or not an object")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ruma::room_version_rules::RoomVersionRules;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{bounds::MAX_INTEGER, json::canonical_text, testing::object};
+
+    fn event() -> Value {
+        json!({
+            "auth_events": [], "content": {}, "depth": 1, "hashes": {}, "origin_server_ts": 0, "prev_events": [],
+            "room_id": "!r:here", "sender": "@a:here", "signatures": {}, "type": "m.room.message",
+        })
+    }
+
+    fn try_with(field: &str, value: Value, rules: &RoomVersionRules) -> Result<(), FormatError> {
+        let mut event = event();
+        event[field] = value;
+        let event = object(event);
+        check(&event, canonical_text(&event).len(), &rules.event_format)
+    }
+
+    fn ids(count: usize) -> Value {
+        (0..count).map(|n| format!("${n}")).collect()
+    }
+
+    #[test]
+    fn at_each_limit_and_one_beyond() {
+        let rules = &RoomVersionRules::V11;
+        let name = |prefix: &str, length: usize| json!(format!("{prefix}{}", "x".repeat(length - prefix.len())));
+        let cases = [
+            ("type", name("", MAX_EVENT_TYPE_BYTES), name("", MAX_EVENT_TYPE_BYTES + 1)),
+            ("state_key", name("", MAX_STATE_KEY_BYTES), name("", MAX_STATE_KEY_BYTES + 1)),
+            ("sender", name("@a:", MAX_USER_ID_BYTES), name("@a:", MAX_USER_ID_BYTES + 1)),
+            ("room_id", name("!a:", MAX_ROOM_ID_BYTES), name("!a:", MAX_ROOM_ID_BYTES + 1)),
+            ("prev_events", ids(MAX_PREV_EVENTS), ids(MAX_PREV_EVENTS + 1)),
+            ("auth_events", ids(MAX_AUTH_EVENTS), ids(MAX_AUTH_EVENTS + 1)),
+            ("prev_events", json!([name("$", MAX_EVENT_ID_BYTES)]), json!([name("$", MAX_EVENT_ID_BYTES + 1)])),
+            ("depth", json!(0), json!(-1)),
+            ("depth", json!(MAX_INTEGER), json!("1")),
+        ];
+        for (field, good, bad) in cases {
+            assert_eq!(try_with(field, good, rules), Ok(()), "{field}");
+            assert!(try_with(field, bad, rules).is_err(), "{field}");
+        }
+    }
+
+    #[test]
+    fn the_whole_at_its_limit_and_one_beyond() {
+        let empty = canonical_text(&object(event())).len();
+        let padded = |bytes: usize| json!({ "x": "y".repeat(bytes - empty - "\"x\":\"\"".len()) });
+        assert_eq!(try_with("content", padded(MAX_PDU_BYTES), &RoomVersionRules::V12), Ok(()));
+        let beyond = try_with("content", padded(MAX_PDU_BYTES + 1), &RoomVersionRules::V12);
+        assert_eq!(beyond, Err(FormatError::TooLarge("the event")));
+    }
+
+    #[test]
+    fn fields_that_are_missing_or_wrong() {
+        for field in event().as_object().unwrap().keys() {
+            let mut without = event();
+            without.as_object_mut().unwrap().remove(field);
+            let without = object(without);
+            assert!(check(&without, 0, &RoomVersionRules::V11.event_format).is_err(), "{field}");
+            assert!(try_with(field, json!(true), &RoomVersionRules::V11).is_err(), "{field}");
+        }
+        for (field, value) in [
+            ("sender", json!("a:here")),
+            ("room_id", json!("#r:here")),
+            ("prev_events", json!([["$1", {}]])),
+            ("auth_events", json!(["1"])),
+            ("unsigned", json!([])),
+            ("state_key", json!(null)),
+        ] {
+            assert!(try_with(field, value, &RoomVersionRules::V11).is_err(), "{field}");
+        }
+    }
+
+    #[test]
+    fn in_version_12_nobody_lists_the_create_event() {
+        for (id, v11, v12) in [("$r:here", true, false), ("$s", true, true)] {
+            assert_eq!(try_with("auth_events", json!([id]), &RoomVersionRules::V11).is_ok(), v11, "{id}");
+            assert_eq!(try_with("auth_events", json!([id]), &RoomVersionRules::V12).is_ok(), v12, "{id}");
+        }
+        let mut create = event();
+        create["type"] = json!("m.room.create");
+        create.as_object_mut().unwrap().remove("room_id");
+        let create = object(create);
+        assert!(check(&create, 0, &RoomVersionRules::V11.event_format).is_err());
+        assert!(check(&create, 0, &RoomVersionRules::V12.event_format).is_ok());
+    }
+}

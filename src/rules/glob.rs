@@ -91,8 +91,7 @@ mod tests {
         for (pattern, text) in yes.into_iter().chain(also) {
             assert!(has_words(pattern, text), "{pattern} {text}");
         }
-        let no =
-            [("cake", "cakes"), ("cake", "pancake"), ("cake", ""), ("c?ke", "cke"), ("a", "_a_"), ("???", "ab cd_e")];
+        let no = [("cake", "cakes"), ("cake", "pancake"), ("cake", ""), ("c?ke", "cke"), ("a", "_a_"), ("???", "ab")];
         for (pattern, text) in no {
             assert!(!has_words(pattern, text), "{pattern} {text}");
         }

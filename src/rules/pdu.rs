@@ -313,3 +313,58 @@ fn redacts(
     };
     serde_json::from_str(target?.get()).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{Room, message, versions};
+
+    #[test]
+    fn what_is_stored_is_read_back() {
+        for version in versions() {
+            let mut room = Room::new(version);
+            room.send(message("creator", json!({ "body": "hello" })));
+            for event in &room.events {
+                let stored = Pdu::from_stored(event.json().into(), event.event_id().clone(), room.rules).unwrap();
+                let received = Pdu::from_json(event.json().as_bytes(), room.rules).unwrap();
+                for read in [&stored, &received] {
+                    assert_eq!(read, event);
+                    assert_eq!(read.room_id(), room.room_id.as_ref().unwrap());
+                    assert_eq!((read.json(), read.content().get()), (event.json(), event.content().get()));
+                    assert_eq!((read.state_key(), read.depth()), (event.state_key(), event.depth()));
+                    assert_eq!((read.prev_events(), read.auth_events()), (event.prev_events(), event.auth_events()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_create_event_of_version_12_makes_the_room_and_names_none() {
+        for version in versions() {
+            let room = Room::bare(version.clone());
+            let create = &room.events[0];
+            let is_12 = version == ruma::RoomVersionId::V12;
+            assert_eq!(create.json().contains("room_id"), !is_12, "{version}");
+            assert_eq!(Event::room_id(create).is_none(), is_12, "{version}");
+            let made = create.room_id().strip_sigil() == create.event_id().localpart();
+            assert_eq!(made, is_12, "{version}");
+        }
+    }
+
+    #[test]
+    fn nothing_but_a_create_event_does_without_a_room() {
+        let mut room = Room::new(ruma::RoomVersionId::V12);
+        let mut event = room.send(message("creator", json!({}))).to_object();
+        event.remove("room_id");
+        assert!(Pdu::from_object(&event, room.rules).is_err());
+    }
+
+    #[test]
+    fn what_is_logged_has_no_content() {
+        let mut room = Room::new(ruma::RoomVersionId::V11);
+        let event = room.send(message("creator", json!({ "body": "hunter2" })));
+        assert!(!format!("{event:?}").contains("hunter2"));
+    }
+}

@@ -165,3 +165,81 @@ impl PowerLevels {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{Room, state, user, versions};
+
+    fn int(level: i32) -> UserPowerLevel {
+        UserPowerLevel::Int(level.into())
+    }
+
+    #[test]
+    fn without_an_event() {
+        for version in versions() {
+            let room = Room::bare(version.clone());
+            let levels = room.levels();
+            let creator = if room.privileged() { UserPowerLevel::Infinite } else { int(100) };
+            assert_eq!(levels.user(&user("creator")), creator, "{version}");
+            assert_eq!(levels.user(&user("ann")), int(0), "{version}");
+            assert!(levels.can_invite(&user("ann")) && levels.can_send(&user("ann"), &"m.room.message".into(), false));
+            assert!(!levels.can_send(&user("ann"), &"m.room.name".into(), true));
+            assert!(!levels.can_redact_others(&user("ann")) && !levels.can_notify_room(&user("ann")));
+        }
+    }
+
+    #[test]
+    fn creators_stand_above_all_from_version_12_on() {
+        for version in versions() {
+            let mut room = Room::new(version.clone());
+            let mut users = json!({ "@ann:here": 100 });
+            if !room.privileged() {
+                users["@creator:here"] = json!(100);
+            }
+            room.send(state("creator", "m.room.power_levels", "", json!({ "users": users })));
+            let levels = room.levels();
+            let (creator, ann) = (user("creator"), user("ann"));
+            assert_eq!(levels.can_kick(&creator, &ann), room.privileged(), "{version}");
+            assert_eq!(levels.can_ban(&creator, &ann), room.privileged(), "{version}");
+            assert_eq!(levels.can_unban(&creator, &ann), room.privileged(), "{version}");
+            assert!(!levels.can_kick(&ann, &creator) && !levels.can_kick(&ann, &ann), "{version}");
+            assert!(levels.can_kick(&ann, &user("ben")));
+            assert_eq!(levels.push_context().rules.privileged_creators.is_some(), room.privileged());
+        }
+    }
+
+    #[test]
+    fn every_field_counts() {
+        let mut room = Room::new(ruma::RoomVersionId::V12);
+        let content = json!({
+            "users": { "@ann:here": 7 }, "users_default": 3, "events": { "m.x": 8 }, "events_default": 4,
+            "state_default": 6, "ban": 8, "kick": 7, "invite": 9, "redact": 2, "notifications": { "room": 3 },
+        });
+        room.send(state("creator", "m.room.power_levels", "", content));
+        let (levels, ann, ben) = (room.levels(), user("ann"), user("ben"));
+        assert_eq!((levels.user(&ann), levels.user(&ben)), (int(7), int(3)));
+        let required = |kind: &str, is_state| i64::from(levels.required_for(&kind.into(), is_state));
+        assert_eq!((required("m.x", false), required("m.x", true)), (8, 8));
+        assert_eq!((required("m.y", false), required("m.y", true)), (4, 6));
+        assert!(levels.can_kick(&ann, &ben) && !levels.can_ban(&ann, &ben) && !levels.can_unban(&ann, &ben));
+        assert!(!levels.can_invite(&ann) && levels.can_redact_others(&ben) && levels.can_notify_room(&ben));
+    }
+
+    #[test]
+    fn strings_count_as_numbers_until_version_9() {
+        for version in versions() {
+            let mut room = Room::new(version.clone());
+            let content = json!({ "users": { "@creator:here": "100" }, "kick": " 20 " });
+            let sent = room.try_send(state("creator", "m.room.power_levels", "", content));
+            let integers = room.rules.authorization.integer_power_levels;
+            assert_eq!(sent.is_err(), integers, "{version}");
+            if !integers {
+                assert_eq!(room.levels().user(&user("creator")), int(100), "{version}");
+                assert_eq!(i64::from(room.levels().kick), 20, "{version}");
+            }
+        }
+    }
+}

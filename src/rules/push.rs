@@ -196,3 +196,6 @@ fn at_once(answer: impl Future<Output = bool>) -> bool {
     let polled = pin!(answer).poll(&mut Context::from_waker(Waker::noop()));
     polled == Poll::Ready(true)
 }
+
+#[cfg(test)]
+mod tests;

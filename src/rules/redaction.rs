@@ -27,3 +27,63 @@ pub fn applies(redaction: &Pdu, target: &Pdu, levels_at_redaction: &PowerLevels)
         && (redaction.sender().server_name() == target.sender().server_name()
             || levels_at_redaction.can_redact_others(redaction.sender()))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        build::EventDraft,
+        testing::{Room, member, message, object, state, user, versions},
+    };
+
+    fn content(event: &Pdu) -> Value {
+        serde_json::from_str(event.content().get()).unwrap()
+    }
+
+    #[test]
+    fn what_is_left_and_that_the_name_stays() {
+        for version in versions() {
+            let mut room = Room::new(version.clone());
+            let said = room.send(message("creator", json!({ "body": "hello" })));
+            let joined = room.send(state(
+                "ann",
+                "m.room.member",
+                "@ann:here",
+                json!({ "membership": "join", "displayname": "Ann" }),
+            ));
+            for (event, left) in [(said, json!({})), (joined, json!({ "membership": "join" }))] {
+                let redacted = redact(&event.clone().with_rejected(true), room.rules).unwrap();
+                assert_eq!((content(&redacted), redacted.rejected()), (left, true), "{version}");
+                assert_eq!(crate::pdu::event_id(&redacted.to_object(), room.rules).unwrap(), *event.event_id());
+            }
+            let create = redact(&room.events[0], room.rules).unwrap();
+            let whole = room.rules.redaction.keep_room_create_content;
+            assert_eq!(content(&create) == content(&room.events[0]), whole, "{version}");
+            assert_eq!(create.room_id(), room.events[0].room_id(), "{version}");
+        }
+    }
+
+    #[test]
+    fn who_may_take_what_away() {
+        let mut room = Room::new(ruma::RoomVersionId::V11);
+        for name in ["ann", "bob:there", "eve:there"] {
+            room.send(member(name, name, "join"));
+        }
+        let bobs = room.send(message("bob:there", json!({ "body": "x" })));
+        let mut try_by = |name: &str, target: &Pdu| {
+            let draft = EventDraft::redaction(user(name), target.event_id().clone(), object(json!({})));
+            let redaction = room.send(draft);
+            applies(&redaction, target, &room.levels())
+        };
+        assert!(try_by("bob:there", &bobs), "one's own");
+        assert!(try_by("eve:there", &bobs), "of the same server");
+        assert!(try_by("creator", &bobs), "by level");
+        assert!(!try_by("ann", &bobs), "neither");
+        let other = room.send(message("bob:there", json!({ "body": "y" })));
+        let redaction = EventDraft::redaction(user("bob:there"), bobs.event_id().clone(), object(json!({})));
+        let redaction = room.send(redaction);
+        assert!(!applies(&redaction, &other, &room.levels()), "names another");
+    }
+}

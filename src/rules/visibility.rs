@@ -85,3 +85,88 @@ pub const STRIPPED_STATE: [StateEventType; 7] = [
     StateEventType::RoomCanonicalAlias,
     StateEventType::RoomEncryption,
 ];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{Room, member, state};
+
+    fn sight(visibility: &str, membership: &str, joined_later: bool) -> Sight {
+        Sight {
+            visibility: visibility.into(),
+            visibility_after: None,
+            membership: membership.into(),
+            membership_after: None,
+            joined_later,
+        }
+    }
+
+    #[test]
+    fn an_ordinary_event() {
+        // Visibility; then for join, invite, leave, ban, knock: seen if never joined later, and if joined later.
+        let table = [
+            ("world_readable", [[true; 2]; 5]),
+            ("shared", [[true; 2], [false, true], [false, true], [false, true], [false, true]]),
+            ("what?", [[true; 2], [false, true], [false, true], [false, true], [false, true]]),
+            ("invited", [[true; 2], [true; 2], [false; 2], [false; 2], [false; 2]]),
+            ("joined", [[true; 2], [false; 2], [false; 2], [false; 2], [false; 2]]),
+        ];
+        for (visibility, row) in table {
+            for (membership, expected) in ["join", "invite", "leave", "ban", "knock"].into_iter().zip(row) {
+                for (joined_later, expected) in [false, true].into_iter().zip(expected) {
+                    let allowed = sight(visibility, membership, joined_later).allows();
+                    assert_eq!(allowed, expected, "{visibility} {membership} {joined_later}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_of_visibility_is_seen_by_whoever_either_side_allows() {
+        for (before, after, expected) in [
+            ("world_readable", "joined", true),
+            ("joined", "world_readable", true),
+            ("joined", "invited", false),
+            ("joined", "shared", false),
+        ] {
+            let sight = Sight { visibility_after: Some(after.into()), ..sight(before, "leave", false) };
+            assert_eq!(sight.allows(), expected, "{before} {after}");
+        }
+    }
+
+    #[test]
+    fn ones_own_membership_is_seen_if_either_side_allows() {
+        for (visibility, before, after, expected) in [
+            ("joined", "leave", "join", true),
+            ("joined", "join", "leave", true),
+            ("joined", "join", "ban", true),
+            ("joined", "leave", "invite", false),
+            ("invited", "leave", "invite", true),
+            ("invited", "invite", "leave", true),
+            ("joined", "leave", "ban", false),
+        ] {
+            let sight = Sight { membership_after: Some(after.into()), ..sight(visibility, before, false) };
+            assert_eq!(sight.allows(), expected, "{visibility} {before} {after}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_or_not_understood() {
+        let mut room = Room::new(ruma::RoomVersionId::V12);
+        assert_eq!(history_visibility(None), HistoryVisibility::Shared);
+        for (value, expected) in [
+            (json!({ "history_visibility": "joined" }), HistoryVisibility::Joined),
+            (json!({ "history_visibility": "org.example" }), HistoryVisibility::Shared),
+            (json!({ "history_visibility": 1 }), HistoryVisibility::Shared),
+            (json!({}), HistoryVisibility::Shared),
+        ] {
+            let event = room.send(state("creator", "m.room.history_visibility", "", value));
+            assert_eq!(history_visibility(Some(&event)), expected);
+            assert_eq!(membership(Some(&event)), MembershipState::Leave);
+        }
+        let invite = room.send(member("creator", "ann", "invite"));
+        assert_eq!((membership(Some(&invite)), membership(None)), (MembershipState::Invite, MembershipState::Leave));
+    }
+}

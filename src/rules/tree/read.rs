@@ -87,7 +87,8 @@ impl<N: Nodes> List<'_, N> {
         match self.lack.node(self.nodes, node_no) {
             None => self.expected = self.expected.saturating_add(4 << (2 * level)),
             Some(Node::Leaf(events)) => {
-                for (key, event) in (prefix..).zip(events) {
+                for (place, event) in (0..).zip(events) {
+                    let key = prefix | place;
                     if let Some(event) = event.filter(|_| key >= self.from)
                         && !self.add(key, event)
                     {

@@ -1,0 +1,243 @@
+//! Push by table, and the default effect against the predefined rules as ruma evaluates them.
+
+use proptest::prelude::*;
+use ruma::{
+    UserId,
+    push::{Action, NewConditionalPushRule, NewPatternedPushRule, NewPushRule, NewSimplePushRule},
+};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    build::EventDraft,
+    testing::{Room, member, object, state, user},
+};
+
+const PEOPLE: [&str; 4] = ["creator", "ann", "ben", "cleo"];
+
+fn context(room: &Room, user_id: &UserId, members: u32) -> PushConditionRoomCtx {
+    let room_id = room.room_id.clone().unwrap();
+    PushConditionRoomCtx::new(room_id, members.into(), user_id.to_owned(), "Ann".to_owned())
+        .with_power_levels(room.levels().push_context())
+}
+
+/// A room where everybody is joined and all may send state.
+fn room() -> Room {
+    let mut room = Room::new(ruma::RoomVersionId::V12);
+    for name in &PEOPLE[1..] {
+        room.send(member(name, name, "join"));
+    }
+    let levels = json!({ "state_default": 0, "users": { "@ann:here": 50 } });
+    room.send(state("creator", "m.room.power_levels", "", levels));
+    room
+}
+
+fn draft(sender: &str, kind: &str, state_key: Option<&str>, content: Value) -> EventDraft {
+    let kind = kind.into();
+    let state_key = state_key.map(str::to_owned);
+    EventDraft { kind, state_key, sender: user(sender), content: object(content), redacts: None, unsigned: None }
+}
+
+/// What the predefined rules do for one user: notified, highlighted.
+fn by_rules(room: &Room, event: &Pdu, name: &str) -> (bool, bool) {
+    let rules = Ruleset::server_default(&user(name));
+    let rule = evaluate(&rules, &FlatEvent::new(event), &context(room, &user(name), 4));
+    rule.map_or((false, false), |rule| (rule.triggers_notification(), rule.triggers_highlight()))
+}
+
+/// What the effect says for one user.
+fn by_effect(effect: &Effect, event: &Pdu, name: &str) -> (bool, bool) {
+    let user = user(name);
+    if *event.sender() == user {
+        return (false, false);
+    }
+    let named = effect.highlight_users.contains(&user);
+    let notified = effect.notify || named || effect.invited.as_ref() == Some(&user);
+    (notified, named || effect.highlight_room)
+}
+
+fn contents() -> impl Strategy<Value = Value> {
+    let msgtype = prop_oneof![Just(json!("m.text")), Just(json!("m.notice")), Just(json!("M.Notice")), Just(json!(1))];
+    let rel_type = prop_oneof![Just(json!("m.replace")), Just(json!("m.thread")), Just(json!(null)), Just(json!([]))];
+    let user_ids = prop_oneof![
+        Just(json!(["@ben:here"])),
+        Just(json!(["@ben:here", 5, "no id", "@cleo:here", "@ben:here"])),
+        Just(json!("@ben:here")),
+        Just(json!([])),
+    ];
+    let room = prop_oneof![Just(json!(true)), Just(json!(false)), Just(json!("true"))];
+    let membership = prop_oneof![Just(json!("invite")), Just(json!("leave"))];
+    let option = proptest::option::of::<BoxedStrategy<Value>>;
+    let mentions = (option(user_ids.boxed()), option(room.boxed()));
+    (option(msgtype.boxed()), option(rel_type.boxed()), proptest::option::of(mentions), membership).prop_map(
+        |(msgtype, rel_type, mentions, membership)| {
+            let mut content = json!({ "body": "Ann, look", "membership": membership });
+            if let Some(msgtype) = msgtype {
+                content["msgtype"] = msgtype;
+            }
+            if let Some(rel_type) = rel_type {
+                content["m.relates_to"] = json!({ "rel_type": rel_type, "event_id": "$root" });
+            }
+            if let Some((user_ids, room)) = mentions {
+                content["m.mentions"] = json!({});
+                if let Some(user_ids) = user_ids {
+                    content["m.mentions"]["user_ids"] = user_ids;
+                }
+                if let Some(room) = room {
+                    content["m.mentions"]["room"] = room;
+                }
+            }
+            content
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_default_effect_is_that_of_the_predefined_rules(
+        content in contents(),
+        kind in prop_oneof![
+            Just("m.room.message"), Just("m.room.encrypted"), Just("m.room.tombstone"), Just("m.reaction"),
+            Just("m.room.server_acl"), Just("m.call.invite"), Just("m.room.topic"), Just("org.example"),
+            Just("m.room.Message"), Just("m.room.member"),
+        ],
+        state_key in prop_oneof![Just(None), Just(Some("")), Just(Some("x"))],
+        sender in prop_oneof![Just("ann"), Just("ben")],
+    ) {
+        let mut room = room();
+        let state_key = if kind == "m.room.member" { Some("@new:here") } else { state_key };
+        let sent = room.try_send(draft(sender, kind, state_key, content));
+        prop_assume!(sent.is_ok());
+        let event = sent.unwrap();
+        let effect = default_effect(&event, &room.levels());
+        for name in PEOPLE.into_iter().chain(["new"]) {
+            prop_assert_eq!(by_effect(&effect, &event, name), by_rules(&room, &event, name), "{}", name);
+        }
+        prop_assert_eq!(effect.is_some(), PEOPLE.into_iter().chain(["new"]).any(|name| by_effect(&effect, &event, name).0));
+    }
+}
+
+#[test]
+fn what_the_default_rules_do() {
+    let mut room = room();
+    let mut effect = |sender: &str, kind: &str, content: Value| {
+        let event = room.send(draft(sender, kind, None, content));
+        default_effect(&event, &room.levels())
+    };
+    let everyone = Effect { notify: true, ..Effect::default() };
+    let text = |more: Value| {
+        let mut content = json!({ "msgtype": "m.text", "body": "x" });
+        content.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        content
+    };
+    assert_eq!(effect("ann", "m.room.message", text(json!({}))), everyone);
+    assert_eq!(effect("ann", "m.room.encrypted", json!({})), everyone);
+    assert_eq!(effect("ann", "m.reaction", json!({})), Effect::default());
+    assert_eq!(effect("ann", "m.room.message", text(json!({ "msgtype": "m.notice" }))), Effect::default());
+
+    let thread = json!({ "m.relates_to": { "rel_type": "m.thread", "event_id": "$root" } });
+    let root = Some("$root".try_into().unwrap());
+    assert_eq!(effect("ann", "m.room.message", text(thread)), Effect { thread_root: root, ..everyone.clone() });
+
+    let edit = json!({ "m.relates_to": { "rel_type": "m.replace" }, "m.mentions": { "user_ids": ["@ben:here"] } });
+    let only_ben = Effect { highlight_users: vec![user("ben")], ..Effect::default() };
+    assert_eq!(effect("ann", "m.room.message", text(edit)), only_ben);
+
+    let own = text(json!({ "m.mentions": { "user_ids": ["@ann:here"] } }));
+    assert_eq!(effect("ann", "m.room.message", own), everyone, "nobody mentions themselves");
+
+    let all = text(json!({ "m.mentions": { "room": true } }));
+    assert_eq!(effect("ann", "m.room.message", all.clone()), Effect { highlight_room: true, ..everyone.clone() });
+    assert_eq!(effect("ben", "m.room.message", all), everyone, "ben's level is too low for @room");
+}
+
+#[test]
+fn mentions_at_the_limit_and_one_beyond() {
+    let mut room = room();
+    for count in [MAX_MENTIONED_USERS, MAX_MENTIONED_USERS + 1] {
+        let ids: Vec<_> = (0..count).map(|n| format!("@u{n}:here")).collect();
+        let event = room.send(draft("ann", "m.room.message", None, json!({ "m.mentions": { "user_ids": ids } })));
+        let effect = default_effect(&event, &room.levels());
+        assert_eq!(effect.highlight_users.len(), MAX_MENTIONED_USERS);
+    }
+}
+
+#[test]
+fn an_invite_notifies_the_invited() {
+    let mut room = room();
+    let event = room.send(member("creator", "dan", "invite"));
+    assert_eq!(default_effect(&event, &room.levels()), Effect { invited: Some(user("dan")), ..Effect::default() });
+}
+
+/// Which of a user's own rules decides about a text.
+fn decides(rules: &[NewPushRule], members: u32, body: &str) -> String {
+    let mut room = room();
+    let mut ruleset = Ruleset::server_default(&user("ann"));
+    for rule in rules {
+        ruleset.insert(rule.clone(), None, None).unwrap();
+    }
+    let event = room.send(draft("ben", "m.room.message", None, json!({ "body": body, "msgtype": "m.text" })));
+    let rule = evaluate(&ruleset, &FlatEvent::new(&event), &context(&room, &user("ann"), members));
+    rule.map(|rule| rule.rule_id().to_owned()).unwrap_or_default()
+}
+
+fn with_conditions(conditions: Value) -> NewPushRule {
+    let conditions: Vec<PushCondition> = serde_json::from_value(conditions).unwrap();
+    NewPushRule::Override(NewConditionalPushRule::new("mine".into(), conditions, vec![Action::Notify]))
+}
+
+#[test]
+fn a_users_own_rules() {
+    assert_eq!(decides(&[], 4, "x"), ".m.rule.message");
+    assert_eq!(decides(&[], 2, "x"), ".m.rule.room_one_to_one");
+    let keyword = NewPushRule::Content(NewPatternedPushRule::new("mine".into(), "cake".into(), vec![]));
+    assert_eq!(decides(std::slice::from_ref(&keyword), 4, "more Cake!"), "mine");
+    assert_eq!(decides(&[keyword], 4, "pancakes"), ".m.rule.message");
+    let sender = NewPushRule::Sender(NewSimplePushRule::new(user("ben"), vec![]));
+    assert_eq!(decides(&[sender], 4, "x"), "@ben:here");
+    let other = NewPushRule::Sender(NewSimplePushRule::new(user("cleo"), vec![]));
+    assert_eq!(decides(&[other], 4, "x"), ".m.rule.message");
+    let elsewhere = NewPushRule::Room(NewSimplePushRule::new("!r:here".try_into().unwrap(), vec![]));
+    assert_eq!(decides(&[elsewhere], 4, "x"), ".m.rule.message");
+}
+
+#[test]
+fn conditions() {
+    let cases = [
+        (json!([{ "kind": "event_match", "key": "content.body", "pattern": "ca*e" }]), "some cake", true),
+        (json!([{ "kind": "event_match", "key": "content.body", "pattern": "ca*e" }]), "some pancake", false),
+        (json!([{ "kind": "event_match", "key": "content.msgtype", "pattern": "m.te?t" }]), "x", true),
+        (json!([{ "kind": "event_match", "key": "room_id", "pattern": "!other*" }]), "x", false),
+        (json!([{ "kind": "contains_display_name" }]), "hello ann!", true),
+        (json!([{ "kind": "contains_display_name" }]), "hello anna", false),
+        (json!([{ "kind": "room_member_count", "is": ">3" }]), "x", true),
+        (json!([{ "kind": "room_member_count", "is": "<4" }]), "x", false),
+        (json!([{ "kind": "sender_notification_permission", "key": "room" }]), "x", false),
+        (json!([{ "kind": "event_property_is", "key": "content.body", "value": "x" }]), "x", true),
+        (json!([{ "kind": "org.example.unknown" }]), "x", false),
+        (json!([]), "x", true),
+    ];
+    for (conditions, body, applies) in cases {
+        let decided = decides(&[with_conditions(conditions.clone())], 4, body);
+        assert_eq!(decided == "mine", applies, "{conditions} {body}");
+    }
+}
+
+#[test]
+fn nobody_is_notified_of_what_they_sent() {
+    let mut room = room();
+    let event = room.send(draft("ann", "m.room.message", None, json!({ "body": "x" })));
+    let ruleset = Ruleset::server_default(&user("ann"));
+    assert!(evaluate(&ruleset, &FlatEvent::new(&event), &context(&room, &user("ann"), 2)).is_none());
+}
+
+/// With ruma's own matcher these overflow the stack or panic: the body and the pattern are a user's to choose.
+#[test]
+fn hostile_words() {
+    let body = "xa ".repeat(20_000);
+    let keyword = |pattern: String| NewPushRule::Content(NewPatternedPushRule::new("mine".into(), pattern, vec![]));
+    assert_eq!(decides(&[keyword("a".into())], 4, &body), ".m.rule.message");
+    assert_eq!(decides(&[keyword("?".repeat(2_000))], 4, "x"), ".m.rule.message");
+}
