@@ -1,2 +1,54 @@
-//! The binary `depesche`.
-fn main() {}
+//! The binary `depesche`: the place where time, randomness, network and disk enter.
+//!
+//! [`cli`] is the command line; [`commands`] carries the commands out, each as a request to the admin router; [`serve`]
+//! runs the server; [`node`] joins the engine, the server and its routers. Nothing here knows Matrix.
+
+mod admin;
+mod cli;
+mod commands;
+mod data_dir;
+mod doctor;
+mod failure;
+mod log;
+mod metrics;
+mod node;
+mod serve;
+mod signing_key;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    cli::{Cli, Command},
+    failure::Failure,
+};
+
+fn main() -> ExitCode {
+    // Whatever is created from here on is readable by its owner only: database, keys, sockets.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("depesche: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let config = cli.config;
+    match cli.command {
+        Command::Serve(options) => serve::serve(&config, &options),
+        Command::Config(command) => commands::config::run(&config, command),
+        Command::User(command) => commands::user::run(&config, command),
+        Command::Token(command) => commands::token::run(&config, command),
+        Command::Db(command) => commands::db::run(&config, command),
+        Command::Doctor(output) => return Ok(doctor::run(&config, output)),
+        Command::Version(output) => {
+            commands::version::run(output);
+            Ok(())
+        }
+    }
+    .map(|()| ExitCode::SUCCESS)
+}

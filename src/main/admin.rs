@@ -1,0 +1,189 @@
+//! The operator's requests: over the socket when the server runs, else in this process, by the same router.
+
+use std::{
+    io::ErrorKind,
+    path::Path,
+    sync::{Arc, LazyLock},
+};
+
+use axum::body::Body;
+use depesche_config::Config;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::{net::UnixStream, runtime::Runtime};
+use tower::ServiceExt;
+
+use crate::{failure::Failure, node::Node};
+
+/// Before the path of every request.
+const PREFIX: &str = "/_depesche/admin";
+/// The largest answer read.
+const ANSWER_BYTES: usize = 64 * 1024 * 1024;
+
+/// One who answers the operator.
+pub struct Admin {
+    runtime: Runtime,
+    reached: Reached,
+}
+
+enum Reached {
+    Server(std::path::PathBuf),
+    Here(Box<Node>),
+}
+
+impl Admin {
+    /// Finds the running server, or else opens the database.
+    pub fn reach(config: &Path) -> Result<Self, Failure> {
+        let config = Arc::new(Config::load(config)?);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::failed("cannot start threads", error))?;
+        let socket = config.server.admin_socket();
+        let reached = match runtime.block_on(UnixStream::connect(&socket)) {
+            Ok(_) => Reached::Server(socket),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+                Reached::Here(Box::new(runtime.block_on(Node::open(&config, false))?))
+            }
+            Err(error) => return Err(unreachable(&socket, &error)),
+        };
+        Ok(Self { runtime, reached })
+    }
+
+    /// Whether a running server answers.
+    pub fn is_running(&self) -> bool {
+        matches!(self.reached, Reached::Server(_))
+    }
+
+    /// Sends a request and gives the JSON of the answer, or the words of its refusal.
+    pub fn ask(&self, method: Method, path: &[&str], body: Option<&Value>) -> Result<Value, Failure> {
+        self.ask_with(method, path, "", body)
+    }
+
+    /// As [`Self::ask`], with a query.
+    pub fn ask_with(&self, method: Method, path: &[&str], query: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        let request = request(method, &uri(path, query), body)?;
+        let (status, text) = self.runtime.block_on(async {
+            match &self.reached {
+                Reached::Server(socket) => over_socket(socket, request).await,
+                Reached::Here(node) => in_process(node, request).await,
+            }
+        })?;
+        read_answer(status, &text)
+    }
+
+    /// Lets go of the database, if it was opened here.
+    pub fn finish(self) {
+        if let Reached::Here(node) = &self.reached {
+            self.runtime.block_on(node.stop());
+        }
+    }
+}
+
+/// The path with its segments escaped, and the query.
+fn uri(path: &[&str], query: &str) -> String {
+    let mut uri = PREFIX.to_owned();
+    for segment in path {
+        uri.push('/');
+        uri.push_str(&escape(segment));
+    }
+    if !query.is_empty() {
+        uri.push('?');
+        uri.push_str(query);
+    }
+    uri
+}
+
+/// Percent-encodes all but what never needs it.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push('%');
+            escaped.extend([byte >> 4, byte & 0xF].map(|digit| char::from(HEX[usize::from(digit)])));
+        }
+    }
+    escaped
+}
+
+const HEX: &[u8; 16] = b"0123456789ABCDEF";
+
+fn request(method: Method, uri: &str, body: Option<&Value>) -> Result<Request<Body>, Failure> {
+    let builder = Request::builder().method(method).uri(uri).header(header::HOST, "localhost");
+    match body {
+        Some(body) => builder.header(header::CONTENT_TYPE, "application/json").body(Body::from(body.to_string())),
+        None => builder.body(Body::empty()),
+    }
+    .map_err(|error| Failure::failed("cannot form the request", error))
+}
+
+async fn over_socket(socket: &Path, request: Request<Body>) -> Result<(StatusCode, Vec<u8>), Failure> {
+    let stream = UnixStream::connect(socket).await.map_err(|error| unreachable(socket, &error))?;
+    let broken = |error: hyper::Error| Failure::Unreachable(format!("the server broke the connection off: {error}"));
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    tokio::spawn(connection);
+    let response = sender.send_request(request).await.map_err(broken)?;
+    collect(response.map(Body::new)).await
+}
+
+async fn in_process(node: &Node, request: Request<Body>) -> Result<(StatusCode, Vec<u8>), Failure> {
+    let response = node.admin_router().oneshot(request).await.unwrap_or_else(|never| match never {});
+    collect(response).await
+}
+
+async fn collect(response: http::Response<Body>) -> Result<(StatusCode, Vec<u8>), Failure> {
+    let status = response.status();
+    let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES);
+    let bytes = body.collect().await.map_err(|error| Failure::failed("the answer did not arrive whole", error))?;
+    Ok((status, bytes.to_bytes().to_vec()))
+}
+
+fn read_answer(status: StatusCode, text: &[u8]) -> Result<Value, Failure> {
+    static NOTHING: LazyLock<Value> = LazyLock::new(|| Value::Object(serde_json::Map::new()));
+    let value = if text.is_empty() { Ok(NOTHING.clone()) } else { serde_json::from_slice::<Value>(text) };
+    match value {
+        Ok(value) if status.is_success() => Ok(value),
+        Ok(value) => {
+            let why = value["error"].as_str().unwrap_or_default();
+            Err(Failure::Failed(if why.is_empty() { format!("refused ({status})") } else { why.to_owned() }))
+        }
+        Err(_) => Err(Failure::Failed(format!("the answer is no JSON ({status}); is the server of another version?"))),
+    }
+}
+
+fn unreachable(socket: &Path, error: &std::io::Error) -> Failure {
+    let hint = if error.kind() == ErrorKind::PermissionDenied {
+        ". Run this as the user that the server runs as: sudo -u depesche depesche ..."
+    } else {
+        ""
+    };
+    Failure::Unreachable(format!("the server cannot be reached at {}: {error}{hint}", socket.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use serde_json::json;
+
+    use super::{Failure, read_answer, uri};
+
+    #[test]
+    fn segments_are_escaped() {
+        assert_eq!(uri(&["users", "@a/b:c.org"], "limit=1"), "/_depesche/admin/users/%40a%2Fb%3Ac.org?limit=1");
+    }
+
+    #[test]
+    fn answers_and_refusals() {
+        assert_eq!(read_answer(StatusCode::OK, b"{\"a\":1}"), Ok(json!({"a": 1})));
+        assert_eq!(read_answer(StatusCode::OK, b""), Ok(json!({})));
+        let refused = read_answer(StatusCode::CONFLICT, b"{\"errcode\":\"M_USER_IN_USE\",\"error\":\"taken\"}");
+        assert_eq!(refused, Err(Failure::Failed("taken".to_owned())));
+        assert!(read_answer(StatusCode::NOT_FOUND, b"oops").is_err_and(|failure| failure.exit_code() == 1));
+    }
+}

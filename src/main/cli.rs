@@ -1,0 +1,264 @@
+//! The command line. One declaration gives the parser and the help; the help teaches by examples.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  depesche config example --name example.org > config.toml   write a first configuration
+  depesche --config config.toml serve                        run the server
+  depesche --config config.toml user create alice --admin    make the first user (asks for a password)
+  depesche --config config.toml doctor                       find out what is wrong
+
+The configuration is the file named by --config, else by the environment variable DEPESCHE_CONFIG, else
+/etc/depesche/config.toml.
+
+The commands user, token and db ask the running server, over a socket that only its owner may open. When no server runs
+they open the database themselves. Run them as the user that the server runs as.
+
+Exit codes: 0 done; 1 tried and failed; 2 wrong command line or configuration; 3 a server runs but cannot be reached.";
+
+/// Depesche, a Matrix homeserver.
+#[derive(Debug, Parser)]
+#[command(name = "depesche", version, after_help = EXAMPLES, max_term_width = 110, arg_required_else_help = true)]
+pub struct Cli {
+    /// The configuration file.
+    #[arg(long, short, global = true, env = "DEPESCHE_CONFIG", value_name = "FILE",
+          default_value = depesche_config::DEFAULT_PATH, hide_env_values = true)]
+    pub config: PathBuf,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server until it is told to stop (SIGTERM or Ctrl-C).
+    Serve(ServeOptions),
+    /// Check the configuration, or print one to start from.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Make, list and change the accounts of this server.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Hand out registration tokens: who has one may register (registration.mode = "token").
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Look after the database.
+    #[command(subcommand)]
+    Db(DbCommand),
+    /// Find out what is wrong with this installation, and what to do about it.
+    #[command(after_help = "Exit code 1 if something is wrong; warnings alone leave it at 0.")]
+    Doctor(Output),
+    /// Print the version.
+    Version(Output),
+}
+
+/// How the answer is printed.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Output {
+    /// Print JSON, for scripts.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `serve`.
+#[derive(Args, Debug, Default)]
+pub struct ServeOptions {
+    /// Make a new signing key although there is a database. Only if the old key is lost for good.
+    #[arg(long)]
+    pub new_signing_key: bool,
+}
+
+/// `depesche config`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say what is wrong with the configuration, or else every value in force.
+    Check,
+    /// Print every key with its meaning and default, as a file to start from.
+    #[command(after_help = "Example:\n  depesche config example --name example.org > /etc/depesche/config.toml")]
+    Example {
+        /// Put in the name of your server.
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// Put in the folder of the database.
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+    },
+}
+
+/// `depesche user`
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Make an account. Asks for the password unless told where it is.
+    #[command(after_help = "Examples:\n  depesche user create alice --admin\n  \
+                            pass show matrix/bob | depesche user create bob --password-stdin")]
+    Create {
+        /// The part of the address before the colon, or the whole address.
+        user: String,
+        /// Make the account an administrator.
+        #[arg(long)]
+        admin: bool,
+        /// The name that others see.
+        #[arg(long, value_name = "NAME")]
+        display_name: Option<String>,
+        #[command(flatten)]
+        password: Password,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List the accounts, in the order of their addresses.
+    List {
+        /// Begin behind this user.
+        #[arg(long, value_name = "USER")]
+        after: Option<String>,
+        /// The most to list.
+        #[arg(long, default_value_t = 1000, value_name = "NUMBER")]
+        limit: u32,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show one account with its devices.
+    Show {
+        /// The user.
+        user: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Set a new password, and log all devices out.
+    ResetPassword {
+        /// The user.
+        user: String,
+        /// Leave the devices logged in.
+        #[arg(long)]
+        keep_devices: bool,
+        #[command(flatten)]
+        password: Password,
+    },
+    /// Close an account for good: its devices are logged out, it leaves its rooms, its name stays taken.
+    Deactivate {
+        /// The user.
+        user: String,
+        /// Remove what the profile says as well.
+        #[arg(long)]
+        erase: bool,
+        /// Do not ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
+    /// Make an account an administrator of the server.
+    MakeAdmin {
+        /// The user.
+        user: String,
+        /// The other way round: make it an ordinary account.
+        #[arg(long)]
+        revoke: bool,
+    },
+}
+
+/// Where a password comes from. Never from an argument: those are seen by every user of the machine.
+#[derive(Args, Debug, Default)]
+#[group(multiple = false)]
+pub struct Password {
+    /// Read the password from standard input: its first line.
+    #[arg(long)]
+    pub password_stdin: bool,
+    /// Read the password from a file: its first line.
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+}
+
+/// `depesche token`
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a registration token and print it.
+    #[command(after_help = "Example:\n  depesche token create --uses 10 --valid-for-days 7")]
+    Create {
+        /// The token itself, at most 64 letters, digits and ._~-; made up if not given.
+        token: Option<String>,
+        /// How many people may register with it.
+        #[arg(long, value_name = "NUMBER")]
+        uses: Option<u64>,
+        /// How long it is valid.
+        #[arg(long, value_name = "DAYS")]
+        valid_for_days: Option<u64>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List the registration tokens.
+    List(Output),
+    /// Delete a registration token. Who registered with it stays.
+    Delete {
+        /// The token.
+        token: String,
+    },
+}
+
+/// `depesche db`
+#[derive(Debug, Subcommand)]
+pub enum DbCommand {
+    /// Read the whole database and check that it is sound.
+    Verify(Output),
+    /// Print what the database says of itself.
+    Stats(Output),
+    /// Give space of deleted rows back to the disk. The server may go on meanwhile, more slowly.
+    Compact,
+    /// Copy the database into a folder that does not exist yet, while the server runs.
+    Checkpoint {
+        /// The folder, on the same file system if it is to be quick.
+        into: PathBuf,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::{Cli, Command, UserCommand};
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_examples_of_the_help_parse() {
+        let mut command = Cli::command();
+        let mut pages = vec![command.render_long_help().to_string()];
+        for group in command.get_subcommands_mut() {
+            pages.push(group.render_long_help().to_string());
+            pages.extend(group.get_subcommands_mut().map(|command| command.render_long_help().to_string()));
+        }
+        let mut examples = 0;
+        for line in pages.iter().flat_map(|page| page.lines()) {
+            let Some(at) = line.find("  depesche ").or_else(|| line.find("| depesche ")) else { continue };
+            let words = line[at + 2..].trim().split("  ").next().unwrap_or_default();
+            let words = words.split(" > ").next().unwrap_or_default().split(' ');
+            Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}\n{error}"));
+            examples += 1;
+        }
+        assert_eq!(examples, 8, "the help teaches by examples");
+    }
+
+    #[test]
+    fn passwords_are_no_arguments() {
+        assert!(Cli::try_parse_from(["depesche", "user", "create", "alice", "--password", "secret"]).is_err());
+        assert!(
+            Cli::try_parse_from(["depesche", "user", "create", "a", "--password-stdin", "--password-file", "f"])
+                .is_err()
+        );
+        let cli = Cli::try_parse_from(["depesche", "user", "create", "alice", "--password-stdin"]);
+        let Ok(Cli { command: Command::User(UserCommand::Create { password, .. }), .. }) = cli else {
+            panic!("{cli:?}")
+        };
+        assert!(password.password_stdin);
+    }
+
+    #[test]
+    fn the_configuration_may_be_named_before_and_behind_the_command() {
+        for line in [["depesche", "-c", "x", "serve"], ["depesche", "serve", "--config", "x"]] {
+            assert_eq!(Cli::try_parse_from(line).expect("valid").config, std::path::PathBuf::from("x"));
+        }
+    }
+}

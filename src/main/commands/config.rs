@@ -1,0 +1,90 @@
+//! `depesche config`: needs no server and no database.
+
+use std::path::Path;
+
+use depesche_config::Config;
+
+use crate::{cli::ConfigCommand, failure::Failure, log, signing_key};
+
+/// Carries the command out.
+pub fn run(path: &Path, command: ConfigCommand) -> Result<(), Failure> {
+    match command {
+        ConfigCommand::Check => check(path),
+        ConfigCommand::Example { name, data_dir } => {
+            print!("{}", example(name, data_dir.as_deref())?);
+            Ok(())
+        }
+    }
+}
+
+fn check(path: &Path) -> Result<(), Failure> {
+    let config = Config::load(path)?;
+    log::filter(&config)?;
+    for warning in warnings(&config) {
+        eprintln!("warning: {warning}");
+    }
+    println!("# {} is valid. In force:\n", path.display());
+    print!("{}", config.in_force());
+    Ok(())
+}
+
+/// What works and may be meant, but is worth a second look.
+pub fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for address in config.server.listen.iter().filter(|address| !address.ip().is_loopback()) {
+        warnings.push(format!(
+            "server.listen: {address} is reached from other machines, without encryption; a reverse proxy must do TLS"
+        ));
+    }
+    if let Some(address) = config.metrics.listen.filter(|address| !address.ip().is_loopback()) {
+        warnings.push(format!("metrics.listen: {address} is reached from other machines, by anyone"));
+    }
+    let key = config.server.signing_key_file();
+    if signing_key::readable_by_others(&key) {
+        warnings.push(format!("server.signing_key_file: {0} can be read by others: chmod 600 {0}", key.display()));
+    }
+    if config.registration.mode == depesche_config::RegistrationMode::Open {
+        warnings.push("registration.mode: whoever reaches this server can make accounts".to_owned());
+    }
+    warnings
+}
+
+fn example(name: Option<String>, data_dir: Option<&Path>) -> Result<String, Failure> {
+    let quote = |text: String| serde_json::Value::String(text).to_string();
+    let mut set = Vec::new();
+    if let Some(name) = name {
+        set.push(("server.name", quote(name)));
+    }
+    if let Some(data_dir) = data_dir {
+        set.push(("server.data_dir", quote(data_dir.display().to_string())));
+    }
+    let text = Config::example_with(&set);
+    // Nobody is handed a file that does not work.
+    Config::parse(&text).map_err(|problems| {
+        Failure::Usage(problems.iter().map(|problem| problem.message.clone()).collect::<Vec<_>>().join("\n"))
+    })?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use depesche_config::Config;
+
+    use super::{example, warnings};
+
+    #[test]
+    fn the_first_configuration_is_valid_and_safe() {
+        let text = example(Some("example.org".to_owned()), Some("/srv/a \"b\"".as_ref())).expect("valid");
+        let config = Config::parse(&text).expect("valid");
+        assert_eq!(config.server.data_dir.to_str(), Some("/srv/a \"b\""));
+        assert_eq!(warnings(&config), Vec::<String>::new());
+        assert_eq!(example(Some("not a name".to_owned()), None).map_err(|failure| failure.exit_code()), Err(2));
+    }
+
+    #[test]
+    fn a_second_look_is_advised() {
+        let text = "[server]\nname = \"example.org\"\nlisten = [\"0.0.0.0:8008\"]\n\
+                    [metrics]\nlisten = \"[::]:1\"\n[registration]\nmode = \"open\"\n";
+        assert_eq!(warnings(&Config::parse(text).expect("valid")).len(), 3);
+    }
+}

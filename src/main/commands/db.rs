@@ -1,0 +1,61 @@
+//! `depesche db`
+
+use std::path::Path;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::{entries, print_json, print_table, text};
+use crate::{admin::Admin, cli::DbCommand, failure::Failure};
+
+/// Carries the command out.
+pub fn run(config: &Path, command: DbCommand) -> Result<(), Failure> {
+    let admin = Admin::reach(config)?;
+    let result = carry_out(&admin, command);
+    admin.finish();
+    result
+}
+
+fn carry_out(admin: &Admin, command: DbCommand) -> Result<(), Failure> {
+    match command {
+        DbCommand::Verify(output) => {
+            let found = admin.ask(Method::POST, &["db", "verify"], None)?;
+            if output.json {
+                print_json(&found);
+            } else {
+                println!("{} rows read.", text(&found["rows"]));
+            }
+            verdict(&found)
+        }
+        DbCommand::Stats(output) => {
+            let stats = admin.ask(Method::GET, &["db", "stats"], None)?;
+            if output.json {
+                print_json(&stats);
+            } else {
+                let figures = stats.as_object().into_iter().flatten();
+                let rows: Vec<[String; 2]> = figures.map(|(name, value)| [name.clone(), text(value)]).collect();
+                print_table(["FIGURE", "VALUE"], &rows);
+            }
+            Ok(())
+        }
+        DbCommand::Compact => {
+            admin.ask(Method::POST, &["db", "compact"], None)?;
+            println!("Compacted.");
+            Ok(())
+        }
+        DbCommand::Checkpoint { into } => {
+            let into = std::path::absolute(&into).map_err(|error| Failure::failed(into.display(), error))?;
+            admin.ask(Method::POST, &["db", "checkpoint"], Some(&json!({ "into": into })))?;
+            println!("Copied to {}.", into.display());
+            Ok(())
+        }
+    }
+}
+
+fn verdict(found: &Value) -> Result<(), Failure> {
+    let problems: Vec<String> = entries(found, "problems").iter().map(text).collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Failed(format!("the database is damaged:\n  {}", problems.join("\n  "))))
+}

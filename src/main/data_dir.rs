@@ -1,0 +1,115 @@
+//! The folder of the database: its mode, and the lock that gives it to one process.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{Read, Seek, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use crate::failure::Failure;
+
+/// The sole use of a data folder, until it is dropped. The system releases it also when the process is killed.
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Creates the folder if it is not there, and takes it for this process.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|error| {
+            Failure::failed(format_args!("cannot create the data folder {}", path.display()), error)
+        })?;
+        refuse_foreign_root(path)?;
+        close_to_others(path)?;
+        let lock = lock(path)?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Where the engine keeps its files.
+    pub fn database(&self) -> PathBuf {
+        self.path.join("db")
+    }
+
+    /// Whether there is a database already.
+    pub fn has_database(&self) -> bool {
+        self.database().join("CURRENT").exists()
+    }
+}
+
+/// Files that root creates in another user's folder stop that user's server later.
+fn refuse_foreign_root(path: &Path) -> Result<(), Failure> {
+    let owner = fs::metadata(path).map_err(|error| Failure::failed(path.display(), error))?.uid();
+    if rustix::process::geteuid().is_root() && owner != 0 {
+        return Err(Failure::Usage(format!(
+            "{} belongs to another user (uid {owner}). Run this as that user: sudo -u '#{owner}' depesche ...",
+            path.display()
+        )));
+    }
+    Ok(())
+}
+
+fn close_to_others(path: &Path) -> Result<(), Failure> {
+    let failed = |error| Failure::failed(format_args!("cannot make {} private", path.display()), error);
+    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn lock(folder: &Path) -> Result<File, Failure> {
+    let path = folder.join("lock");
+    let failed = |error: std::io::Error| Failure::failed(path.display(), error);
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(Failure::Unreachable(taken(folder, &mut file))),
+        Err(TryLockError::Error(error)) => return Err(failed(error)),
+    }
+    // For the message above, seen by a second process.
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(failed)?;
+    Ok(file)
+}
+
+fn taken(folder: &Path, file: &mut File) -> String {
+    let mut pid = String::new();
+    // Without the pid the message is still true.
+    let _ = file.read_to_string(&mut pid);
+    let holder = match pid.trim() {
+        "" => "another process".to_owned(),
+        pid => format!("process {pid}"),
+    };
+    format!("{} is in use by {holder}. Two servers must never share a data folder.", folder.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::DataDir;
+
+    #[test]
+    fn one_process_at_a_time() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("data");
+        let first = DataDir::open(&path).expect("free");
+        let second = DataDir::open(&path).err().expect("taken").to_string();
+        assert!(second.contains(&format!("in use by process {}", std::process::id())), "{second}");
+        drop(first);
+        assert!(DataDir::open(&path).is_ok(), "free again");
+    }
+
+    #[test]
+    fn private_also_when_it_was_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("mode");
+        let _data = DataDir::open(folder.path()).expect("free");
+        let mode = folder.path().metadata().expect("metadata").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+}

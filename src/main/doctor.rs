@@ -1,0 +1,208 @@
+//! `depesche doctor`: looks at the machine the server runs on, and says what is wrong and what to do about it.
+//!
+//! Each check is a function that gives findings; none changes anything, except that the disk is written to and read from
+//! in a file that is removed again.
+
+mod disk;
+mod network;
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::ExitCode, time::SystemTime};
+
+use depesche_config::Config;
+use http::Method;
+use serde_json::json;
+
+use crate::{
+    admin::Admin, cli::Output, commands::config::warnings, failure::Failure, log, signing_key, signing_key::SigningKey,
+};
+
+/// Files that the server needs besides one for each connection.
+const FILES_FOR_THE_DATABASE: u64 = 2048;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Level {
+    Ok,
+    Warning,
+    Wrong,
+}
+
+/// What a check found.
+#[derive(Debug)]
+struct Finding {
+    level: Level,
+    text: String,
+}
+
+impl Finding {
+    fn ok(text: impl Into<String>) -> Self {
+        Self { level: Level::Ok, text: text.into() }
+    }
+
+    fn warning(text: impl Into<String>) -> Self {
+        Self { level: Level::Warning, text: text.into() }
+    }
+
+    fn wrong(text: impl Into<String>) -> Self {
+        Self { level: Level::Wrong, text: text.into() }
+    }
+}
+
+/// Looks at everything. The exit code is 1 if something is wrong.
+pub fn run(path: &Path, output: Output) -> ExitCode {
+    let findings = match Config::load(path) {
+        Ok(config) => examine(path, &config),
+        Err(error) => vec![Finding::wrong(Failure::from(error).to_string())],
+    };
+    if output.json {
+        let list: Vec<_> =
+            findings.iter().map(|finding| json!({ "level": word(finding), "text": finding.text })).collect();
+        println!("{:#}", json!({ "findings": list }));
+    } else {
+        for finding in &findings {
+            println!("{:<8} {}", word(finding), finding.text);
+        }
+    }
+    let wrong = findings.iter().any(|finding| finding.level == Level::Wrong);
+    if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn word(finding: &Finding) -> &'static str {
+    match finding.level {
+        Level::Ok => "ok",
+        Level::Warning => "warning",
+        Level::Wrong => "WRONG",
+    }
+}
+
+fn examine(path: &Path, config: &Config) -> Vec<Finding> {
+    let mut findings = vec![Finding::ok(format!("the configuration {} is valid", path.display()))];
+    findings.extend(log::filter(config).err().map(|failure| Finding::wrong(failure.to_string())));
+    findings.extend(warnings(config).into_iter().map(Finding::warning));
+    findings.push(clock(&config.server.data_dir));
+    findings.push(open_files(config));
+    findings.extend(folder(&config.server.data_dir));
+    findings.extend(key(config));
+    if config.server.data_dir.is_dir() {
+        findings.extend(disk::space(&config.server.data_dir));
+        findings.push(disk::sync_time(&config.server.data_dir));
+        findings.push(database(path));
+    }
+    findings.extend(config.server.listen.iter().map(|address| network::listener(*address)));
+    findings.extend(network::well_known(config));
+    findings
+}
+
+/// A clock that stands before the newest file of the database has been set back.
+fn clock(data_dir: &Path) -> Finding {
+    let files = fs::read_dir(data_dir.join("db")).into_iter().flatten().flatten();
+    let newest = files.filter_map(|file| file.metadata().ok()?.modified().ok()).max();
+    match newest.map(|newest| newest.duration_since(SystemTime::now())) {
+        Some(Ok(ahead)) if ahead.as_secs() > 60 => Finding::wrong(format!(
+            "the clock is {} minutes behind the newest file of the database; set it (timedatectl set-ntp true)",
+            ahead.as_secs() / 60
+        )),
+        _ => Finding::ok("the clock is not behind the database"),
+    }
+}
+
+fn open_files(config: &Config) -> Finding {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    let wanted = FILES_FOR_THE_DATABASE + u64::try_from(config.limits.connections).unwrap_or(u64::MAX);
+    match limit {
+        Some(limit) if limit < wanted => Finding::warning(format!(
+            "this user may open {limit} files, and limits.connections wants {wanted}; raise it (LimitNOFILE= in the unit)"
+        )),
+        _ => Finding::ok(format!("at least {wanted} files may be open")),
+    }
+}
+
+fn folder(data_dir: &Path) -> Option<Finding> {
+    let shown = data_dir.display();
+    Some(match fs::metadata(data_dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Finding::warning(format!("the data folder {shown} is not there yet; the first start creates it"))
+        }
+        Err(error) => Finding::wrong(format!("the data folder {shown}: {error}")),
+        Ok(metadata) if !metadata.is_dir() => Finding::wrong(format!("{shown} is no folder")),
+        Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
+            Finding::warning(format!("the data folder {shown} is open to others: chmod 700 {shown}"))
+        }
+        Ok(_) => return None,
+    })
+}
+
+fn key(config: &Config) -> Option<Finding> {
+    let path = config.server.signing_key_file();
+    if !path.exists() {
+        return config.server.data_dir.join("db").exists().then(|| {
+            Finding::wrong(format!("the signing key {} is missing; restore it from your backup", path.display()))
+        });
+    }
+    Some(match SigningKey::read(&path) {
+        Err(failure) => Finding::wrong(failure.to_string()),
+        // That others can read it stands among the warnings of the configuration.
+        Ok(_) if signing_key::readable_by_others(&path) => return None,
+        Ok(_) => Finding::ok(format!("the signing key {} is private", path.display())),
+    })
+}
+
+/// Through the running server, or by opening the database here.
+fn database(config: &Path) -> Finding {
+    let asked = Admin::reach(config).and_then(|admin| {
+        let running = admin.is_running();
+        let answer = admin.ask(Method::GET, &["db", "stats"], None);
+        admin.finish();
+        answer.map(|_| running)
+    });
+    match asked {
+        Ok(true) => Finding::ok("the server runs, and its database answers"),
+        Ok(false) => Finding::ok("no server runs; the database opens and answers"),
+        Err(failure) => Finding::wrong(failure.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use depesche_config::Config;
+
+    use super::{Level, clock, folder, key};
+
+    fn config(data_dir: &std::path::Path) -> Config {
+        let text = format!("[server]\nname = \"example.org\"\ndata_dir = {data_dir:?}\n");
+        Config::parse(&text).expect("valid")
+    }
+
+    #[test]
+    fn a_clock_set_back_is_seen() {
+        let data = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(data.path().join("db")).expect("a folder");
+        let file = std::fs::File::create(data.path().join("db/CURRENT")).expect("a file");
+        assert_eq!(clock(data.path()).level, Level::Ok);
+        let tomorrow = std::time::SystemTime::now() + std::time::Duration::from_hours(24);
+        file.set_modified(tomorrow).expect("set");
+        assert_eq!(clock(data.path()).level, Level::Wrong);
+    }
+
+    #[test]
+    fn a_lost_key_is_seen() {
+        let data = tempfile::tempdir().expect("a folder");
+        let config = config(data.path());
+        assert!(key(&config).is_none(), "the first start makes it");
+        std::fs::create_dir(data.path().join("db")).expect("a folder");
+        assert_eq!(key(&config).map(|finding| finding.level), Some(Level::Wrong));
+        crate::signing_key::SigningKey::generate().create(&config.server.signing_key_file()).expect("made");
+        assert_eq!(key(&config).map(|finding| finding.level), Some(Level::Ok));
+    }
+
+    #[test]
+    fn an_open_folder_is_seen() {
+        let data = tempfile::tempdir().expect("a folder");
+        let mode = |mode| std::fs::set_permissions(data.path(), std::os::unix::fs::PermissionsExt::from_mode(mode));
+        mode(0o700).expect("set");
+        assert!(folder(data.path()).is_none());
+        mode(0o755).expect("set");
+        assert_eq!(folder(data.path()).map(|finding| finding.level), Some(Level::Warning));
+        assert_eq!(folder(&data.path().join("none")).map(|finding| finding.level), Some(Level::Warning));
+    }
+}

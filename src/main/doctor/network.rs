@@ -1,0 +1,142 @@
+//! The server's own addresses, as seen from this machine. Nothing is asked of anyone else.
+
+use std::{
+    io::{Read, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    time::Duration,
+};
+
+use depesche_config::Config;
+use serde_json::Value;
+
+use super::Finding;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The most of an answer that is read.
+const ANSWER_BYTES: u64 = 64 * 1024;
+
+/// Whether the server answers at this address, or could.
+pub fn listener(address: SocketAddr) -> Finding {
+    match get(address, "localhost", "/_matrix/client/versions") {
+        Some((200, body)) if body.contains("\"versions\"") => {
+            Finding::ok(format!("a Matrix server answers at {address}"))
+        }
+        Some((status, _)) => {
+            Finding::wrong(format!("at {address} something answers that is no Matrix server (status {status})"))
+        }
+        None => match TcpListener::bind(address) {
+            Ok(_) => Finding::ok(format!("{address} is free (no server runs)")),
+            Err(error) => Finding::wrong(format!("{address} does not answer and cannot be used: {error}")),
+        },
+    }
+}
+
+/// Whether the running server tells clients the URL that the configuration says.
+pub fn well_known(config: &Config) -> Option<Finding> {
+    let Some(wanted) = &config.server.base_url else {
+        return Some(Finding::warning(
+            "server.base_url is not set: clients that know only the name of the server will not find it",
+        ));
+    };
+    let address = config.server.listen.first()?;
+    let (status, body) = get(*address, config.server.name.as_str(), "/.well-known/matrix/client")?;
+    let told = serde_json::from_str::<Value>(&body).ok();
+    let told = told.as_ref().and_then(|told| told["m.homeserver"]["base_url"].as_str());
+    Some(match told {
+        Some(told) if told.trim_end_matches('/') == wanted.as_str().trim_end_matches('/') => Finding::ok(format!(
+            "/.well-known/matrix/client says {told}; your web server for {} must pass this path on",
+            config.server.name
+        )),
+        Some(told) => Finding::warning(format!("clients are told {told}, not {wanted}; restart the server")),
+        None => {
+            Finding::wrong(format!("/.well-known/matrix/client does not say where the server is (status {status})"))
+        }
+    })
+}
+
+/// A request without any library: the answer must be the same for the simplest of clients.
+fn get(address: SocketAddr, host: &str, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&reachable(address), PATIENCE).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.set_write_timeout(Some(PATIENCE)).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").ok()?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_BYTES).read_to_end(&mut answer).ok()?;
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some((status, body.to_owned()))
+}
+
+/// "Every address" is no place to connect to; this machine's own is among them.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::{SocketAddr, TcpListener},
+        thread::JoinHandle,
+    };
+
+    use depesche_config::Config;
+
+    use super::{listener, well_known};
+    use crate::doctor::Level;
+
+    /// Answers one request with this body.
+    fn answering(body: &'static str) -> (SocketAddr, JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let answer = move || {
+            let (mut stream, _) = listener.accept().expect("accepted");
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).expect("read");
+                head.push(byte[0]);
+            }
+            let length = body.len();
+            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
+                .expect("sent");
+        };
+        (address, std::thread::spawn(answer))
+    }
+
+    #[test]
+    fn who_listens_is_told_apart() {
+        let (address, server) = answering("{\"versions\":[\"v1.19\"]}");
+        assert!(listener(address).text.contains("a Matrix server answers"));
+        server.join().expect("answered");
+        let (address, server) = answering("<html>");
+        assert_eq!(listener(address).level, Level::Wrong);
+        server.join().expect("answered");
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("an address");
+        assert!(listener(free).text.contains("is free"), "{}", listener(free).text);
+    }
+
+    #[test]
+    fn clients_must_be_told_the_right_url() {
+        for (told, level) in [
+            ("{\"m.homeserver\":{\"base_url\":\"https://matrix.example.org\"}}", Level::Ok),
+            ("{\"m.homeserver\":{\"base_url\":\"https://old.example.org\"}}", Level::Warning),
+            ("{}", Level::Wrong),
+        ] {
+            let (address, server) = answering(told);
+            let text = format!(
+                "[server]\nname = \"example.org\"\nlisten = \"{address}\"\nbase_url = \"https://matrix.example.org\"\n"
+            );
+            let config = Config::parse(&text).expect("valid");
+            assert_eq!(well_known(&config).map(|finding| finding.level), Some(level), "{told}");
+            server.join().expect("answered");
+        }
+    }
+}

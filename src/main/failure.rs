@@ -1,0 +1,53 @@
+//! Why a command ends without success, and the exit code that says so.
+
+use std::fmt;
+
+use depesche_config::ConfigError;
+
+/// The end of a command that did not do what it was asked. The text is for the person at the terminal: what happened,
+/// and what to do about it.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Failure {
+    /// It was tried and did not work. Exit code 1.
+    Failed(String),
+    /// The command line or the configuration cannot be followed; nothing was tried. Exit code 2.
+    Usage(String),
+    /// A server runs but cannot be reached. Exit code 3.
+    Unreachable(String),
+}
+
+impl Failure {
+    /// The exit code, as `depesche --help` lists them.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Unreachable(_) => 3,
+        }
+    }
+
+    /// Something was tried and this is why it did not work.
+    pub fn failed(what: impl fmt::Display, why: impl fmt::Display) -> Self {
+        Self::Failed(format!("{what}: {why}"))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(text) | Self::Usage(text) | Self::Unreachable(text) => f.write_str(text),
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        let hint = match &error {
+            ConfigError::Unreadable { .. } => {
+                "\nName another with --config, or write a first one: depesche config example --name example.org"
+            }
+            ConfigError::Invalid { .. } => "\nAll keys with their meaning: depesche config example",
+        };
+        Self::Usage(format!("{error}{hint}"))
+    }
+}

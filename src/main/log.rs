@@ -1,0 +1,128 @@
+//! What the server writes about itself: text for people, JSON for machines; and one line for each request.
+//!
+//! Passwords, tokens and what people write are never logged. A request is named by the template of its route
+//! (`/rooms/{room_id}/send/...`), never by its path or query.
+
+use std::{
+    io::IsTerminal,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
+
+use axum::{
+    extract::{MatchedPath, Request},
+    middleware::Next,
+    response::Response,
+};
+use depesche_config::{Config, LogFormat};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use tracing::Instrument;
+use tracing_subscriber::EnvFilter;
+
+use crate::{failure::Failure, metrics, node};
+
+/// Names a request in the log and to the client; taken from the request if a proxy has set a sane one.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest id taken from outside.
+const LONGEST_REQUEST_ID: usize = 64;
+
+/// The filter of the configuration, or what is wrong with it.
+pub fn filter(config: &Config) -> Result<EnvFilter, Failure> {
+    EnvFilter::builder()
+        .parse(&config.log.filter)
+        .map_err(|error| Failure::Usage(format!("log.filter: \"{}\" is no filter: {error}", config.log.filter)))
+}
+
+/// From here on everything that is logged goes to standard error, and so do panics.
+pub fn start(config: &Config) -> Result<(), Failure> {
+    let lines = tracing_subscriber::fmt().with_env_filter(filter(config)?).with_writer(std::io::stderr);
+    match config.log.format {
+        LogFormat::Text => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).init(),
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        // The place, not the message: a message may quote what a user sent.
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(place, "a part of the server panicked; this is a bug, please report it");
+        tracing::debug!(%panic, "the panic");
+    }));
+    Ok(())
+}
+
+/// Around each request of clients: its id, its line in the log, its figures.
+pub async fn request(mut request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let id = request_id(request.headers());
+    let header = HeaderValue::from_str(&id).ok();
+    if let Some(header) = header.clone() {
+        request.headers_mut().insert(REQUEST_ID, header);
+    }
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
+    let method = known(request.method());
+
+    let span = tracing::info_span!("request", id);
+    let mut response = next.run(request).instrument(span.clone()).await;
+
+    let elapsed = begun.elapsed();
+    let status = response.status().as_u16();
+    let user = node::caller_of(&response).map(tracing::field::display);
+    span.in_scope(|| tracing::info!(method, route, status, ms = elapsed.as_millis(), user, "answered"));
+    metrics::answered(method, route, status, elapsed);
+    if let Some(header) = header {
+        response.headers_mut().insert(REQUEST_ID, header);
+    }
+    response
+}
+
+/// The id that came with the request if it is sane, else a new one: the start of the process, and a number.
+fn request_id(headers: &HeaderMap) -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    static START: std::sync::LazyLock<u32> = std::sync::LazyLock::new(rand::random);
+    let sent = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|id| is_sane(id));
+    match sent {
+        Some(id) => id.to_owned(),
+        None => format!("{:08x}-{}", *START, NUMBER.fetch_add(1, Ordering::Relaxed) + 1),
+    }
+}
+
+fn is_sane(id: &str) -> bool {
+    let letters = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    !id.is_empty() && id.len() <= LONGEST_REQUEST_ID && id.bytes().all(letters)
+}
+
+/// The method, or "other": a client may make methods up, and each would be a figure of its own.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        Method::HEAD => "HEAD",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+
+    use super::{REQUEST_ID, request_id};
+
+    fn id_for(sent: &'static str) -> String {
+        let headers = HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_static(sent))]);
+        request_id(&headers)
+    }
+
+    #[test]
+    fn sane_ids_of_a_proxy_are_kept_and_others_replaced() {
+        assert_eq!(id_for("7f3a.b_c-9"), "7f3a.b_c-9");
+        for sent in
+            ["", "a b", "a\"b", "<script>", "0123456789012345678901234567890123456789012345678901234567890123456789"]
+        {
+            assert_ne!(id_for(sent), sent);
+        }
+        assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()), "each request has its own");
+    }
+}

@@ -1,0 +1,153 @@
+//! `depesche serve`: listeners around a node, from the first byte to an orderly end.
+
+pub mod accept;
+mod body;
+mod notify;
+
+use std::{os::unix::fs::FileTypeExt, path::Path, sync::Arc, time::Duration};
+
+use axum::{Router, middleware};
+use depesche_config::Config;
+use tokio::{
+    net::{TcpListener, UnixListener},
+    signal::unix::{Signal, SignalKind, signal},
+};
+
+use crate::{cli::ServeOptions, failure::Failure, log, metrics, node::Node, serve::accept::Acceptor};
+
+/// How long the node may take to close after its last request.
+const CLOSING: Duration = Duration::from_secs(30);
+
+/// Runs the server until a signal ends it.
+pub fn serve(path: &Path, options: &ServeOptions) -> Result<(), Failure> {
+    let config = Arc::new(Config::load(path)?);
+    log::start(&config)?;
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed("cannot start threads", error))?;
+    runtime.block_on(run(path, &config, options))
+}
+
+async fn run(path: &Path, config: &Arc<Config>, options: &ServeOptions) -> Result<(), Failure> {
+    let mut signals = Signals::install().map_err(|error| Failure::failed("cannot listen for signals", error))?;
+    // Addresses first: when one is taken, nothing else has happened yet.
+    let clients = bind_all(config).await?;
+    let node = Arc::new(Node::open(config, options.new_signing_key).await?);
+    let admin = bind_admin(&config.server.admin_socket())?;
+
+    let acceptor = Acceptor::new(&config.limits);
+    if let Some(address) = config.metrics.listen {
+        let handle = metrics::start()?;
+        let listener = bind(address, "metrics.listen").await?;
+        acceptor.spawn(listener, metrics::router(handle.clone(), Arc::clone(&node)));
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(metrics::UPKEEP).await;
+                handle.run_upkeep();
+            }
+        });
+    }
+    acceptor.spawn(admin, node.admin_router());
+    let router: Router = node.client_router().layer(middleware::from_fn(log::request));
+    for listener in clients {
+        acceptor.spawn(listener, router.clone());
+    }
+    announce(path, config);
+    notify::tell("READY=1");
+
+    let cause = signals.next().await;
+    tracing::info!(cause, "stopping: no new connections, requests in work may end");
+    notify::tell("STOPPING=1");
+    let stopped = async {
+        node.end_waits();
+        acceptor.stop(config.server.shutdown_timeout).await;
+        if tokio::time::timeout(CLOSING, node.stop()).await.is_err() {
+            tracing::error!("the database takes too long to close; leaving it to its log");
+        }
+    };
+    tokio::select! {
+        () = stopped => {}
+        _ = signals.next() => return Err(Failure::Failed("told to stop twice: stopped at once".to_owned())),
+    }
+    // A socket that nobody answers misleads the next command; without the file it opens the database itself.
+    let _ = std::fs::remove_file(config.server.admin_socket());
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn bind_all(config: &Config) -> Result<Vec<TcpListener>, Failure> {
+    let mut listeners = Vec::new();
+    for address in &config.server.listen {
+        listeners.push(bind(*address, "server.listen").await?);
+    }
+    Ok(listeners)
+}
+
+async fn bind(address: std::net::SocketAddr, key: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let hint = match error.kind() {
+            std::io::ErrorKind::AddrInUse => ". Another program uses it: stop that one, or choose another port",
+            std::io::ErrorKind::PermissionDenied => ". Ports below 1024 are for root: choose a higher one",
+            _ => "",
+        };
+        Failure::Failed(format!("cannot listen on {address} ({key}): {error}{hint}"))
+    })
+}
+
+/// The socket of the operator. A file left over by a killed server is replaced: the lock of the data folder says that
+/// no server is behind it.
+fn bind_admin(path: &Path) -> Result<UnixListener, Failure> {
+    let failed = |error| Failure::failed(format_args!("cannot open the admin socket {}", path.display()), error);
+    if std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
+        std::fs::remove_file(path).map_err(failed)?;
+    }
+    // Private from its first moment, by the umask; the mode only drops the meaningless execute bit.
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Says what to do now, in the words of the command line.
+fn announce(path: &Path, config: &Config) {
+    let server = &config.server;
+    let listen = server.listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    tracing::info!(name = %server.name, listen, version = env!("CARGO_PKG_VERSION"), "Depesche is ready");
+    let program = std::env::args().next().unwrap_or_else(|| "depesche".to_owned());
+    let program = format!("{program} --config {}", path.display());
+    tracing::info!("to make the first user, in another terminal: {program} user create alice --admin");
+    let url = server.base_url.as_ref().map_or_else(
+        || server.listen.first().map(|address| format!("http://{address}")).unwrap_or_default(),
+        ToString::to_string,
+    );
+    tracing::info!("to connect a client, choose as its homeserver: {url}");
+}
+
+/// Connections and database files are many; the soft limit of most systems is not.
+fn raise_file_limit() {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
+/// What ends the server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn install() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
