@@ -7,6 +7,7 @@ use std::{fmt, time::Duration};
 
 use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
+use depesche_rules::bounds::MAX_JSON_DEPTH;
 use http::StatusCode;
 use http_body_util::BodyExt;
 use ruma::api::error::ErrorKind;
@@ -14,18 +15,10 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::error::Error;
 
-/// The most bytes of a body that has no limit of its own. An event of 64 KiB fits with every character escaped.
-pub const BODY_LIMIT: usize = 1024 * 1024;
-/// The most bytes of a body that carries many keys or messages: key uploads, to-device messages, key backups.
-pub const LARGE_BODY_LIMIT: usize = 16 * 1024 * 1024;
 /// The most bytes read and thrown away to keep a connection after an error.
 const DRAIN_LIMIT: usize = 4 * 1024 * 1024;
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_mins(1);
-/// The deepest nesting of objects and arrays. Below what JSON readers, also those of other servers and of clients,
-/// accept when the value is wrapped in one of our answers.
-pub const MAX_JSON_DEPTH: usize = 100;
-
 /// Reads a whole body of at most `limit` bytes.
 pub async fn read(body: &mut Body, limit: usize) -> Result<Bytes, Error> {
     if body.size_hint().lower() > limit as u64 {

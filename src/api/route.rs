@@ -14,6 +14,7 @@ use axum::{
     routing::{MethodFilter, on},
 };
 use bytes::{Bytes, BytesMut};
+use depesche_rules::bounds::{MAX_BODY_BYTES, MAX_KEYS_BODY_BYTES};
 use futures::future::BoxFuture;
 use http::{Method, header, request::Parts};
 use ruma::api::{
@@ -80,7 +81,7 @@ where
         paths,
         handler: std::any::type_name::<H>(),
         need: R::Authentication::NEED,
-        body_limit: body::BODY_LIMIT,
+        body_limit: MAX_BODY_BYTES,
         missing_field: ErrorKind::BadJson,
         call: erase(handler),
     }
@@ -135,7 +136,7 @@ fn encode<T: OutgoingResponse>(response: T) -> Result<Response, Error> {
 impl Endpoint {
     /// Lets the body be as large as uploads of many keys or messages are.
     pub fn large_body(mut self) -> Self {
-        self.body_limit = body::LARGE_BODY_LIMIT;
+        self.body_limit = MAX_KEYS_BODY_BYTES;
         self
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Router, body::Body};
+use depesche_rules::bounds::{MAX_BODY_BYTES, MAX_KEYS_BODY_BYTES};
 use http::{Request, StatusCode};
 use ruma::api::{
     IncomingRequest,
@@ -15,7 +16,6 @@ use serde_json::json;
 
 use super::{Answer, app, ask, refused, request};
 use crate::{
-    body::{BODY_LIMIT, LARGE_BODY_LIMIT},
     caller::{Scheme, User},
     envelope,
     error::Error,
@@ -156,11 +156,11 @@ async fn a_body_may_be_as_large_as_its_endpoint_allows() {
         format!("{frame}{}", " ".repeat(size - frame.len()))
     };
     let small = alone(endpoint(nothing::<send_event_to_device::v3::Request>));
-    assert_eq!(as_alice(&small, "PUT", path, of_size(BODY_LIMIT)).await.status, 200);
-    assert_eq!(refused(&as_alice(&small, "PUT", path, of_size(BODY_LIMIT + 1)).await), (413, "M_TOO_LARGE"));
+    assert_eq!(as_alice(&small, "PUT", path, of_size(MAX_BODY_BYTES)).await.status, 200);
+    assert_eq!(refused(&as_alice(&small, "PUT", path, of_size(MAX_BODY_BYTES + 1)).await), (413, "M_TOO_LARGE"));
     let large = alone(endpoint(nothing::<send_event_to_device::v3::Request>).large_body());
-    assert_eq!(as_alice(&large, "PUT", path, of_size(LARGE_BODY_LIMIT)).await.status, 200);
-    assert_eq!(refused(&as_alice(&large, "PUT", path, of_size(LARGE_BODY_LIMIT + 1)).await), (413, "M_TOO_LARGE"));
+    assert_eq!(as_alice(&large, "PUT", path, of_size(MAX_KEYS_BODY_BYTES)).await.status, 200);
+    assert_eq!(refused(&as_alice(&large, "PUT", path, of_size(MAX_KEYS_BODY_BYTES + 1)).await), (413, "M_TOO_LARGE"));
 }
 
 /// Answers with the state key it was asked for.
