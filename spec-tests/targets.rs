@@ -102,6 +102,7 @@ refresh_token_lifetime: 24h
 nonrefreshable_access_token_lifetime: 24h
 ui_auth: {session_timeout: 0}
 presence: {enabled: false}
+default_room_version: '12'
 rc_message: &free {per_second: 100000, burst_count: 100000}
 rc_registration: *free
 rc_registration_token_validity: *free
