@@ -1,1 +1,36 @@
 //! The Matrix specification as pure functions.
+//!
+//! What an event looks like, whether it is allowed, who may see it, how a client is shown it, whom it notifies; and the
+//! two structures whose shape is a rule of its own: the persistent tree of a room's state and the walk over auth chains.
+//!
+//! Absences: no `async`, no clock, no randomness, no storage, no globals. Time and seeds are arguments. What a function
+//! lacks it *returns* ([`tree::Missing`], [`auth_walk::Step::Need`], [`resolve::ResolveError::Missing`]) and the caller
+//! loads it and asks again.
+//!
+//! Reading order: [`bounds`] and [`versions`]; [`json`], [`format`](mod@format), [`pdu`] (an event); [`build`],
+//! [`auth`], [`power_levels`] (making and judging one); [`redaction`], [`visibility`], [`client_event`], [`filter`],
+//! [`push`] (showing one); [`tree`], [`auth_walk`], [`resolve`] (the state of a room).
+
+pub mod auth;
+pub mod auth_walk;
+pub mod bounds;
+pub mod build;
+pub mod client_event;
+pub mod filter;
+pub mod format;
+pub mod glob;
+pub mod json;
+pub mod pdu;
+pub mod power_levels;
+pub mod push;
+pub mod redaction;
+pub mod resolve;
+pub mod signing;
+pub mod tree;
+pub mod versions;
+pub mod visibility;
+
+#[cfg(test)]
+mod testing;
+
+pub use pdu::Pdu;

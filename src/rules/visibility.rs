@@ -40,8 +40,9 @@ impl Sight {
     /// The five rules of the specification for one visibility and one membership.
     fn rule(&self, visibility: &HistoryVisibility, membership: &MembershipState) -> bool {
         match (visibility, membership) {
-            (HistoryVisibility::WorldReadable, _) | (_, MembershipState::Join) => true,
-            (HistoryVisibility::Invited, MembershipState::Invite) => true,
+            (HistoryVisibility::WorldReadable, _)
+            | (_, MembershipState::Join)
+            | (HistoryVisibility::Invited, MembershipState::Invite) => true,
             (HistoryVisibility::Invited | HistoryVisibility::Joined, _) => false,
             // `shared`, and every value that is not understood.
             _ => self.joined_later,
