@@ -19,6 +19,7 @@ use crate::{
             RefreshToken, RegistrationToken, Seen, Session, TokenHash,
         },
         events::Meta,
+        keys::{Backup, BackupHead, FallbackKey, Message, OneTimeId, Stock},
         rooms::{Alias, Head, Membership, Room, RootRecord, StateKey, Unread},
         server::Identity,
     },
@@ -124,3 +125,46 @@ pub const NAMED: Table<(OwnedUserId, RoomNo, u32), ()> = Table::new(0x41, "named
 pub const PUBLISHED: Table<(RoomNo,), ()> = Table::new(0x42, "published");
 
 // End-to-end keys, backups, to-device messages (0x50..0x6F)
+/// The identity keys of a device (canonical JSON). Written by `keys::upload`.
+pub const DEVICE_KEYS: Table<(OwnedUserId, OwnedDeviceId), String> = Table::new(0x50, "device_keys");
+/// One-time keys that wait (canonical JSON): user, device, algorithm, where they were uploaded, id with the algorithm.
+/// Written by `keys::one_time`.
+pub const ONE_TIME_KEY: Table<(OwnedUserId, OwnedDeviceId, String, Position, String), String> =
+    Table::new(0x51, "one_time_key");
+/// What became of a one-time key, by its id with the algorithm. Written by `keys::one_time`.
+pub const ONE_TIME_ID: Table<(OwnedUserId, OwnedDeviceId, String), OneTimeId> = Table::new(0x52, "one_time_id");
+/// The fallback key of an algorithm. Written by `keys::one_time`.
+pub const FALLBACK_KEY: Table<(OwnedUserId, OwnedDeviceId, String), FallbackKey> = Table::new(0x53, "fallback_key");
+/// How many keys a device has to be claimed. Written by `keys::one_time`.
+pub const STOCK: Table<(OwnedUserId, OwnedDeviceId), Stock> = Table::new(0x54, "stock");
+/// A user's cross-signing keys by usage (canonical JSON). Written by `keys::cross_signing`.
+pub const CROSS_SIGNING_KEY: Table<(OwnedUserId, String), String> = Table::new(0x55, "cross_signing_key");
+/// Signatures of users on their own keys, seen by all: user, signed device or public key, id of the signing key.
+/// Written by `keys::signatures`.
+pub const OWN_SIGNATURE: Table<(OwnedUserId, String, String), String> = Table::new(0x56, "own_signature");
+/// Signatures of users on others' master keys, seen by the signer alone: signer, signed user, signed public key, id of
+/// the signing key. Written by `keys::signatures`.
+pub const USER_SIGNATURE: Table<(OwnedUserId, OwnedUserId, String, String), String> =
+    Table::new(0x57, "user_signature");
+/// Where a user's keys last changed. Written by `keys::changes`.
+pub const KEY_HEAD: Table<(OwnedUserId,), u64> = Table::new(0x58, "key_head");
+/// The same by position: one row a user. Written by `keys::changes`.
+pub const KEY_LOG: Table<(Position, OwnedUserId), ()> = Table::new(0x59, "key_log");
+/// Where a signer last signed another user: signer, signed user. Written by `keys::changes`.
+pub const SIGNED_HEAD: Table<(OwnedUserId, OwnedUserId), u64> = Table::new(0x5A, "signed_head");
+/// The same by position: signer, position, signed user. Written by `keys::changes`.
+pub const SIGNED_LOG: Table<(OwnedUserId, Position, OwnedUserId), ()> = Table::new(0x5B, "signed_log");
+/// To-device messages until their device has acknowledged them. Written by `to_device`.
+pub const TO_DEVICE: Table<(OwnedUserId, OwnedDeviceId, Position), Message> = Table::new(0x60, "to_device");
+/// The to-device requests a device made of late, by hash of type and transaction id, with their time. Written by
+/// `to_device`.
+pub const TO_DEVICE_TXN: Table<(OwnedUserId, OwnedDeviceId, [u8; 32]), u64> = Table::new(0x61, "to_device_txn");
+/// The same by time, for their end. Written by `to_device`.
+pub const TO_DEVICE_TXN_AGE: Table<(OwnedUserId, OwnedDeviceId, u64, [u8; 32]), ()> =
+    Table::new(0x62, "to_device_txn_age");
+/// A user's backup versions as a whole. Written by `backup`.
+pub const BACKUP_HEAD: Table<(OwnedUserId,), BackupHead> = Table::new(0x64, "backup_head");
+/// A version of a user's key backup. Written by `backup`.
+pub const BACKUP: Table<(OwnedUserId, u64), Backup> = Table::new(0x65, "backup");
+/// A backed-up key (JSON): user, version, room, session. Written by `backup`.
+pub const BACKUP_KEY: Table<(OwnedUserId, u64, OwnedRoomId, String), String> = Table::new(0x66, "backup_key");

@@ -4,17 +4,20 @@
 
 pub mod account_data;
 pub mod accounts;
+pub mod backup;
 pub mod base;
 pub mod clock;
 pub mod codec;
 pub mod devices;
 pub mod filters;
 pub mod identity;
+pub mod keys;
 pub mod keyspace;
 pub mod profiles;
 pub mod records;
 pub mod rooms;
 pub mod table;
+pub mod to_device;
 pub mod topic;
 pub mod tx;
 pub mod workflows;

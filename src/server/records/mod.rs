@@ -2,5 +2,6 @@
 
 pub mod accounts;
 pub mod events;
+pub mod keys;
 pub mod rooms;
 pub mod server;

@@ -1,0 +1,259 @@
+//! `/room_keys/keys`: storing, reading and deleting backed-up keys, of all rooms, of one, of one session.
+
+use std::collections::BTreeMap;
+
+use depesche_store::Range;
+use ruma::{
+    OwnedRoomId, OwnedUserId, RoomId, UserId,
+    api::client::backup::{KeyBackupData, RoomKeyBackup},
+    serde::Raw,
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{BackupError, Backups, KeysChanged, Selection, SessionId, number};
+use crate::{
+    Fault,
+    keys::{
+        bounds::{
+            BACKUP_BYTES_PER_BATCH, BACKUP_KEYS_PER_BATCH, MAX_BACKUP_KEYS, MAX_NAME_BYTES, MAX_OBJECT_BYTES,
+        },
+        stored,
+    },
+    keyspace::{BACKUP, BACKUP_HEAD, BACKUP_KEY},
+    records::keys::Backup,
+    tx::{Tx, View},
+};
+
+/// How many keys are read at a time.
+const PAGE: usize = 1000;
+
+/// What decides between two keys of one session.
+#[derive(Deserialize)]
+struct Facts<'a> {
+    first_message_index: ruma::UInt,
+    forwarded_count: ruma::UInt,
+    is_verified: bool,
+    #[serde(borrow)]
+    session_data: &'a RawValue,
+}
+
+/// A key to store.
+type NewKey<'a> = (SessionId, &'a str);
+/// The row of a key.
+type Row = (OwnedUserId, u64, OwnedRoomId, String);
+
+impl Backups {
+    /// Stores keys in the current version. Of two keys of one session the better one stays.
+    pub async fn put_keys(
+        &self,
+        user: &UserId,
+        version: &str,
+        rooms: &BTreeMap<OwnedRoomId, RoomKeyBackup>,
+    ) -> Result<KeysChanged, BackupError> {
+        let version = number(version)?;
+        let keys = check(rooms)?;
+        let _turn = self.turns.take(&[user]).await;
+        let mut batches = batches(&keys);
+        // An upload of no keys still answers for its version.
+        let mut changed = self.put_batch(user, version, batches.next().unwrap_or_default()).await?;
+        for batch in batches {
+            changed = self.put_batch(user, version, batch).await?;
+        }
+        Ok(changed)
+    }
+
+    async fn put_batch(&self, user: &UserId, version: u64, keys: &[NewKey<'_>]) -> Result<KeysChanged, BackupError> {
+        let rows: &Vec<Row> =
+            &keys.iter().map(|((room, session), _)| (user.to_owned(), version, room.clone(), session.clone())).collect();
+        self.base
+            .transact(|tx| async move {
+                let mut backup = current(&tx, user, version).await?;
+                let existing = tx.view().get_many(&BACKUP_KEY, rows).await?;
+                let before = (backup.etag, backup.count);
+                for ((row, (_, text)), old) in rows.iter().zip(keys).zip(existing) {
+                    if old.as_ref().is_none_or(|old| is_better(text, old)) {
+                        tx.put(&BACKUP_KEY, row, &(*text).to_owned());
+                        backup.etag = before.0 + 1;
+                        backup.count += u64::from(old.is_none());
+                    }
+                }
+                if backup.count > MAX_BACKUP_KEYS {
+                    return Err(BackupError::TooLarge("the backup"));
+                }
+                if backup.etag != before.0 {
+                    tx.put(&BACKUP, &(user.to_owned(), version), &backup);
+                }
+                Ok(KeysChanged::from(&backup))
+            })
+            .await
+    }
+
+    /// The keys of a version, by room and session.
+    pub async fn keys(
+        &self,
+        user: &UserId,
+        version: &str,
+        selection: Selection<'_>,
+    ) -> Result<BTreeMap<OwnedRoomId, RoomKeyBackup>, BackupError> {
+        let version = number(version)?;
+        let view = self.base.view();
+        view.get(&BACKUP, &(user.to_owned(), version)).await?.ok_or(BackupError::NoBackup)?;
+        let mut rooms = BTreeMap::<OwnedRoomId, RoomKeyBackup>::new();
+        let Some(mut range) = range(user, version, selection) else { return Ok(rooms) };
+        loop {
+            let rows = view.scan(&BACKUP_KEY, range.clone(), PAGE).await?;
+            let (end, last) = (rows.len() < PAGE, rows.last().map(|(row, _)| BACKUP_KEY.key(row)));
+            for ((_, _, room, session), text) in rows {
+                let room = rooms.entry(room).or_insert_with(|| RoomKeyBackup::new(BTreeMap::new()));
+                room.sessions.insert(session, stored(text)?);
+            }
+            match last {
+                Some(last) if !end => range.from = behind(&last),
+                _ => return Ok(rooms),
+            }
+        }
+    }
+
+    /// The key of a session.
+    pub async fn key(
+        &self,
+        user: &UserId,
+        version: &str,
+        room: &RoomId,
+        session: &str,
+    ) -> Result<Raw<KeyBackupData>, BackupError> {
+        let version = number(version)?;
+        let view = self.base.view();
+        view.get(&BACKUP, &(user.to_owned(), version)).await?.ok_or(BackupError::NoBackup)?;
+        if !fits(room, session) {
+            return Err(BackupError::NoKey);
+        }
+        let row = (user.to_owned(), version, room.to_owned(), session.to_owned());
+        let text = view.get(&BACKUP_KEY, &row).await?.ok_or(BackupError::NoKey)?;
+        Ok(stored(text)?)
+    }
+
+    /// Deletes keys of a version, be it the current one or not.
+    pub async fn delete_keys(
+        &self,
+        user: &UserId,
+        version: &str,
+        selection: Selection<'_>,
+    ) -> Result<KeysChanged, BackupError> {
+        let version = number(version)?;
+        let _turn = self.turns.take(&[user]).await;
+        let row = &(user.to_owned(), version);
+        self.base
+            .transact(|tx| async move {
+                let mut backup = tx.read(&BACKUP, row).await?.ok_or(BackupError::NoBackup)?;
+                let Some(range) = range(user, version, selection) else { return Ok(KeysChanged::from(&backup)) };
+                let found = count_keys(tx.view(), range.clone()).await?;
+                if found > 0 {
+                    tx.delete_range(range);
+                    backup.count = backup.count.saturating_sub(found);
+                    backup.etag += 1;
+                    tx.put(&BACKUP, row, &backup);
+                }
+                Ok(KeysChanged::from(&backup))
+            })
+            .await
+    }
+}
+
+/// The version, if it is the one that takes keys; with the requirement that it stays so.
+async fn current(tx: &Tx, user: &UserId, version: u64) -> Result<Backup, BackupError> {
+    let head = tx.read(&BACKUP_HEAD, &(user.to_owned(),)).await?;
+    let backup = tx.read(&BACKUP, &(user.to_owned(), version)).await?.ok_or(BackupError::NoBackup)?;
+    let current = head.and_then(|head| head.current).ok_or(BackupError::NoBackup)?;
+    if current == version { Ok(backup) } else { Err(BackupError::WrongVersion { current: current.to_string() }) }
+}
+
+fn check(rooms: &BTreeMap<OwnedRoomId, RoomKeyBackup>) -> Result<Vec<NewKey<'_>>, BackupError> {
+    let mut keys = Vec::new();
+    for (room, backup) in rooms {
+        for (session, key) in &backup.sessions {
+            let text = key.json().get();
+            if !fits(room, session) || text.len() > MAX_OBJECT_BYTES {
+                return Err(BackupError::TooLarge("a key"));
+            }
+            if !Facts::read(text).is_some_and(|facts| facts.session_data.get().starts_with('{')) {
+                return Err(BackupError::Malformed(format!("the key of session {session} in {room} is malformed")));
+            }
+            keys.push(((room.clone(), session.clone()), text));
+        }
+    }
+    Ok(keys)
+}
+
+/// Whether the names can stand in a row's key.
+fn fits(room: &RoomId, session: &str) -> bool {
+    room.as_str().len() <= MAX_NAME_BYTES && session.len() <= MAX_NAME_BYTES
+}
+
+/// Parts that each fit into a batch.
+fn batches<'a, 'k>(keys: &'a [NewKey<'k>]) -> impl Iterator<Item = &'a [NewKey<'k>]> {
+    let mut rest = keys;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fitting = rest.iter().take(BACKUP_KEYS_PER_BATCH).take_while(|(_, text)| {
+            bytes += text.len();
+            bytes <= BACKUP_BYTES_PER_BATCH
+        });
+        let (batch, behind) = rest.split_at(fitting.count());
+        rest = behind;
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
+/// The rows of a selection; `None` if there can be none.
+fn range(user: &UserId, version: u64, selection: Selection<'_>) -> Option<Range> {
+    match selection {
+        Selection::All => Some(BACKUP_KEY.under(&(user.to_owned(), version))),
+        Selection::Room(room) => {
+            fits(room, "").then(|| BACKUP_KEY.under(&(user.to_owned(), version, room.to_owned())))
+        }
+        Selection::Session(room, session) => fits(room, session).then(|| {
+            let key = BACKUP_KEY.key(&(user.to_owned(), version, room.to_owned(), session.to_owned()));
+            let end = behind(&key);
+            Range::new(key, end)
+        }),
+    }
+}
+
+/// The first key behind another.
+fn behind(key: &[u8]) -> bytes::Bytes {
+    [key, &[0]].concat().into()
+}
+
+async fn count_keys(view: &View, mut range: Range) -> Result<u64, Fault> {
+    let mut found = 0;
+    loop {
+        let rows = view.scan(&BACKUP_KEY, range.clone(), PAGE).await?;
+        found += rows.len() as u64;
+        match rows.last() {
+            Some((last, _)) if rows.len() == PAGE => range.from = behind(&BACKUP_KEY.key(last)),
+            _ => return Ok(found),
+        }
+    }
+}
+
+impl<'a> Facts<'a> {
+    fn read(text: &'a str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+}
+
+/// Whether a new key replaces the stored one: verified before not, then the lower index, then the fewer hands it went
+/// through.
+fn is_better(new: &str, old: &str) -> bool {
+    let rank = |text| {
+        let facts = Facts::read(text)?;
+        Some((!facts.is_verified, facts.first_message_index, facts.forwarded_count))
+    };
+    match (rank(new), rank(old)) {
+        (Some(new), Some(old)) => new < old,
+        (new, _) => new.is_some(),
+    }
+}
+
