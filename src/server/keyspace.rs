@@ -14,6 +14,10 @@ use ruma::{OwnedDeviceId, OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedUser
 
 use crate::{
     records::{
+        accounts::{
+            AccessToken, Account, AccountData, Consent, Deactivation, Device, DeviceList, LoginToken, Password,
+            RefreshToken, RegistrationToken, Seen, Session, TokenHash,
+        },
         events::Meta,
         rooms::{Alias, Head, Membership, Room, RootRecord, StateKey, Unread},
         server::Identity,
@@ -36,7 +40,45 @@ pub const IDENTITY: Table<(u8,), Identity> = Table::new(0x01, "identity");
 /// Dense counters by name (`room`).
 pub const COUNTER: Table<(String,), u64> = Table::new(0x02, "counter");
 
-// Accounts, devices, profiles, account data (0x10..0x2F): written by the modules of these names
+// Accounts, devices, profiles, account data
+/// An account. Its row is never removed. Written by `accounts`.
+pub const ACCOUNT: Table<(OwnedUserId,), Account> = Table::new(0x10, "account");
+/// The password of an account. Written by `accounts`.
+pub const PASSWORD: Table<(OwnedUserId,), Password> = Table::new(0x11, "password");
+/// Whom an access token admits, by its hash. Written by `accounts::sessions`.
+pub const ACCESS_TOKEN: Table<(TokenHash,), AccessToken> = Table::new(0x12, "access_token");
+/// Whose session a refresh token continues, by its hash. Written by `accounts::sessions`.
+pub const REFRESH_TOKEN: Table<(TokenHash,), RefreshToken> = Table::new(0x13, "refresh_token");
+/// The tokens of a device. Written by `accounts::sessions`.
+pub const SESSION: Table<(OwnedUserId, OwnedDeviceId), Session> = Table::new(0x14, "session");
+/// Whom a token of `m.login.token` logs in, by its hash. Written by `accounts::login_tokens`.
+pub const LOGIN_TOKEN: Table<(TokenHash,), LoginToken> = Table::new(0x15, "login_token");
+/// Tokens of `m.login.token` by the time they expire. Written by `accounts::login_tokens`.
+pub const LOGIN_TOKEN_DUE: Table<(u64, TokenHash), ()> = Table::new(0x16, "login_token_due");
+/// Tokens that let people register. Written by `accounts::registration_tokens`.
+pub const REGISTRATION_TOKEN: Table<(String,), RegistrationToken> = Table::new(0x17, "registration_token");
+/// The documents a user agreed to. Written by `accounts::provision`.
+pub const CONSENT: Table<(OwnedUserId, String), Consent> = Table::new(0x18, "consent");
+/// Deactivations under way. Written by `accounts::deactivate`.
+pub const DEACTIVATION: Table<(OwnedUserId,), Deactivation> = Table::new(0x19, "deactivation");
+/// A user's devices. Written by `devices`.
+pub const DEVICE: Table<(OwnedUserId, OwnedDeviceId), Device> = Table::new(0x1A, "device");
+/// When a device was last seen. Written by `devices`.
+pub const DEVICE_SEEN: Table<(OwnedUserId, OwnedDeviceId), Seen> = Table::new(0x1B, "device_seen");
+/// How many devices a user has; changes with each new one. Written by `devices`.
+pub const DEVICE_LIST: Table<(OwnedUserId,), DeviceList> = Table::new(0x22, "device_list");
+/// A user's profile: a JSON object, one key a field. Written by `profiles`.
+pub const PROFILE: Table<(OwnedUserId,), String> = Table::new(0x1C, "profile");
+/// A user's filters (JSON), numbered from 0. Immutable. Written by `filters`.
+pub const FILTER: Table<(OwnedUserId, u32), String> = Table::new(0x1D, "filter");
+/// The number of a filter, by the SHA-256 of its text. Immutable. Written by `filters`.
+pub const FILTER_NO: Table<(OwnedUserId, [u8; 32]), u32> = Table::new(0x1E, "filter_no");
+/// Account data: user, room (0 for global), type. Written by `account_data`.
+pub const ACCOUNT_DATA: Table<(OwnedUserId, RoomNo, String), AccountData> = Table::new(0x1F, "account_data");
+/// The same entries by the position of their last change. Written by `account_data`.
+pub const ACCOUNT_DATA_LOG: Table<(OwnedUserId, Position, RoomNo, String), ()> = Table::new(0x20, "account_data_log");
+/// How many entries a user has. Written by `account_data`.
+pub const ACCOUNT_DATA_COUNT: Table<(OwnedUserId,), u32> = Table::new(0x21, "account_data_count");
 
 // Rooms
 /// A room's number. Written by `rooms::append`.

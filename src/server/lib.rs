@@ -2,10 +2,16 @@
 //!
 //! Read the modules in this order; each uses only what stands above it (a test keeps it so).
 
+pub mod account_data;
+pub mod accounts;
 pub mod base;
 pub mod clock;
 pub mod codec;
+pub mod devices;
+pub mod filters;
+pub mod identity;
 pub mod keyspace;
+pub mod profiles;
 pub mod records;
 pub mod rooms;
 pub mod table;

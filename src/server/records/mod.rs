@@ -1,5 +1,6 @@
 //! Every stored type, versioned. A snapshot test holds the bytes of each.
 
+pub mod accounts;
 pub mod events;
 pub mod rooms;
 pub mod server;

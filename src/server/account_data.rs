@@ -1,0 +1,317 @@
+//! Account data: what clients keep on the server for themselves, global or for a room. Tags are account data as well.
+//!
+//! Each entry knows the position of its last change, and a log orders a user's entries by it: `/sync` reads what changed
+//! since a token without looking at the rest.
+//!
+//! Spec: [client config](https://spec.matrix.org/v1.19/client-server-api/#client-config),
+//! [room tagging](https://spec.matrix.org/v1.19/client-server-api/#room-tagging).
+
+use std::sync::Arc;
+
+use depesche_rules::bounds::{MAX_EVENT_TYPE_BYTES, MAX_TAG_BYTES, MAX_TAGS_PER_ROOM};
+use depesche_store::{MAX_SCAN, MAX_VALUE, Position, Stamp, StampAt};
+use ruma::{
+    UserId,
+    events::{push_rules::PushRulesEventContent, tag::TagInfo},
+    push::Ruleset,
+    serde::Raw,
+};
+use serde_json::{
+    Map, Value,
+    value::{RawValue, to_raw_value},
+};
+
+use crate::{
+    Base, Fault,
+    codec::KeyPart,
+    keyspace::{ACCOUNT_DATA, ACCOUNT_DATA_COUNT, ACCOUNT_DATA_LOG, RoomNo},
+    records::accounts::AccountData as Record,
+    topic,
+    tx::{Tx, View},
+};
+
+/// The room number of global account data; no room has it.
+pub const GLOBAL: RoomNo = 0;
+/// The type of push rules. Users who changed none have the default ones, which are not stored.
+pub const PUSH_RULES: &str = "m.push_rules";
+/// The type of a room's tags.
+pub const TAG: &str = "m.tag";
+/// Types that only the server writes.
+const SERVER_TYPES: [&str; 2] = [PUSH_RULES, "m.fully_read"];
+/// The most bytes of an entry: what the store takes as one value. The operator may set less.
+const MAX_CONTENT_BYTES: usize = MAX_VALUE - Record::OVERHEAD;
+
+/// An entry.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The room, or [`GLOBAL`].
+    pub room: RoomNo,
+    /// Its type.
+    pub kind: String,
+    /// Its content, a JSON object.
+    pub content: Box<RawValue>,
+}
+
+impl Entry {
+    /// The entry as an event, as `/sync` shows it.
+    pub fn event<T>(&self) -> Raw<T> {
+        let kind = Value::from(self.kind.as_str());
+        let event = format!(r#"{{"type":{kind},"content":{}}}"#, self.content);
+        Raw::from_json(RawValue::from_string(event).expect("a JSON string and a JSON value make a JSON object"))
+    }
+}
+
+/// Why an entry is not set or found.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountDataError {
+    /// The user has none of this type.
+    #[error("there is no such account data")]
+    NotFound,
+    /// Only the server writes this type.
+    #[error("account data of this type is written by the server")]
+    ServerControlled,
+    /// The content is not a JSON object.
+    #[error("account data must be a JSON object")]
+    NotAnObject,
+    /// The type or the content is larger than we keep.
+    #[error("account data may have at most {MAX_CONTENT_BYTES} bytes, and its type {MAX_EVENT_TYPE_BYTES}")]
+    TooLarge,
+    /// The user has as many entries as we keep.
+    #[error("there is too much account data")]
+    TooMany,
+    /// The server failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Why a tag is not set.
+#[derive(Debug, thiserror::Error)]
+pub enum TagError {
+    /// The name is longer than 255 bytes.
+    #[error("a tag may have at most {MAX_TAG_BYTES} bytes")]
+    TooLong,
+    /// The order is not between 0 and 1.
+    #[error("the order of a tag is between 0 and 1")]
+    InvalidOrder,
+    /// The room has as many tags as we keep.
+    #[error("a room may have at most {MAX_TAGS_PER_ROOM} tags")]
+    TooMany,
+    /// The tags together do not fit.
+    #[error(transparent)]
+    AccountData(#[from] AccountDataError),
+    /// The server failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// The account data of this server's users.
+pub struct AccountData {
+    base: Arc<Base>,
+}
+
+impl AccountData {
+    /// Over this base.
+    pub fn new(base: Arc<Base>) -> Self {
+        Self { base }
+    }
+
+    /// Sets an entry on a client's word.
+    pub async fn set(
+        &self,
+        user: &UserId,
+        room: RoomNo,
+        kind: &str,
+        content: &RawValue,
+    ) -> Result<(), AccountDataError> {
+        if SERVER_TYPES.contains(&kind) {
+            return Err(AccountDataError::ServerControlled);
+        }
+        self.base.transact(|tx| async move { self.put(&tx, user, room, kind, content).await }).await
+    }
+
+    /// An entry.
+    pub async fn get(
+        &self,
+        view: &View,
+        user: &UserId,
+        room: RoomNo,
+        kind: &str,
+    ) -> Result<Box<RawValue>, AccountDataError> {
+        let key = (user.to_owned(), room, kind.to_owned());
+        match view.get(&ACCOUNT_DATA, &key).await? {
+            Some(record) => Ok(raw(&key, record)?),
+            None if room == GLOBAL && kind == PUSH_RULES => Ok(default_push_rules(user)?),
+            None => Err(AccountDataError::NotFound),
+        }
+    }
+
+    /// All entries of a user, default push rules included: those of a first `/sync`.
+    pub async fn all(&self, view: &View, user: &UserId) -> Result<Vec<Entry>, Fault> {
+        let rows = view.scan(&ACCOUNT_DATA, ACCOUNT_DATA.under(&(user.to_owned(),)), MAX_SCAN).await?;
+        let mut entries = Vec::with_capacity(rows.len() + 1);
+        for (key, record) in rows {
+            let content = raw(&key, record)?;
+            entries.push(Entry { room: key.1, kind: key.2, content });
+        }
+        if !entries.iter().any(|entry| entry.room == GLOBAL && entry.kind == PUSH_RULES) {
+            entries.push(Entry { room: GLOBAL, kind: PUSH_RULES.to_owned(), content: default_push_rules(user)? });
+        }
+        Ok(entries)
+    }
+
+    /// The entries of one room.
+    pub async fn of_room(&self, view: &View, user: &UserId, room: RoomNo) -> Result<Vec<Entry>, Fault> {
+        let rows = view.scan(&ACCOUNT_DATA, ACCOUNT_DATA.under(&(user.to_owned(), room)), MAX_SCAN).await?;
+        let entries = rows.into_iter().map(|(key, record)| {
+            let content = raw(&key, record)?;
+            Ok(Entry { room, kind: key.2, content })
+        });
+        entries.collect()
+    }
+
+    /// The entries that changed after a position, each once, in the order of their changes.
+    pub async fn changed_since(&self, view: &View, user: &UserId, since: Position) -> Result<Vec<Entry>, Fault> {
+        let of_user = (user.to_owned(),);
+        let first = (user.to_owned(), Position(since.0.saturating_add(1)), GLOBAL, String::new());
+        let changed = view.scan(&ACCOUNT_DATA_LOG, ACCOUNT_DATA_LOG.from(&of_user, &first), MAX_SCAN).await?;
+        let keys: Vec<_> = changed.into_iter().map(|((user, _, room, kind), ())| (user, room, kind)).collect();
+        let records = view.get_many(&ACCOUNT_DATA, &keys).await?;
+        let entries = keys.into_iter().zip(records).filter_map(|(key, record)| {
+            // An entry of the log without its row cannot be; if it were, there would be nothing to show.
+            let content = raw(&key, record?);
+            Some(content.map(|content| Entry { room: key.1, kind: key.2, content }))
+        });
+        entries.collect()
+    }
+
+    /// The tags of a room: a JSON object of objects.
+    pub async fn tags(&self, view: &View, user: &UserId, room: RoomNo) -> Result<Map<String, Value>, Fault> {
+        Ok(tags(view.get(&ACCOUNT_DATA, &(user.to_owned(), room, TAG.to_owned())).await?))
+    }
+
+    /// Puts a tag on a room.
+    pub async fn set_tag(&self, user: &UserId, room: RoomNo, tag: &str, info: &TagInfo) -> Result<(), TagError> {
+        if tag.len() > MAX_TAG_BYTES {
+            return Err(TagError::TooLong);
+        }
+        if info.order.is_some_and(|order| !(0.0..=1.0).contains(&order)) {
+            return Err(TagError::InvalidOrder);
+        }
+        let order = info.order.map(|order| ("order".to_owned(), Value::from(order)));
+        let info = &Value::Object(order.into_iter().collect());
+        self.change_tags(user, room, |tags| {
+            tags.insert(tag.to_owned(), info.clone());
+        })
+        .await
+    }
+
+    /// Takes a tag off a room.
+    pub async fn remove_tag(&self, user: &UserId, room: RoomNo, tag: &str) -> Result<(), TagError> {
+        self.change_tags(user, room, |tags| {
+            tags.remove(tag);
+        })
+        .await
+    }
+
+    async fn change_tags(
+        &self,
+        user: &UserId,
+        room: RoomNo,
+        change: impl Fn(&mut Map<String, Value>),
+    ) -> Result<(), TagError> {
+        let (key, change) = (&(user.to_owned(), room, TAG.to_owned()), &change);
+        self.base
+            .transact(|tx| async move {
+                let before = tags(tx.read(&ACCOUNT_DATA, key).await?);
+                let mut after = before.clone();
+                change(&mut after);
+                if after == before {
+                    return Ok(());
+                }
+                if after.len() > MAX_TAGS_PER_ROOM {
+                    return Err(TagError::TooMany);
+                }
+                let content = to_raw(&Map::from_iter([("tags".to_owned(), Value::Object(after))]))?;
+                Ok(self.put(&tx, user, room, TAG, &content).await?)
+            })
+            .await
+    }
+
+    /// Puts an entry into a batch, whatever its type: for the parts of the server that own a type.
+    pub async fn put(
+        &self,
+        tx: &Tx,
+        user: &UserId,
+        room: RoomNo,
+        kind: &str,
+        content: &RawValue,
+    ) -> Result<(), AccountDataError> {
+        if !content.get().starts_with('{') {
+            return Err(AccountDataError::NotAnObject);
+        }
+        let most = MAX_CONTENT_BYTES.min(self.base.config.limits.account_data_kb * 1024);
+        if content.get().len() > most || kind.len() > MAX_EVENT_TYPE_BYTES {
+            return Err(AccountDataError::TooLarge);
+        }
+        let key = (user.to_owned(), room, kind.to_owned());
+        match tx.read(&ACCOUNT_DATA, &key).await? {
+            Some(old) => tx.delete(&ACCOUNT_DATA_LOG, &(key.0.clone(), old.position, room, kind.to_owned())),
+            None => self.count_one_more(tx, user).await?,
+        }
+        let record = Record { position: Position::default(), content: content.get().to_owned() };
+        tx.put_stamped_value(&ACCOUNT_DATA, &key, &record, vec![Record::POSITION]);
+        let logged = (key.0, Position::default(), room, key.2);
+        tx.put_stamped(&ACCOUNT_DATA_LOG, &logged, &(), vec![position_in_log(user)]);
+        tx.topic(topic::user(user));
+        Ok(())
+    }
+
+    async fn count_one_more(&self, tx: &Tx, user: &UserId) -> Result<(), AccountDataError> {
+        let of_user = (user.to_owned(),);
+        let count = tx.read(&ACCOUNT_DATA_COUNT, &of_user).await?.unwrap_or_default();
+        // One scan reads them all, whatever the operator allows.
+        let most = self.base.config.limits.account_data_per_user.min(MAX_SCAN);
+        if usize::try_from(count).is_ok_and(|count| count >= most) {
+            return Err(AccountDataError::TooMany);
+        }
+        tx.put(&ACCOUNT_DATA_COUNT, &of_user, &(count + 1));
+        Ok(())
+    }
+}
+
+/// Puts the end of a user's account data into the batch.
+pub(crate) fn forget(tx: &Tx, user: &UserId) {
+    let of_user = (user.to_owned(),);
+    tx.delete_range(ACCOUNT_DATA.under(&of_user));
+    tx.delete_range(ACCOUNT_DATA_LOG.under(&of_user));
+    tx.delete(&ACCOUNT_DATA_COUNT, &of_user);
+}
+
+/// Where the position stands in a key of the log: behind the table's number and the user.
+fn position_in_log(user: &UserId) -> Stamp {
+    let mut before = vec![ACCOUNT_DATA_LOG.number];
+    user.to_owned().write(&mut before);
+    Stamp { at: StampAt::Key, offset: before.len() }
+}
+
+fn tags(record: Option<Record>) -> Map<String, Value> {
+    // A client may have written something else under this type: it then has no tags.
+    let content = record.and_then(|record| serde_json::from_str::<Map<String, Value>>(&record.content).ok());
+    match content.and_then(|mut content| content.remove("tags")) {
+        Some(Value::Object(tags)) => tags,
+        _ => Map::new(),
+    }
+}
+
+fn raw(key: &(ruma::OwnedUserId, RoomNo, String), record: Record) -> Result<Box<RawValue>, Fault> {
+    let corrupt = |_| Fault::Corrupt { table: ACCOUNT_DATA.name, key: ACCOUNT_DATA.key(key) };
+    RawValue::from_string(record.content).map_err(corrupt)
+}
+
+fn default_push_rules(user: &UserId) -> Result<Box<RawValue>, Fault> {
+    to_raw(&PushRulesEventContent { global: Ruleset::server_default(user) })
+}
+
+fn to_raw(value: &impl serde::Serialize) -> Result<Box<RawValue>, Fault> {
+    to_raw_value(value).map_err(|error| Fault::Bug(format!("our own account data is no JSON: {error}")))
+}

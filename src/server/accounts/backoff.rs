@@ -1,0 +1,115 @@
+//! Slowing down who guesses passwords: after some failures in a row an account answers only after a pause, which grows.
+//!
+//! It is kept in memory and by the name tried, whether or not such an account exists. It is bounded in time, because
+//! anybody can lock somebody else out with it. Limits by address stand elsewhere.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use ruma::{OwnedUserId, UserId};
+
+/// Failures that cost nothing: people mistype.
+const FREE: u32 = 5;
+/// The pause after the next one; each further one doubles it.
+const FIRST_PAUSE_MS: u64 = 1_000;
+/// The longest pause.
+const LONGEST_PAUSE_MS: u64 = 60_000;
+/// Failures are forgotten after this time without another.
+const FORGET_MS: u64 = 15 * 60_000;
+/// Names remembered at a time.
+const NAMES: usize = 10_000;
+
+/// Failed attempts by name.
+#[derive(Default)]
+pub(super) struct Backoff {
+    failures: Mutex<HashMap<OwnedUserId, Failures>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Failures {
+    count: u32,
+    last_ms: u64,
+}
+
+impl Backoff {
+    /// How long the name has to wait, in milliseconds; `None` if it may try.
+    pub(super) fn wait_ms(&self, user: &UserId, now_ms: u64) -> Option<u64> {
+        let failures = *self.failures().get(user)?;
+        let pauses = failures.count.checked_sub(FREE)?;
+        let pause = (FIRST_PAUSE_MS << pauses.min(16)).min(LONGEST_PAUSE_MS);
+        (failures.last_ms + pause).checked_sub(now_ms).filter(|wait| *wait > 0)
+    }
+
+    /// Remembers a failure.
+    pub(super) fn failed(&self, user: &UserId, now_ms: u64) {
+        let mut all = self.failures();
+        if all.len() >= NAMES && !all.contains_key(user) {
+            forget_some(&mut all, now_ms);
+        }
+        let failures = all.entry(user.to_owned()).or_default();
+        if failures.last_ms + FORGET_MS < now_ms {
+            failures.count = 0;
+        }
+        *failures = Failures { count: failures.count.saturating_add(1), last_ms: now_ms };
+    }
+
+    /// Forgets the failures of who succeeded.
+    pub(super) fn succeeded(&self, user: &UserId) {
+        self.failures().remove(user);
+    }
+
+    fn failures(&self) -> MutexGuard<'_, HashMap<OwnedUserId, Failures>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes room: what is old, or else the oldest.
+fn forget_some(all: &mut HashMap<OwnedUserId, Failures>, now_ms: u64) {
+    all.retain(|_, failures| failures.last_ms + FORGET_MS >= now_ms);
+    if all.len() >= NAMES {
+        let oldest = all.iter().min_by_key(|(user, failures)| (failures.last_ms, *user)).map(|(user, _)| user.clone());
+        oldest.map(|user| all.remove(&user));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::{UserId, user_id};
+
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_end() {
+        let backoff = Backoff::default();
+        let user = user_id!("@a:b");
+        for _ in 0..FREE - 1 {
+            backoff.failed(user, 1_000_000);
+        }
+        assert_eq!(backoff.wait_ms(user, 1_000_000), None);
+        backoff.failed(user, 1_000_000);
+        assert_eq!(backoff.wait_ms(user, 1_000_000), Some(1_000));
+        assert_eq!(backoff.wait_ms(user, 1_000_999), Some(1));
+        assert_eq!(backoff.wait_ms(user, 1_001_000), None);
+        backoff.failed(user, 1_001_000);
+        assert_eq!(backoff.wait_ms(user, 1_001_000), Some(2_000));
+        for _ in 0..100 {
+            backoff.failed(user, 1_001_000);
+        }
+        assert_eq!(backoff.wait_ms(user, 1_001_000), Some(LONGEST_PAUSE_MS));
+        backoff.succeeded(user);
+        assert_eq!(backoff.wait_ms(user, 1_001_000), None);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let backoff = Backoff::default();
+        for number in 0..=NAMES as u64 {
+            backoff.failed(&UserId::parse(format!("@{number}:b")).unwrap(), 1_000 + number);
+        }
+        let names = backoff.failures();
+        assert_eq!(names.len(), NAMES);
+        assert!(!names.contains_key(user_id!("@0:b")), "the oldest stayed");
+    }
+}

@@ -1,0 +1,270 @@
+//! Sessions: the tokens of a device, and from a token to the caller.
+//!
+//! A session has one pair of tokens in use. A refresh makes a second pair beside it; the first use of either of the new
+//! tokens revokes the refresh token it was made from, so that a client which never got the answer can ask again. An
+//! access token that was replaced stays valid until it expires, for requests that are still under way.
+//!
+//! Clients that cannot refresh get an access token that does not expire.
+//!
+//! Spec: [refreshing access tokens](https://spec.matrix.org/v1.19/client-server-api/#refreshing-access-tokens),
+//! [soft logout](https://spec.matrix.org/v1.19/client-server-api/#soft-logout).
+
+use depesche_rules::bounds::MAX_TOKEN_BYTES;
+use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Fault,
+    accounts::Accounts,
+    clock::Random,
+    keyspace::{ACCESS_TOKEN, ACCOUNT, REFRESH_TOKEN, SESSION},
+    records::accounts::{AccessToken, Account, Pair, RefreshToken, Session, Standing, TokenHash},
+    tx::Tx,
+};
+
+/// What a client asks of its new session.
+#[derive(Clone, Debug, Default)]
+pub struct NewSession {
+    /// The device to log in; a new one if absent or unknown.
+    pub device: Option<OwnedDeviceId>,
+    /// What a new device is called.
+    pub display_name: Option<String>,
+    /// Whether the client can refresh its access token.
+    pub refreshable: bool,
+}
+
+/// A session that has begun.
+#[derive(Clone)]
+pub struct LoggedIn {
+    /// The user.
+    pub user: OwnedUserId,
+    /// The device.
+    pub device: OwnedDeviceId,
+    /// Its tokens.
+    pub tokens: Tokens,
+}
+
+/// Tokens in clear, to be told once and never stored. They are not printed either.
+#[derive(Clone)]
+pub struct Tokens {
+    /// Admits requests.
+    pub access: String,
+    /// Makes new tokens.
+    pub refresh: Option<String>,
+    /// For how long the access token is valid; `None` if it does not expire.
+    pub expires_in_ms: Option<u64>,
+}
+
+/// What a refresh gives.
+pub type Refreshed = LoggedIn;
+
+/// Who makes a request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Caller {
+    /// The user.
+    pub user: OwnedUserId,
+    /// The device.
+    pub device: OwnedDeviceId,
+    /// May use the admin API.
+    pub admin: bool,
+    /// May do nothing but log out.
+    pub locked: bool,
+    /// May not write.
+    pub suspended: bool,
+}
+
+/// Why a token admits nobody.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthenticateError {
+    /// It never did, or the session has ended.
+    #[error("the access token is not known")]
+    Unknown,
+    /// It has expired; the session goes on after a refresh or another login of the same device (soft logout).
+    #[error("the access token has expired")]
+    Expired,
+    /// The server could not tell.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Why a refresh token gives no tokens.
+#[derive(Debug, thiserror::Error)]
+pub enum RefreshError {
+    /// It is unknown, replaced, or of a session that has ended.
+    #[error("the refresh token is not known")]
+    Unknown,
+    /// The account is locked; the token stays valid.
+    #[error("the account is locked")]
+    Locked,
+    /// The server could not tell.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// A pair in clear and as stored.
+pub(super) struct Minted {
+    tokens: Tokens,
+    pair: Pair,
+    expires_ms: Option<u64>,
+}
+
+impl Accounts {
+    /// Whom an access token admits. Reads two rows; the first use of refreshed tokens writes.
+    pub async fn authenticate(&self, token: &str) -> Result<Caller, AuthenticateError> {
+        let hash = hash(token).ok_or(AuthenticateError::Unknown)?;
+        let view = self.base.view();
+        let token = view.get(&ACCESS_TOKEN, &(hash,)).await?.ok_or(AuthenticateError::Unknown)?;
+        let account = view.get(&ACCOUNT, &(token.user.clone(),)).await?;
+        let account = account.filter(in_use).ok_or(AuthenticateError::Unknown)?;
+        if token.expires_ms.is_some_and(|expires| expires <= self.base.clock.now_ms()) {
+            return Err(AuthenticateError::Expired);
+        }
+        if token.fresh {
+            self.first_use(hash, &token).await?;
+        }
+        let Account { admin, locked, suspended, .. } = account;
+        Ok(Caller { user: token.user, device: token.device, admin, locked, suspended })
+    }
+
+    /// New tokens for a refresh token.
+    pub async fn refresh(&self, token: &str) -> Result<Refreshed, RefreshError> {
+        let hash = hash(token).ok_or(RefreshError::Unknown)?;
+        let minted = &self.mint(true);
+        let (user, device) = self
+            .base
+            .transact(|tx| async move {
+                let RefreshToken { user, device } =
+                    tx.read(&REFRESH_TOKEN, &(hash,)).await?.ok_or(RefreshError::Unknown)?;
+                let account = tx.read(&ACCOUNT, &(user.clone(),)).await?;
+                let account = account.filter(in_use).ok_or(RefreshError::Unknown)?;
+                if account.locked {
+                    return Err(RefreshError::Locked);
+                }
+                let key = (user, device);
+                let mut session = tx.read(&SESSION, &key).await?.ok_or(RefreshError::Unknown)?;
+                // A refresh token of the next pair counts as its first use.
+                if session.next.is_some_and(|next| next.refresh == Some(hash)) {
+                    advance(&tx, &mut session);
+                }
+                if session.current.refresh != Some(hash) {
+                    return Err(RefreshError::Unknown);
+                }
+                // The answer to an earlier refresh got lost: nobody has those tokens.
+                if let Some(lost) = session.next.take() {
+                    delete_pair(&tx, &lost);
+                }
+                write_pair(&tx, &key.0, &key.1, minted, true);
+                session.next = Some(minted.pair);
+                tx.put(&SESSION, &key, &session);
+                Ok(key)
+            })
+            .await?;
+        Ok(LoggedIn { user, device, tokens: minted.tokens.clone() })
+    }
+
+    /// The client has the tokens of a refresh: those before go.
+    async fn first_use(&self, access: TokenHash, token: &AccessToken) -> Result<(), Fault> {
+        let key = &(token.user.clone(), token.device.clone());
+        self.base
+            .transact(|tx| async move {
+                let Some(mut session) = tx.read(&SESSION, key).await? else { return Ok(()) };
+                // Another request with the same token may have been first.
+                if session.next.is_some_and(|next| next.access == access) {
+                    advance(&tx, &mut session);
+                    tx.put(&ACCESS_TOKEN, &(access,), &AccessToken { fresh: false, ..token.clone() });
+                    tx.put(&SESSION, key, &session);
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// New tokens, not yet valid.
+    pub(super) fn mint(&self, refreshable: bool) -> Minted {
+        let access = secret("dpa", &self.base.random);
+        let refresh = refreshable.then(|| secret("dpr", &self.base.random));
+        let lifetime = u64::try_from(self.base.config.accounts.access_token_lifetime.as_millis()).unwrap_or(u64::MAX);
+        let expires_in_ms = refreshable.then_some(lifetime);
+        Minted {
+            pair: Pair { access: digest(&access), refresh: refresh.as_deref().map(digest) },
+            expires_ms: expires_in_ms.map(|lifetime| self.base.clock.now_ms().saturating_add(lifetime)),
+            tokens: Tokens { access, refresh, expires_in_ms },
+        }
+    }
+}
+
+/// Gives the device these tokens; those it had before are revoked.
+pub(super) async fn begin(
+    tx: &Tx,
+    user: OwnedUserId,
+    device: OwnedDeviceId,
+    minted: &Minted,
+) -> Result<LoggedIn, Fault> {
+    end(tx, &user, &device).await?;
+    write_pair(tx, &user, &device, minted, false);
+    let session = Session { current: minted.pair, next: None, previous: None };
+    let key = (user, device);
+    tx.put(&SESSION, &key, &session);
+    Ok(LoggedIn { user: key.0, device: key.1, tokens: minted.tokens.clone() })
+}
+
+/// Revokes all tokens of a device.
+pub(crate) async fn end(tx: &Tx, user: &UserId, device: &DeviceId) -> Result<(), Fault> {
+    let key = (user.to_owned(), device.to_owned());
+    let Some(session) = tx.read(&SESSION, &key).await? else { return Ok(()) };
+    delete_pair(tx, &session.current);
+    if let Some(next) = session.next {
+        delete_pair(tx, &next);
+    }
+    if let Some(previous) = session.previous {
+        tx.delete(&ACCESS_TOKEN, &(previous,));
+    }
+    tx.delete(&SESSION, &key);
+    Ok(())
+}
+
+/// The next pair comes into use.
+fn advance(tx: &Tx, session: &mut Session) {
+    let Some(next) = session.next.take() else { return };
+    if let Some(refresh) = session.current.refresh {
+        tx.delete(&REFRESH_TOKEN, &(refresh,));
+    }
+    if let Some(previous) = session.previous.replace(session.current.access) {
+        tx.delete(&ACCESS_TOKEN, &(previous,));
+    }
+    session.current = next;
+}
+
+fn write_pair(tx: &Tx, user: &UserId, device: &DeviceId, minted: &Minted, fresh: bool) {
+    let (user, device) = (user.to_owned(), device.to_owned());
+    if let Some(refresh) = minted.pair.refresh {
+        tx.put(&REFRESH_TOKEN, &(refresh,), &RefreshToken { user: user.clone(), device: device.clone() });
+    }
+    let access = AccessToken { user, device, expires_ms: minted.expires_ms, fresh };
+    tx.put(&ACCESS_TOKEN, &(minted.pair.access,), &access);
+}
+
+fn delete_pair(tx: &Tx, pair: &Pair) {
+    tx.delete(&ACCESS_TOKEN, &(pair.access,));
+    if let Some(refresh) = pair.refresh {
+        tx.delete(&REFRESH_TOKEN, &(refresh,));
+    }
+}
+
+fn in_use(account: &Account) -> bool {
+    account.standing == Standing::Active
+}
+
+/// A token of 192 random bits. The prefix says what it is, to people and to programs that look for leaked secrets.
+pub(super) fn secret(prefix: &str, random: &Random) -> String {
+    format!("{prefix}_{}", random.secret())
+}
+
+/// Under what a token is stored. `None` for what is too long to be one.
+pub(super) fn hash(token: &str) -> Option<TokenHash> {
+    (token.len() <= MAX_TOKEN_BYTES).then(|| digest(token))
+}
+
+fn digest(token: &str) -> TokenHash {
+    Sha256::digest(token).into()
+}

@@ -1,0 +1,185 @@
+//! The confirmations under way, in memory: bounded in number and in time.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use ruma::{OwnedDeviceId, OwnedUserId, api::client::uiaa::AuthType};
+
+use super::{Confirmation, Fingerprint, Proof, Purpose};
+
+/// All that are under way.
+pub(crate) struct Confirmations {
+    lifetime_ms: u64,
+    most: usize,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    by_session: HashMap<String, State>,
+    /// Oldest first; all live equally long. Those that ended early stay in it until their time.
+    by_age: VecDeque<(u64, String)>,
+}
+
+/// How far one is.
+#[derive(Clone)]
+pub(super) struct State {
+    pub(super) session: String,
+    pub(super) purpose: Purpose,
+    pub(super) completed: Vec<AuthType>,
+    caller: Option<(OwnedUserId, OwnedDeviceId)>,
+    request: Fingerprint,
+    began_ms: u64,
+    user: Option<OwnedUserId>,
+    registration_token: Option<String>,
+    consents: BTreeMap<String, String>,
+    registered: Option<(Fingerprint, OwnedUserId)>,
+}
+
+/// A stage that passed, and what it showed.
+pub(super) struct Passed {
+    pub(super) stage: AuthType,
+    pub(super) user: Option<OwnedUserId>,
+    pub(super) registration_token: Option<String>,
+    pub(super) consents: BTreeMap<String, String>,
+}
+
+impl State {
+    pub(super) fn new(session: String, request: &Confirmation<'_>, now_ms: u64) -> Self {
+        Self {
+            session,
+            purpose: request.purpose,
+            completed: Vec::new(),
+            caller: request.caller.map(|(user, device)| (user.to_owned(), device.to_owned())),
+            request: request.request,
+            began_ms: now_ms,
+            user: None,
+            registration_token: None,
+            consents: BTreeMap::new(),
+            registered: None,
+        }
+    }
+
+    /// Whether it was begun for this request.
+    pub(super) fn is_for(&self, request: &Confirmation<'_>) -> bool {
+        let caller = self.caller.as_ref().map(|(user, device)| (&**user, &**device));
+        self.purpose == request.purpose
+            && caller == request.caller
+            && (self.purpose == Purpose::Register || self.request == request.request)
+    }
+
+    pub(super) fn proof(self) -> Proof {
+        let Self { session, user, registration_token, consents, .. } = self;
+        Proof { session, user, registration_token, consents }
+    }
+}
+
+impl Confirmations {
+    pub(crate) fn new(lifetime: Duration, most: usize) -> Self {
+        let lifetime_ms = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
+        Self { lifetime_ms, most, kept: Mutex::default() }
+    }
+
+    /// Keeps a new one; the oldest go if there are too many.
+    pub(super) fn begin(&self, state: State, now_ms: u64) {
+        let mut kept = self.kept();
+        while let Some((began_ms, _)) = kept.by_age.front()
+            && (kept.by_age.len() >= self.most || self.is_over(*began_ms, now_ms))
+        {
+            let Some((_, session)) = kept.by_age.pop_front() else { break };
+            kept.by_session.remove(&session);
+        }
+        kept.by_age.push_back((now_ms, state.session.clone()));
+        kept.by_session.insert(state.session.clone(), state);
+    }
+
+    /// One that is still valid.
+    pub(super) fn find(&self, session: &str, now_ms: u64) -> Option<State> {
+        self.kept().by_session.get(session).filter(|state| !self.is_over(state.began_ms, now_ms)).cloned()
+    }
+
+    /// Notes that a stage passed; `None` if the session has ended meanwhile.
+    pub(super) fn pass(&self, session: &str, passed: Passed, now_ms: u64) -> Option<State> {
+        let mut kept = self.kept();
+        let state = kept.by_session.get_mut(session).filter(|state| !self.is_over(state.began_ms, now_ms))?;
+        // Two requests may have passed the same stage at once.
+        if !state.completed.contains(&passed.stage) {
+            state.completed.push(passed.stage);
+            state.user = passed.user.or(state.user.take());
+            state.registration_token = passed.registration_token.or(state.registration_token.take());
+            state.consents.extend(passed.consents);
+        }
+        Some(state.clone())
+    }
+
+    /// Ends one; `false` if it had ended.
+    pub(super) fn end(&self, session: &str) -> bool {
+        self.kept().by_session.remove(session).is_some()
+    }
+
+    /// Notes the account that a registration has made.
+    pub(crate) fn registered(&self, session: &str, request: Fingerprint, user: OwnedUserId) {
+        if let Some(state) = self.kept().by_session.get_mut(session) {
+            state.registered = Some((request, user));
+        }
+    }
+
+    /// The account that this very registration made before.
+    pub(crate) fn registered_before(&self, session: &str, request: Fingerprint, now_ms: u64) -> Option<OwnedUserId> {
+        let (made_by, user) = self.find(session, now_ms)?.registered?;
+        (made_by == request).then_some(user)
+    }
+
+    /// How many have shown this registration token and made no account yet.
+    pub(crate) fn pending(&self, token: &str, now_ms: u64) -> usize {
+        let kept = self.kept();
+        let pending = kept.by_session.values().filter(|state| {
+            state.registration_token.as_deref() == Some(token)
+                && state.registered.is_none()
+                && !self.is_over(state.began_ms, now_ms)
+        });
+        pending.count()
+    }
+
+    fn is_over(&self, began_ms: u64, now_ms: u64) -> bool {
+        began_ms.saturating_add(self.lifetime_ms) <= now_ms
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begin(confirmations: &Confirmations, session: &str, now_ms: u64) {
+        let request =
+            Confirmation { purpose: Purpose::Register, caller: None, request: Fingerprint::of(&()), auth: None };
+        confirmations.begin(State::new(session.to_owned(), &request, now_ms), now_ms);
+    }
+
+    #[test]
+    fn the_oldest_go_when_there_are_too_many() {
+        let confirmations = Confirmations::new(Duration::from_secs(900), 3);
+        for session in ["a", "b", "c", "d"] {
+            begin(&confirmations, session, 1);
+        }
+        let found = ["a", "b", "c", "d"].map(|session| confirmations.find(session, 1).is_some());
+        assert_eq!(found, [false, true, true, true]);
+    }
+
+    #[test]
+    fn they_end_with_their_time() {
+        let confirmations = Confirmations::new(Duration::from_millis(100), 10);
+        begin(&confirmations, "a", 1);
+        assert!(confirmations.find("a", 100).is_some());
+        assert!(confirmations.find("a", 101).is_none());
+        begin(&confirmations, "b", 101);
+        assert_eq!(confirmations.kept().by_session.len(), 1, "what is over stays in memory");
+    }
+}

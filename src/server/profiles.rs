@@ -1,0 +1,184 @@
+//! Profiles: what users say of themselves, one JSON object each.
+//!
+//! Who shares a room sees display name and avatar in the member events; a change returns the profile, and a workflow
+//! carries it into the rooms. Which profiles one may look up is not decided here.
+//!
+//! Spec: [profiles](https://spec.matrix.org/v1.19/client-server-api/#profiles).
+
+use std::sync::Arc;
+
+use depesche_rules::bounds::{MAX_AVATAR_URL_BYTES, MAX_DISPLAY_NAME_BYTES, MAX_PROFILE_BYTES, MAX_PROFILE_KEY_BYTES};
+use ruma::{MxcUri, UserId};
+use serde_json::{Map, Value};
+
+use crate::{
+    Base, Fault,
+    keyspace::PROFILE,
+    tx::{Tx, View},
+};
+
+/// The name of the field with the display name.
+pub const DISPLAYNAME: &str = "displayname";
+/// The name of the field with the avatar.
+pub const AVATAR_URL: &str = "avatar_url";
+
+/// A profile: fields by name.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Profile(pub Map<String, Value>);
+
+impl Profile {
+    /// The display name.
+    pub fn displayname(&self) -> Option<&str> {
+        self.0.get(DISPLAYNAME)?.as_str()
+    }
+
+    /// The avatar.
+    pub fn avatar_url(&self) -> Option<&MxcUri> {
+        self.0.get(AVATAR_URL)?.as_str().map(Into::into)
+    }
+}
+
+/// Why a profile is not shown or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ProfileError {
+    /// The user is unknown, or has said nothing, or nothing under this name.
+    #[error("there is no such profile or field")]
+    NotFound,
+    /// The field's name is longer than 255 bytes.
+    #[error("the name of a profile field may have at most {MAX_PROFILE_KEY_BYTES} bytes")]
+    KeyTooLarge,
+    /// The field's name is not of the grammar.
+    #[error("this is not a name for a profile field")]
+    InvalidKey,
+    /// The value is not what the field holds: text for a display name, an mxc URI for an avatar.
+    #[error("this is not a value for {0}")]
+    InvalidValue(&'static str),
+    /// The profile would become too large.
+    #[error("a profile must be smaller than {MAX_PROFILE_BYTES} bytes")]
+    TooLarge,
+    /// The server failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// The profiles of this server's users.
+pub struct Profiles {
+    base: Arc<Base>,
+}
+
+impl Profiles {
+    /// Over this base.
+    pub fn new(base: Arc<Base>) -> Self {
+        Self { base }
+    }
+
+    /// A user's profile; an empty one for users who are unknown or have said nothing.
+    pub async fn find(&self, view: &View, user: &UserId) -> Result<Profile, Fault> {
+        let key = (user.to_owned(),);
+        let stored = view.get(&PROFILE, &key).await?;
+        parse(&key, stored)
+    }
+
+    /// A user's profile.
+    pub async fn get(&self, user: &UserId) -> Result<Profile, ProfileError> {
+        let profile = self.find(&self.base.view(), user).await?;
+        if profile.0.is_empty() { Err(ProfileError::NotFound) } else { Ok(profile) }
+    }
+
+    /// One field of it.
+    pub async fn get_field(&self, user: &UserId, field: &str) -> Result<Value, ProfileError> {
+        let mut profile = self.find(&self.base.view(), user).await?;
+        profile.0.remove(field).ok_or(ProfileError::NotFound)
+    }
+
+    /// Sets a field and returns the profile with it. An empty display name or avatar, or `null` for either, removes it.
+    pub async fn set_field(&self, user: &UserId, field: &str, value: Value) -> Result<Profile, ProfileError> {
+        check_key(field)?;
+        let value = check_value(field, value)?;
+        self.change(user, field, value).await
+    }
+
+    /// Removes a field, if it is there, and returns the profile without it.
+    pub async fn remove_field(&self, user: &UserId, field: &str) -> Result<Profile, ProfileError> {
+        check_key(field)?;
+        self.change(user, field, None).await
+    }
+
+    async fn change(&self, user: &UserId, field: &str, value: Option<Value>) -> Result<Profile, ProfileError> {
+        let (key, value) = (&(user.to_owned(),), &value);
+        self.base
+            .transact(|tx| async move {
+                let stored = tx.read(&PROFILE, key).await?;
+                let mut profile = parse(key, stored)?;
+                let before = match value {
+                    Some(value) => profile.0.insert(field.to_owned(), value.clone()),
+                    None => profile.0.remove(field),
+                };
+                if before == *value {
+                    return Ok(profile);
+                }
+                let text = Value::Object(profile.0.clone()).to_string();
+                if text.len() >= MAX_PROFILE_BYTES {
+                    return Err(ProfileError::TooLarge);
+                }
+                tx.put(&PROFILE, key, &text);
+                Ok(profile)
+            })
+            .await
+    }
+}
+
+/// Puts the first profile of a new account into the batch.
+pub(crate) fn first(tx: &Tx, user: &UserId, display_name: &str) {
+    let profile = Map::from_iter([(DISPLAYNAME.to_owned(), Value::from(display_name))]);
+    tx.put(&PROFILE, &(user.to_owned(),), &Value::Object(profile).to_string());
+}
+
+/// Puts the end of a profile into the batch.
+pub(crate) fn forget(tx: &Tx, user: &UserId) {
+    tx.delete(&PROFILE, &(user.to_owned(),));
+}
+
+fn parse(key: &(ruma::OwnedUserId,), stored: Option<String>) -> Result<Profile, Fault> {
+    let Some(text) = stored else { return Ok(Profile::default()) };
+    let corrupt = |_| Fault::Corrupt { table: PROFILE.name, key: PROFILE.key(key) };
+    serde_json::from_str(&text).map(Profile).map_err(corrupt)
+}
+
+/// Spec: `avatar_url`, `displayname`, `m.tz`, or a name of the common namespaced identifier grammar.
+fn check_key(field: &str) -> Result<(), ProfileError> {
+    if field.len() > MAX_PROFILE_KEY_BYTES {
+        return Err(ProfileError::KeyTooLarge);
+    }
+    let is_segment = |segment: &str| {
+        segment.starts_with(|first: char| first.is_ascii_lowercase())
+            && segment.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-'))
+    };
+    let is_namespaced = field.contains('.') && field.split('.').all(is_segment);
+    if field == DISPLAYNAME || field == AVATAR_URL || is_namespaced { Ok(()) } else { Err(ProfileError::InvalidKey) }
+}
+
+fn check_value(field: &str, value: Value) -> Result<Option<Value>, ProfileError> {
+    match field {
+        DISPLAYNAME => text_or_none(value, MAX_DISPLAY_NAME_BYTES).ok_or(ProfileError::InvalidValue(DISPLAYNAME)),
+        AVATAR_URL => {
+            let value = text_or_none(value, MAX_AVATAR_URL_BYTES).ok_or(ProfileError::InvalidValue(AVATAR_URL))?;
+            let is_mxc = |value: &Value| value.as_str().is_some_and(|url| <&MxcUri>::from(url).is_valid());
+            if value.as_ref().is_some_and(|value| !is_mxc(value)) {
+                return Err(ProfileError::InvalidValue(AVATAR_URL));
+            }
+            Ok(value)
+        }
+        _ => Ok(Some(value)),
+    }
+}
+
+/// `Some(None)` for nothing, `None` for what is not text or too long.
+fn text_or_none(value: Value, max_bytes: usize) -> Option<Option<Value>> {
+    match value {
+        Value::Null => Some(None),
+        Value::String(text) if text.is_empty() => Some(None),
+        Value::String(text) if text.len() <= max_bytes => Some(Some(text.into())),
+        _ => None,
+    }
+}
