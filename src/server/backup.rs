@@ -106,7 +106,7 @@ pub fn forget_user(tx: &Tx, user: &UserId) {
     let user = &(user.to_owned(),);
     tx.delete_range(BACKUP.under(user));
     tx.delete_range(BACKUP_KEY.under(user));
-    tx.delete_range(BACKUP_HEAD.under(user));
+    tx.delete(&BACKUP_HEAD, user);
 }
 
 impl From<&Backup> for KeysChanged {

@@ -45,6 +45,9 @@ pub trait DeviceFollower: Send + Sync {
     /// Puts into the batch that renames a device the news of it.
     fn renamed<'a>(&'a self, tx: &'a Tx, user: &'a UserId, device: &'a DeviceId) -> BoxFuture<'a, Result<(), Fault>>;
 
+    /// Puts into the batch that deactivates a user the end of what is kept for the user beside the devices.
+    fn user_gone<'a>(&'a self, tx: &'a Tx, user: &'a UserId) -> BoxFuture<'a, Result<(), Fault>>;
+
     /// Whether a device must not have this id, because it is one of the user's cross-signing keys.
     fn claims<'a>(&'a self, tx: &'a Tx, user: &'a UserId, device: &'a DeviceId) -> BoxFuture<'a, Result<bool, Fault>>;
 }
@@ -138,6 +141,17 @@ impl Devices {
     /// Whether the user has this device.
     pub async fn exists(&self, view: &View, user: &UserId, device: &DeviceId) -> Result<bool, Fault> {
         Ok(view.get(&DEVICE, &(user.to_owned(), device.to_owned())).await?.is_some())
+    }
+
+    /// Whether the user has this device, and the requirement that this is still so at the commit.
+    pub async fn hold(&self, tx: &Tx, user: &UserId, device: &DeviceId) -> Result<bool, Fault> {
+        Ok(tx.read(&DEVICE, &(user.to_owned(), device.to_owned())).await?.is_some())
+    }
+
+    /// The ids and names of a user's devices.
+    pub async fn names(&self, view: &View, user: &UserId) -> Result<Vec<(OwnedDeviceId, Option<String>)>, Fault> {
+        let rows = view.scan(&DEVICE, DEVICE.under(&(user.to_owned(),)), MAX_SCAN).await?;
+        Ok(rows.into_iter().map(|((_, id), device)| (id, device.display_name)).collect())
     }
 
     /// The ids of a user's devices.
@@ -253,6 +267,16 @@ impl Devices {
         }
         for follower in &self.followers {
             follower.removed(tx, user, &removed).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts the end of a user's devices, and of what others keep for the user, into the batch.
+    pub(crate) async fn remove_user(&self, tx: &Tx, user: &UserId) -> Result<(), Fault> {
+        let devices = self.ids(tx.view(), user).await?;
+        self.remove(tx, user, &devices).await?;
+        for follower in &self.followers {
+            follower.user_gone(tx, user).await?;
         }
         Ok(())
     }

@@ -16,6 +16,7 @@ pub mod keyspace;
 pub mod profiles;
 pub mod records;
 pub mod rooms;
+mod server;
 pub mod table;
 pub mod to_device;
 pub mod topic;
@@ -27,4 +28,5 @@ pub mod testing;
 
 pub use base::Base;
 pub use clock::{Clock, Random};
+pub use server::{Parts, Server, StartError};
 pub use tx::Fault;

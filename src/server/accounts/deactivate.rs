@@ -63,8 +63,7 @@ impl Accounts {
                 account.admin = false;
                 tx.put(&ACCOUNT, key, &account);
                 tx.delete(&PASSWORD, key);
-                let devices = self.devices.ids(tx.view(), user).await?;
-                self.devices.remove(&tx, user, &devices).await?;
+                self.devices.remove_user(&tx, user).await?;
                 profiles::forget(&tx, user);
                 filters::forget(&tx, user);
                 if account.erased {

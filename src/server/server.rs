@@ -1,0 +1,159 @@
+//! The server: its parts and how they are joined, top down.
+
+use std::sync::Arc;
+
+use depesche_config::Config;
+use depesche_rules::signing::SigningKey;
+use depesche_store::Engine;
+use futures::future::BoxFuture;
+use ruma::{DeviceId, OwnedDeviceId, UserId};
+use tokio::sync::watch;
+
+use crate::{
+    Fault,
+    account_data::AccountData,
+    accounts::Accounts,
+    backup::Backups,
+    base::Base,
+    clock::{Clock, Random},
+    devices::{DeviceFollower, Devices},
+    filters::Filters,
+    identity::{self, IdentityError},
+    keys::{self, KnownDevice, KnownDevices, Keys},
+    profiles::Profiles,
+    rooms::Rooms,
+    to_device::ToDevice,
+    tx::{Tx, View},
+};
+
+/// A homeserver over one database.
+pub struct Server {
+    /// What all parts stand on.
+    pub base: Arc<Base>,
+    /// Accounts, sessions, confirmations.
+    pub accounts: Arc<Accounts>,
+    /// Devices of local users.
+    pub devices: Arc<Devices>,
+    /// Display names, avatars and other profile fields.
+    pub profiles: Profiles,
+    /// Account data and tags.
+    pub account_data: Arc<AccountData>,
+    /// Stored filters.
+    pub filters: Arc<Filters>,
+    /// End-to-end keys.
+    pub keys: Arc<Keys>,
+    /// Key backups.
+    pub backups: Backups,
+    /// Messages between devices.
+    pub to_device: Arc<ToDevice>,
+    /// Rooms.
+    pub rooms: Arc<Rooms>,
+    stop: watch::Sender<bool>,
+}
+
+/// What a server is made of.
+pub struct Parts {
+    /// The operator's choices.
+    pub config: Arc<Config>,
+    /// The database.
+    pub engine: Arc<dyn Engine>,
+    /// Signs events.
+    pub key: SigningKey,
+    /// The wall clock.
+    pub clock: Clock,
+    /// The source of randomness.
+    pub random: Random,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database is another server's or of a newer version.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The database failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl Server {
+    /// Takes the database, joins the parts and resumes what a crash interrupted.
+    pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
+        let Parts { config, engine, key, clock, random } = parts;
+        let name = config.server.name.clone();
+        identity::claim(engine.as_ref(), &name).await?;
+        let (stop, stopping) = watch::channel(false);
+        let base = Arc::new(Base { engine, clock, random, config, name, stopping });
+        let devices = Arc::new(Devices::new(Arc::clone(&base), vec![Arc::new(KeysOfDevices)]));
+        let known: Arc<dyn KnownDevices> = Arc::new(DevicesForKeys(Arc::clone(&devices)));
+        let server = Arc::new(Self {
+            accounts: Arc::new(Accounts::new(Arc::clone(&base), Arc::clone(&devices))),
+            profiles: Profiles::new(Arc::clone(&base)),
+            account_data: Arc::new(AccountData::new(Arc::clone(&base))),
+            filters: Arc::new(Filters::new(Arc::clone(&base))),
+            keys: Arc::new(Keys::new(Arc::clone(&base), Arc::clone(&known))),
+            backups: Backups::new(Arc::clone(&base)),
+            to_device: Arc::new(ToDevice::new(Arc::clone(&base), known)),
+            rooms: Rooms::new(Arc::clone(&base), Arc::new(key)),
+            devices,
+            base,
+            stop,
+        });
+        server.resume_deactivations().await?;
+        Ok(server)
+    }
+
+    /// Ends what waits for something new: long polls answer at once from now on.
+    pub fn end_waits(&self) {
+        // Without receivers nobody waits.
+        let _ = self.stop.send(true);
+    }
+}
+
+/// Ends the keys and messages of a device with the device.
+struct KeysOfDevices;
+
+impl DeviceFollower for KeysOfDevices {
+    fn removed<'a>(
+        &'a self,
+        tx: &'a Tx,
+        user: &'a UserId,
+        devices: &'a [OwnedDeviceId],
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(async move {
+            for device in devices {
+                keys::forget_device(tx, user, device).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn renamed<'a>(&'a self, tx: &'a Tx, user: &'a UserId, _: &'a DeviceId) -> BoxFuture<'a, Result<(), Fault>> {
+        // Others see the name with the device's keys.
+        Box::pin(keys::touch(tx, user))
+    }
+
+    fn user_gone<'a>(&'a self, tx: &'a Tx, user: &'a UserId) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(keys::forget_user(tx, user))
+    }
+
+    fn claims<'a>(&'a self, tx: &'a Tx, user: &'a UserId, device: &'a DeviceId) -> BoxFuture<'a, Result<bool, Fault>> {
+        Box::pin(keys::is_cross_signing_key(tx, user, device))
+    }
+}
+
+/// Shows the keys which devices there are.
+struct DevicesForKeys(Arc<Devices>);
+
+impl KnownDevices for DevicesForKeys {
+    fn list<'a>(&'a self, view: &'a View, user: &'a UserId) -> BoxFuture<'a, Result<Vec<KnownDevice>, Fault>> {
+        Box::pin(async move {
+            let names = self.0.names(view, user).await?;
+            Ok(names.into_iter().map(|(id, display_name)| KnownDevice { id, display_name }).collect())
+        })
+    }
+
+    fn hold<'a>(&'a self, tx: &'a Tx, user: &'a UserId, device: &'a DeviceId) -> BoxFuture<'a, Result<bool, Fault>> {
+        Box::pin(self.0.hold(tx, user, device))
+    }
+}
