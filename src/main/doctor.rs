@@ -86,7 +86,7 @@ fn examine(path: &Path, config: &Config) -> Vec<Finding> {
     if config.server.data_dir.is_dir() {
         findings.extend(disk::space(&config.server.data_dir));
         findings.push(disk::sync_time(&config.server.data_dir));
-        findings.push(database(path));
+        findings.push(database(path, config));
     }
     findings.extend(config.server.listen.iter().map(|address| network::listener(*address)));
     findings.extend(network::well_known(config));
@@ -147,9 +147,12 @@ fn key(config: &Config) -> Option<Finding> {
     })
 }
 
-/// Through the running server, or by opening the database here.
-fn database(config: &Path) -> Finding {
-    let asked = Admin::reach(config).and_then(|admin| {
+/// Through the running server, or by opening the database here. Where there is none, none is made.
+fn database(path: &Path, config: &Config) -> Finding {
+    if !config.server.data_dir.join("db").exists() {
+        return Finding::warning("there is no database yet; the first start makes it");
+    }
+    let asked = Admin::reach(path).and_then(|admin| {
         let running = admin.is_running();
         let answer = admin.ask(Method::GET, &["db", "stats"], None);
         admin.finish();

@@ -106,9 +106,59 @@ fn known(method: &Method) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderValue};
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
 
-    use super::{REQUEST_ID, request_id};
+    use axum::{Router, body::Body, middleware, routing::post};
+    use http::{HeaderMap, HeaderValue, Request};
+    use tower::ServiceExt;
+    use tracing_subscriber::fmt::MakeWriter;
+
+    use super::{REQUEST_ID, request, request_id};
+
+    /// Log lines, kept.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no panic").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl MakeWriter<'_> for Lines {
+        type Writer = Self;
+
+        fn make_writer(&self) -> Self {
+            self.clone()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_has_a_line_and_no_secret_is_in_it() {
+        let lines = Lines::default();
+        let everything =
+            tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).with_writer(lines.clone());
+        let _logged = tracing::subscriber::set_default(everything.finish());
+        let router = Router::new().route("/rooms/{room}/send", post(async || "ok")).layer(middleware::from_fn(request));
+        let sent = Request::post("/rooms/secret-room/send?access_token=secret-query")
+            .header("authorization", "Bearer secret-header")
+            .header(REQUEST_ID, "from-the-proxy")
+            .body(Body::from("{\"password\":\"secret-body\"}"))
+            .expect("a request");
+        let answer = router.oneshot(sent).await.expect("infallible");
+        assert_eq!(answer.headers()[REQUEST_ID], "from-the-proxy");
+        let log = String::from_utf8(lines.0.lock().expect("no panic").clone()).expect("text");
+        assert!(log.contains("route=\"/rooms/{room}/send\" status=200") && log.contains("from-the-proxy"), "{log}");
+        assert!(!log.contains("secret"), "{log}");
+    }
 
     fn id_for(sent: &'static str) -> String {
         let headers = HeaderMap::from_iter([(REQUEST_ID, HeaderValue::from_static(sent))]);

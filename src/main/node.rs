@@ -1,15 +1,20 @@
 //! The joint: engine, server and routers become one running node. The only file that knows all three.
 
+mod db;
+
 use std::sync::Arc;
 
 use axum::Router;
 use depesche_config::Config;
+use depesche_store::{Engine, Options};
+use depesche_store_rocksdb::{RocksDb, RocksOptions};
 use http::Response;
 
 use crate::{data_dir::DataDir, failure::Failure, signing_key::SigningKey};
 
 /// A homeserver on its database, without listeners.
 pub struct Node {
+    engine: Arc<RocksDb>,
     // Last, so that the folder is free only when the database is closed.
     _data: DataDir,
 }
@@ -19,7 +24,10 @@ impl Node {
     pub async fn open(config: &Arc<Config>, new_signing_key: bool) -> Result<Self, Failure> {
         let data = DataDir::open(&config.server.data_dir)?;
         let _key = signing_key(config, &data, new_signing_key)?;
-        Ok(Self { _data: data })
+        let engine = open_engine(config, &data).await?;
+        let name = &config.server.name;
+        depesche_server::identity::claim(&*engine, name).await.map_err(|error| Failure::Failed(error.to_string()))?;
+        Ok(Self { engine, _data: data })
     }
 
     /// What clients reach.
@@ -29,19 +37,41 @@ impl Node {
 
     /// What the commands of the operator reach.
     pub fn admin_router(&self) -> Router {
-        Router::new()
+        db::router(Arc::clone(&self.engine))
     }
 
     /// Ends what waits for something new (long polls). Requests in work go on.
     pub fn end_waits(&self) {}
 
     /// Finishes the work in hand and closes the database.
-    pub async fn stop(&self) {}
+    pub async fn stop(&self) {
+        let engine = Arc::clone(&self.engine);
+        if let Err(error) = tokio::task::spawn_blocking(move || engine.close()).await {
+            tracing::error!(%error, "the database did not close");
+        }
+    }
 
     /// What the database says of itself.
     pub fn figures(&self) -> Vec<(String, u64)> {
-        Vec::new()
+        self.engine.statistics()
     }
+}
+
+/// The embedded engine, as the configuration wants it.
+async fn open_engine(config: &Config, data: &DataDir) -> Result<Arc<RocksDb>, Failure> {
+    let store = &config.store;
+    let options = RocksOptions {
+        cache_bytes: store.cache_mb << 20,
+        write_buffer_bytes: store.write_buffer_mb << 20,
+        read_threads: store.read_threads,
+        common: Options { keep_changes: store.keep_changes, ..Options::default() },
+        ..RocksOptions::default()
+    };
+    let path = data.database();
+    // After a crash under load this reads the log of the last writes, which takes its time.
+    let opened = tokio::task::spawn_blocking(move || RocksDb::open(&path, &options)).await;
+    let opened = opened.map_err(|error| Failure::failed("the database did not open", error))?;
+    opened.map(Arc::new).map_err(|error| Failure::Failed(error.to_string()))
 }
 
 /// The user who asked, for the log; none if nobody was logged in.

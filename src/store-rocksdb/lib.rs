@@ -1,1 +1,135 @@
-//! The storage contract on RocksDB.
+//! The storage contract on RocksDB, the embedded default engine.
+//!
+//! One thread writes: it takes the batches that wait, checks and stamps them, and writes them as one with one sync
+//! ([`commit`]). After each such group it publishes one snapshot with its position ([`view`]); whoever asks for a
+//! snapshot shares it. Reads look into memtables and block cache in place and go to a few threads of their own for the
+//! rest ([`pool`]). Volatile rows live beside the database in a persistent map.
+//!
+//! Invariants: nothing but the commit thread writes (so no pipelined or unordered writes, no transactions); what is
+//! published is durable, lazy batches apart; nothing here needs an async runtime around it.
+//!
+//! Names: "the database" is RocksDB's, "the engine" is this crate's.
+
+mod checkpoint;
+mod commit;
+mod group;
+mod open;
+mod options;
+mod pool;
+mod statistics;
+mod view;
+
+pub use open::OpenError;
+pub use options::RocksOptions;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    thread::JoinHandle,
+};
+
+use depesche_store::{Batch, Changes, CommitError, Engine, Position, ReadError, Reading, Snapshot, Topics};
+use futures::future::BoxFuture;
+
+use crate::{commit::Queue, pool::Pool, statistics::Figures, view::Published};
+
+/// A database directory, open. Dropping it closes it.
+pub struct RocksDb {
+    shared: Arc<Shared>,
+    queue: Queue,
+    /// None once closed.
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What reads, the commit thread and the engine share.
+struct Shared {
+    database: Arc<Database>,
+    published: RwLock<Arc<Published>>,
+    topics: Arc<Topics>,
+    pool: Arc<Pool>,
+    figures: Arc<Figures>,
+}
+
+/// RocksDB's handle. It closes when the last snapshot that is still held goes.
+struct Database {
+    db: rocksdb::DB,
+    /// Kept for the statistics that hang on it.
+    options: rocksdb::Options,
+    path: PathBuf,
+}
+
+impl RocksDb {
+    /// Opens a database, or makes a new one in an empty or absent directory. Blocks, for seconds after a crash under
+    /// load.
+    pub fn open(path: &Path, options: &RocksOptions) -> Result<Self, OpenError> {
+        open::open(path, options)
+    }
+
+    /// Answers what waits, makes everything durable and stops the threads. Later commits and reads from disk fail; the
+    /// directory is free once the last snapshot is dropped. Blocks until done. Closing twice does nothing.
+    pub fn close(&self) {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            self.queue.close();
+            if writer.join().is_err() {
+                tracing::error!(path = %self.shared.database.path.display(), "the commit thread had panicked");
+            }
+            self.shared.pool.close();
+        }
+    }
+
+    /// Rewrites the whole database: gives back the space of deleted rows. Blocks, for minutes.
+    pub fn compact(&self) {
+        self.shared.database.db.compact_range(None::<&[u8]>, None::<&[u8]>);
+    }
+
+    /// Reads every row and compares the checksums; how many there are. Blocks, for minutes.
+    pub fn verify(&self) -> Result<u64, ReadError> {
+        self.shared.published().count_rows()
+    }
+}
+
+impl Shared {
+    fn published(&self) -> Arc<Published> {
+        Arc::clone(&self.published.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The commit thread alone calls this.
+    fn publish(&self, newest: Published) {
+        let mut published = Arc::new(newest);
+        std::mem::swap(&mut *self.published.write().unwrap_or_else(PoisonError::into_inner), &mut published);
+        // What is the old one now goes here, outside the lock.
+    }
+}
+
+impl Engine for RocksDb {
+    fn snapshot(&self) -> Snapshot {
+        self.shared.published()
+    }
+
+    fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<Position, CommitError>> {
+        Box::pin(self.queue.commit(batch))
+    }
+
+    fn changes(&self, after: Position, limit: usize) -> Reading<Changes> {
+        self.shared.published().changes(after, limit)
+    }
+
+    fn topics(&self) -> &Arc<Topics> {
+        &self.shared.topics
+    }
+
+    fn checkpoint(&self, into: &Path) -> BoxFuture<'static, Result<(), ReadError>> {
+        Box::pin(checkpoint::checkpoint(Arc::clone(&self.shared.database), into.to_owned()))
+    }
+
+    fn statistics(&self) -> Vec<(String, u64)> {
+        statistics::all(&self.shared)
+    }
+}
+
+impl Drop for RocksDb {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

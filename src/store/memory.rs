@@ -200,8 +200,9 @@ fn ceiling(rows: &OrdMap<Bytes, Bytes>) -> Option<Position> {
     rows.get(reserved::CEILING).and_then(|value| reserved::decode_position(value))
 }
 
-/// The rows of a range. Bounds that cross make an empty range, where the map itself would panic.
-fn in_range<'a>(
+/// The rows of a range. Bounds that cross make an empty range, where the map itself would panic. For other engines too,
+/// whose volatile rows lie in such a map.
+pub fn in_range<'a>(
     rows: &'a OrdMap<Bytes, Bytes>,
     range: &Range,
 ) -> impl DoubleEndedIterator<Item = (&'a Bytes, &'a Bytes)> + use<'a> {
@@ -210,7 +211,8 @@ fn in_range<'a>(
     rows.range::<_, Bytes>((Bound::Included(range.from.clone()), to))
 }
 
-fn remove_range(rows: &mut OrdMap<Bytes, Bytes>, range: &Range) {
+/// Removes the rows of a range.
+pub fn remove_range(rows: &mut OrdMap<Bytes, Bytes>, range: &Range) {
     let keys: Vec<Bytes> = in_range(rows, range).map(|(key, _)| key.clone()).collect();
     for key in keys {
         rows.remove(&key);

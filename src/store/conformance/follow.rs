@@ -42,15 +42,11 @@ pub fn old_changes_are_trimmed<D: Database>() {
     let mut positions = Vec::new();
     run(async {
         for number in 0..100 {
-            assert_eq!(
-                engine.changes(Position(0), 1).await.expect("changes") == Changes::Trimmed,
-                number > 18,
-                "{number}"
-            );
+            let trimmed = engine.changes(Position(0), 1).await.expect("changes") == Changes::Trimmed;
+            // When exactly is the engine's affair, within bounds.
+            assert!(if trimmed { number > 16 } else { number < 32 }, "{number}");
             positions.push(commit(&*engine, batch().topic(number)).await);
         }
-        // What is due is trimmed with a later group.
-        commit(&*engine, batch().put([1], [1])).await;
     });
     drop(engine);
     let database = database.reopen();
