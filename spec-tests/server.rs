@@ -47,7 +47,7 @@ pub enum Registration {
     /// Anyone, with `m.login.dummy`.
     #[default]
     Open,
-    /// With a registration token; `tests-only` is one.
+    /// With a registration token.
     Token,
     /// Anyone who accepts the terms.
     Terms,

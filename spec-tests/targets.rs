@@ -1,15 +1,11 @@
 //! The two targets: their configuration and their command line.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::server::{Options, Registration, SERVER_NAME};
-
-/// The registration token that a server with [`Registration::Token`] accepts.
-pub const TOKEN: &str = "tests-only";
 
 pub fn depesche(directory: &Path, address: SocketAddr, options: &Options) -> Result<Command, String> {
     let binary = match std::env::var_os("DEPESCHE_BIN") {
@@ -20,15 +16,16 @@ pub fn depesche(directory: &Path, address: SocketAddr, options: &Options) -> Res
         return Err(format!("{} is missing: build it first (cargo build)", binary.display()));
     }
     let data = directory.join("data");
-    let mut text = String::new();
-    let _ = writeln!(text, "[server]\nname = {SERVER_NAME:?}\ndata_dir = {data:?}\nlisten = \"{address}\"\n");
-    let mode = match options.registration {
-        Registration::Open => "mode = \"open\"".to_owned(),
-        Registration::Token => format!("mode = \"token\"\ntokens = [{TOKEN:?}]"),
-        Registration::Terms => "mode = \"open\"\nterms = true".to_owned(),
-        Registration::Closed => "mode = \"closed\"".to_owned(),
-    };
-    let _ = writeln!(text, "[registration]\n{mode}");
+    let mut text = format!(
+        "[server]\nname = {SERVER_NAME:?}\nbase_url = \"http://{address}\"\ndata_dir = {data:?}\n\
+         listen = [\"{address}\"]\n\n[registration]\n"
+    );
+    text.push_str(match options.registration {
+        Registration::Open => "mode = \"open\"\n",
+        Registration::Token => "mode = \"token\"\n",
+        Registration::Terms => DEPESCHE_TERMS,
+        Registration::Closed => "mode = \"closed\"\n",
+    });
     if options.tiny_store {
         text.push_str("\n[store]\nwrite_buffer_mb = 1\n");
     }
@@ -38,6 +35,15 @@ pub fn depesche(directory: &Path, address: SocketAddr, options: &Options) -> Res
     command.arg("--config").arg(&config).arg("serve").env("RUST_BACKTRACE", "1");
     Ok(command)
 }
+
+const DEPESCHE_TERMS: &str = "mode = \"open\"
+
+[[registration.terms]]
+id = \"privacy_policy\"
+version = \"1.0\"
+name = \"Privacy\"
+url = \"https://depesche.test/privacy\"
+";
 
 /// The executable `name` in the profile's directory: test executables lie in its `deps`.
 fn beside_the_tests(name: &str) -> Result<PathBuf, String> {
@@ -103,6 +109,7 @@ nonrefreshable_access_token_lifetime: 24h
 ui_auth: {session_timeout: 0}
 presence: {enabled: false}
 default_room_version: '12'
+caches: {sync_response_cache_duration: 0}
 rc_message: &free {per_second: 100000, burst_count: 100000}
 rc_registration: *free
 rc_registration_token_validity: *free

@@ -1,0 +1,107 @@
+//! Display names and avatars. Client-server API, "Profiles".
+
+use depesche_spec_tests::prelude::*;
+
+const NAME: &str = "/_matrix/client/v3/profile/{userId}/displayname";
+
+#[tokio::test]
+async fn a_display_name_is_set_and_shown_to_all() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let body = json!({ "displayname": "Alice" });
+    alice.put("/_matrix/client/v3/profile/{userId}/displayname", &[&alice.id]).json(body.clone()).await.ok();
+    let answer = bob.get("/_matrix/client/v3/profile/{userId}/displayname", &[&alice.id]).await.ok();
+    assert_eq!(answer, body);
+    let whole = bob.get("/_matrix/client/v3/profile/{userId}", &[&alice.id]).await.ok();
+    assert_eq!(whole["displayname"], "Alice");
+}
+
+#[tokio::test]
+async fn an_avatar_is_set_and_shown_to_all() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let body = json!({ "avatar_url": "mxc://depesche.test/abc" });
+    alice.put("/_matrix/client/v3/profile/{userId}/avatar_url", &[&alice.id]).json(body.clone()).await.ok();
+    let answer = bob.get("/_matrix/client/v3/profile/{userId}/avatar_url", &[&alice.id]).await.ok();
+    assert_eq!(answer, body);
+    let whole = bob.get("/_matrix/client/v3/profile/{userId}", &[&alice.id]).await.ok();
+    assert_eq!(whole["avatar_url"], "mxc://depesche.test/abc");
+}
+
+#[tokio::test]
+async fn nobody_changes_the_profile_of_another() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let name = bob.put(NAME, &[&alice.id]).json(json!({ "displayname": "Eve" })).await;
+    let path = "/_matrix/client/v3/profile/{userId}/avatar_url";
+    let avatar = bob.put(path, &[&alice.id]).json(json!({ "avatar_url": "mxc://a/b" })).await;
+    for answer in [name, avatar] {
+        differs(
+            "client-server-api#put_matrixclientv3profileuseridkeyname",
+            || answer.clone().error(403, "M_FORBIDDEN"),
+            || answer.clone().error(400, "M_FORBIDDEN"),
+        );
+    }
+    assert_eq!(alice.get(NAME, &[&alice.id]).await.ok()["displayname"], alice.localpart());
+}
+
+#[tokio::test]
+async fn the_profile_of_nobody_is_not_found() {
+    let alice = shared().user("alice").await;
+    let nobody = "@nobody-at-all:depesche.test";
+    alice.get("/_matrix/client/v3/profile/{userId}", &[nobody]).await.status(404);
+    alice.get(NAME, &[nobody]).await.status(404);
+}
+
+#[tokio::test]
+async fn a_new_name_reaches_the_rooms() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let (first, second) = (alice.public_room().await, alice.public_room().await);
+    bob.join(&first).await;
+    bob.join(&second).await;
+    let mut syncer = bob.syncer();
+    syncer.next().await;
+    alice.put(NAME, &[&alice.id]).json(json!({ "displayname": "Alice A." })).await.ok();
+    let path = "/_matrix/client/v3/profile/{userId}/avatar_url";
+    alice.put(path, &[&alice.id]).json(json!({ "avatar_url": "mxc://depesche.test/abc" })).await.ok();
+    for room in [&first, &second] {
+        let avatar = |event: &Value| event["content"]["avatar_url"] == "mxc://depesche.test/abc";
+        syncer.clone().until(|sync| RoomSync::joined(sync, room).timeline().iter().any(avatar)).await;
+        let member = alice.state(room, "m.room.member", &alice.id).await;
+        assert_eq!(member["membership"], "join");
+        assert_eq!(member["displayname"], "Alice A.");
+        assert_eq!(member["avatar_url"], "mxc://depesche.test/abc");
+    }
+}
+
+#[tokio::test]
+async fn a_join_and_an_invite_carry_the_profile() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    bob.put(NAME, &[&bob.id]).json(json!({ "displayname": "Bob B." })).await.ok();
+    let room = alice.create_room(json!({})).await;
+    alice.invite(&room, &bob).await;
+    assert_eq!(alice.state(&room, "m.room.member", &bob.id).await["displayname"], "Bob B.");
+    bob.join(&room).await;
+    assert_eq!(alice.state(&room, "m.room.member", &bob.id).await["displayname"], "Bob B.");
+}
+
+#[tokio::test]
+async fn a_new_account_is_named_after_its_user_id() {
+    let alice = shared().user("alice").await;
+    let answer = alice.get(NAME, &[&alice.id]).await.ok();
+    assert_eq!(answer["displayname"], alice.localpart());
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_a_string_is_refused() {
+    let alice = shared().user("alice").await;
+    for body in [json!({ "displayname": 7 }), json!({ "displayname": { "a": 1 } })] {
+        let answer = alice.put(NAME, &[&alice.id]).json(body).await;
+        assert_eq!(answer.status, 400, "{answer}");
+    }
+    assert_eq!(alice.get(NAME, &[&alice.id]).await.ok()["displayname"], alice.localpart());
+}
+
+#[tokio::test]
+async fn a_profile_needs_a_token_to_change() {
+    let alice = shared().user("alice").await;
+    let answer = alice.without_token().put(NAME, &[&alice.id]).json(json!({ "displayname": "x" })).await;
+    answer.error(401, "M_MISSING_TOKEN");
+}
