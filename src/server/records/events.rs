@@ -30,6 +30,20 @@ pub struct Place {
     pub back: i32,
 }
 
+impl Place {
+    /// Before everything.
+    pub const START: Self = Self { anchor: Position(0), sub: 0, back: i32::MIN };
+
+    /// The first place behind this one.
+    pub fn next(self) -> Self {
+        match (self.back, self.sub.checked_add(1)) {
+            (..0, _) => Self { back: self.back + 1, ..self },
+            (_, Some(sub)) => Self { sub, back: i32::MIN, ..self },
+            (_, None) => Self { anchor: Position(self.anchor.0 + 1), sub: 0, back: i32::MIN },
+        }
+    }
+}
+
 /// The unchanging and rarely changing facts of an event.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Facts {

@@ -112,6 +112,9 @@ pub enum Refusal {
     /// The room, or what the request names in it, does not exist (for this user).
     #[error("{0}")]
     NotFound(String),
+    /// An alias does not point where it has to.
+    #[error("{0}")]
+    BadAlias(String),
     /// A restricted room that this server cannot let anyone into.
     #[error("{0}")]
     UnableToAuthorise(String),

@@ -1,7 +1,10 @@
 //! Rooms: one writer each (the lane), one module that writes events (append), one view for all readers.
 
+pub mod aliases;
 pub mod append;
+pub mod history;
 pub mod lane;
+pub mod members;
 pub mod membership;
 pub mod send;
 pub mod show;

@@ -62,6 +62,16 @@ impl<'a> Viewer<'a> {
         Ok(Self { room, user, device, now, own, seen: HashMap::new(), last_join: None })
     }
 
+    /// The room looked at.
+    pub fn room(&self) -> &'a RoomView {
+        self.room
+    }
+
+    /// Who looks.
+    pub fn user(&self) -> &OwnedUserId {
+        &self.user
+    }
+
     /// The viewer's own relation to the room now.
     pub fn own(&self) -> Option<&Membership> {
         self.own.as_ref()

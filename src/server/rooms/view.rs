@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use depesche_rules::{pdu::Pdu, versions};
+use depesche_rules::{pdu::Pdu, power_levels::PowerLevels, versions};
 use depesche_store::Position;
 use ruma::{
     EventId, OwnedEventId, RoomId, UserId, events::room::member::MembershipState, room_version_rules::RoomVersionRules,
@@ -116,6 +116,15 @@ impl RoomView {
             Some(no) => self.event(no).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// The power levels now; `None` while the room has no create event.
+    pub async fn power_levels(&self) -> Result<Option<PowerLevels>, Fault> {
+        let Some(create) = self.state_event(self.root(), "m.room.create", "").await? else { return Ok(None) };
+        let event = self.state_event(self.root(), "m.room.power_levels", "").await?;
+        let levels = PowerLevels::new(&create.pdu, event.as_ref().map(|event| &event.pdu), self.rules)
+            .map_err(|why| Fault::Bug(format!("accepted power levels cannot be read: {why}")))?;
+        Ok(Some(levels))
     }
 
     /// The whole state below a root, by key number.

@@ -1,0 +1,205 @@
+//! Aliases: names of rooms that this server gives.
+//!
+//! Spec: [room aliases](https://spec.matrix.org/v1.19/client-server-api/#room-aliases).
+
+use ruma::{
+    CanonicalJsonObject, CanonicalJsonValue, OwnedRoomAliasId, RoomAliasId, RoomId, UserId,
+    events::{StateEventType, TimelineEventType},
+};
+
+use super::{Rooms, history::ReadRefusal, lane::Refusal, send::State, show::Viewer, view::RoomView};
+use crate::{
+    keyspace::{ALIAS, ROOM_ALIAS},
+    records::rooms::Alias,
+    tx::Fault,
+};
+
+/// The most aliases of one room.
+const ALIASES: usize = 1000;
+
+/// Why an alias is not made or deleted.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AliasError {
+    /// It exists.
+    #[error("this alias is taken")]
+    Taken,
+    /// It does not exist.
+    #[error("there is no such alias")]
+    NotFound,
+    /// The room does not exist, or the user has nothing to do with it.
+    #[error("{0}")]
+    Forbidden(String),
+    /// It would not be one of this server's.
+    #[error("{0}")]
+    Invalid(String),
+    /// Nothing the caller did.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl Rooms {
+    /// The room an alias points to.
+    pub async fn resolve_alias(&self, alias: &RoomAliasId) -> Result<Option<Alias>, Fault> {
+        self.base.view().get(&ALIAS, &(alias.to_owned(),)).await
+    }
+
+    /// Makes an alias of a room that the user is joined to.
+    pub async fn create_alias(&self, user: &UserId, alias: &RoomAliasId, room: &RoomId) -> Result<(), AliasError> {
+        self.check_alias(alias)?;
+        let (alias, creator, room) = (&alias.to_owned(), user, room);
+        let view = self.find(room).await?;
+        let joined = match &view {
+            Some(view) => view.is_joined(user).await?,
+            None => false,
+        };
+        let Some(no) = view.filter(|_| joined).map(|view| view.no) else {
+            return Err(AliasError::Forbidden("you are not joined to this room".into()));
+        };
+        let known = self.base.view().scan(&ROOM_ALIAS, ROOM_ALIAS.under(&(no,)), ALIASES).await?;
+        if known.len() == ALIASES {
+            return Err(AliasError::Forbidden("the room has as many aliases as it may have".into()));
+        }
+        self.base
+            .transact(|tx| async move {
+                if tx.read(&ALIAS, &(alias.clone(),)).await?.is_some() {
+                    return Err(AliasError::Taken);
+                }
+                let target = Alias { room_id: room.to_owned(), creator: creator.to_owned() };
+                tx.put(&ALIAS, &(alias.clone(),), &target);
+                tx.put(&ROOM_ALIAS, &(no, alias.clone()), &());
+                Ok(())
+            })
+            .await
+    }
+
+    /// Deletes an alias: who made it may, and who may set the room's main alias. The room's own list of aliases, in its
+    /// state, is brought up to date if the user may do that.
+    pub async fn delete_alias(&self, user: &UserId, alias: &RoomAliasId) -> Result<(), AliasError> {
+        let alias = &alias.to_owned();
+        let Some(target) = self.resolve_alias(alias).await? else { return Err(AliasError::NotFound) };
+        let view = self.find(&target.room_id).await?;
+        if target.creator != user && !self.may_name(user, view.as_ref()).await? {
+            return Err(AliasError::Forbidden("you may not delete this alias".into()));
+        }
+        let no = view.as_ref().map(|view| view.no);
+        self.base
+            .transact(|tx| async move {
+                if tx.read(&ALIAS, &(alias.clone(),)).await?.is_none() {
+                    return Err(AliasError::NotFound);
+                }
+                tx.delete(&ALIAS, &(alias.clone(),));
+                if let Some(no) = no {
+                    tx.delete(&ROOM_ALIAS, &(no, alias.clone()));
+                }
+                Ok(())
+            })
+            .await?;
+        if let Some(view) = view {
+            self.forget_alias(user, &view, alias).await?;
+        }
+        Ok(())
+    }
+
+    /// The aliases of a room, for those who may read its state.
+    pub async fn aliases_of(&self, viewer: &mut Viewer<'_>) -> Result<Vec<OwnedRoomAliasId>, ReadRefusal> {
+        viewer.readable_root().await?;
+        let no = viewer.room().no;
+        let rows = viewer.room().view.scan(&ROOM_ALIAS, ROOM_ALIAS.under(&(no,)), ALIASES).await?;
+        Ok(rows.into_iter().map(|((_, alias), ())| alias).collect())
+    }
+
+    /// Whether every alias that a new `m.room.canonical_alias` adds points to the room.
+    pub async fn check_canonical_alias(&self, room: &RoomId, content: &CanonicalJsonObject) -> Result<(), Refusal> {
+        let current = match self.find(room).await? {
+            Some(view) => view.state_event(view.root(), "m.room.canonical_alias", "").await?,
+            None => return Ok(()),
+        };
+        let current = current.and_then(|event| event.pdu.content_as::<CanonicalJsonObject>().ok()).unwrap_or_default();
+        let known = named(&current).map_err(|_| Refusal::BadContent("the present aliases cannot be read".into()));
+        let known = known.unwrap_or_default();
+        for alias in named(content).map_err(Refusal::InvalidParam)? {
+            if known.contains(&alias) {
+                continue;
+            }
+            let target = self.resolve_alias(&alias).await?;
+            if target.is_none_or(|target| target.room_id != room) {
+                return Err(Refusal::BadAlias(format!("{alias} does not point to this room")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_alias(&self, alias: &RoomAliasId) -> Result<(), AliasError> {
+        let invalid = |why: &str| Err(AliasError::Invalid(why.to_owned()));
+        if alias.server_name() != self.base.name {
+            return invalid("this server makes only aliases of its own name");
+        }
+        if alias.alias().is_empty() || alias.as_str().len() > 255 {
+            return invalid("an alias has between one and 255 bytes");
+        }
+        if alias.alias().chars().any(|c| c.is_whitespace() || c.is_control() || c == ':') {
+            return invalid("an alias has no spaces and no colon in its local part");
+        }
+        Ok(())
+    }
+
+    /// Whether a user's level is enough to set the room's main alias.
+    async fn may_name(&self, user: &UserId, view: Option<&RoomView>) -> Result<bool, Fault> {
+        let Some(view) = view else { return Ok(false) };
+        if !view.is_joined(user).await? {
+            return Ok(false);
+        }
+        let levels = view.power_levels().await?;
+        Ok(levels.is_some_and(|levels| levels.can_send(user, &TimelineEventType::RoomCanonicalAlias, true)))
+    }
+
+    /// Takes an alias that is gone out of the room's state.
+    async fn forget_alias(&self, user: &UserId, view: &RoomView, alias: &RoomAliasId) -> Result<(), Fault> {
+        let event = view.state_event(view.root(), "m.room.canonical_alias", "").await?;
+        let Some(mut content) = event.and_then(|event| event.pdu.content_as::<CanonicalJsonObject>().ok()) else {
+            return Ok(());
+        };
+        let gone = CanonicalJsonValue::String(alias.to_string());
+        let before = content.clone();
+        if content.get("alias") == Some(&gone) {
+            content.remove("alias");
+        }
+        if let Some(CanonicalJsonValue::Array(others)) = content.get_mut("alt_aliases") {
+            others.retain(|other| *other != gone);
+        }
+        if content == before || !self.may_name(user, Some(view)).await? {
+            return Ok(());
+        }
+        let state = State {
+            sender: user.to_owned(),
+            kind: StateEventType::RoomCanonicalAlias,
+            state_key: String::new(),
+            content,
+        };
+        match self.submit(view.room_id(), state).await {
+            Err(Refusal::Fault(fault)) => Err(fault),
+            // The alias is gone all the same; the list in the state is a courtesy.
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+}
+
+/// The aliases that a canonical alias event names.
+fn named(content: &CanonicalJsonObject) -> Result<Vec<OwnedRoomAliasId>, String> {
+    let mut texts: Vec<&CanonicalJsonValue> = content.get("alias").into_iter().collect();
+    match content.get("alt_aliases") {
+        Some(CanonicalJsonValue::Array(others)) => texts.extend(others),
+        Some(_) => return Err("`alt_aliases` is a list of aliases".into()),
+        None => {}
+    }
+    let aliases = texts.into_iter().filter(|alias| **alias != CanonicalJsonValue::Null).map(|alias| match alias {
+        // Clients clear the main alias with an empty string.
+        CanonicalJsonValue::String(text) if text.is_empty() => Ok(None),
+        CanonicalJsonValue::String(text) => match OwnedRoomAliasId::try_from(text.as_str()) {
+            Ok(alias) => Ok(Some(alias)),
+            Err(_) => Err(format!("{text} is not an alias")),
+        },
+        _ => Err("an alias is a string".to_owned()),
+    });
+    aliases.filter_map(Result::transpose).collect()
+}

@@ -1,0 +1,337 @@
+//! What a user may read of a room: pages of its timeline, one event with what stands around it, state, members.
+//!
+//! Who is joined reads the room as it is; who was joined reads it as it was when they went; a world-readable room is
+//! read by anyone. What single events show is [`super::show`]'s.
+
+use std::collections::HashSet;
+
+use depesche_rules::{filter, visibility};
+use ruma::{
+    EventId, OwnedUserId, api::client::filter::RoomEventFilter,
+    events::room::{history_visibility::HistoryVisibility, member::MembershipState},
+};
+use serde_json::value::RawValue;
+
+use super::{
+    show::{Format, Viewer},
+    tokens,
+    view::{Event, RoomView},
+};
+use crate::{
+    keyspace::EventNo,
+    records::{events::Place, rooms::RootRecord},
+    tx::Fault,
+};
+
+/// Events looked at in one step.
+const STEP: usize = 64;
+/// Events that one page looks at, at most: where most are hidden or filtered out, the client asks again.
+const LOOKED_AT: usize = 2000;
+
+/// Why something is not shown.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReadRefusal {
+    /// The user is not, and was not, in the room.
+    #[error("you are not in this room, and it is not open to everyone")]
+    Forbidden,
+    /// There is no such event or state, as far as the user may know.
+    #[error("there is no such event or state here")]
+    NotFound,
+    /// A token is not one of ours.
+    #[error(transparent)]
+    BadToken(#[from] tokens::BadToken),
+    /// Nothing the caller did.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// A question for a page of the timeline.
+pub struct PageQuery<'a> {
+    /// Where to begin; the end or the start of the room if `None`.
+    pub from: Option<&'a str>,
+    /// Where to stop at the latest.
+    pub to: Option<&'a str>,
+    /// Towards the past, newest first.
+    pub backwards: bool,
+    /// The most events.
+    pub limit: usize,
+    /// Which events.
+    pub filter: &'a RoomEventFilter,
+}
+
+/// A page of the timeline.
+pub struct Page {
+    /// Where it begins.
+    pub start: String,
+    /// Where the next one begins; `None` if nothing follows.
+    pub end: Option<String>,
+    /// The events.
+    pub events: Vec<Box<RawValue>>,
+    /// The members who sent them, for clients that load members as they meet them.
+    pub state: Vec<Box<RawValue>>,
+}
+
+/// An event and what stands around it.
+pub struct Context {
+    /// Before the events before.
+    pub start: String,
+    /// Behind the events after.
+    pub end: String,
+    /// The event asked for.
+    pub event: Box<RawValue>,
+    /// Those before it, newest first.
+    pub before: Vec<Box<RawValue>>,
+    /// Those after it, oldest first.
+    pub after: Vec<Box<RawValue>>,
+    /// The state behind the last event.
+    pub state: Vec<Box<RawValue>>,
+}
+
+impl Viewer<'_> {
+    /// The state that the viewer may read: as it is for who is joined, as it was for who went.
+    pub async fn readable_root(&mut self) -> Result<RootRecord, ReadRefusal> {
+        let (membership, was_joined) = match self.own().filter(|own| !own.forgotten) {
+            Some(own) => (Some((own.state.clone(), own.event)), own.was_joined),
+            None => (None, false),
+        };
+        match membership {
+            Some((MembershipState::Join, _)) => return Ok(self.room().root()),
+            Some((_, event)) if was_joined => return Ok(self.root_at_departure(event).await?),
+            _ => {}
+        }
+        let root = self.room().root();
+        let visibility = self.room().state_event(root, "m.room.history_visibility", "").await?;
+        match visibility::history_visibility(visibility.as_ref().map(|event| &event.pdu)) {
+            HistoryVisibility::WorldReadable => Ok(root),
+            _ => Err(ReadRefusal::Forbidden),
+        }
+    }
+
+    /// The state just behind the event by which the viewer went: invites and knocks since then show nothing new.
+    async fn root_at_departure(&self, newest: EventNo) -> Result<RootRecord, Fault> {
+        let mut departure = newest;
+        loop {
+            let before = self.room().root_before(departure).await?;
+            let earlier = self.room().state_event(before, "m.room.member", self.user().as_str()).await?;
+            match earlier {
+                Some(event) if visibility::membership(Some(&event.pdu)) != MembershipState::Join => {
+                    departure = event.no;
+                }
+                _ => return self.room().root_after(departure).await,
+            }
+        }
+    }
+
+    /// A page of the timeline.
+    pub async fn page(&mut self, query: &PageQuery<'_>) -> Result<Page, ReadRefusal> {
+        self.readable_root().await?;
+        let end_of_room = RoomView::place_after(self.room().view.position());
+        let from = match query.from {
+            Some(token) => tokens::place(token)?,
+            None if query.backwards => end_of_room,
+            None => Place::START,
+        };
+        let to = query.to.map(tokens::place).transpose()?;
+        let (events, end) = self.collect(from, to, query).await?;
+        let state = if !query.filter.lazy_load_options.is_disabled() {
+            self.senders(&events).await?
+        } else {
+            Vec::new()
+        };
+        Ok(Page {
+            start: from.to_string(),
+            end: end.map(|place| place.to_string()),
+            events: self.show(&events, Format::WithRoom).await?,
+            state,
+        })
+    }
+
+    /// Visible, wanted events from a place on, and where to go on.
+    async fn collect(
+        &mut self,
+        from: Place,
+        to: Option<Place>,
+        query: &PageQuery<'_>,
+    ) -> Result<(Vec<Event>, Option<Place>), Fault> {
+        let (mut at, mut found, mut looked_at) = (from, Vec::new(), 0);
+        loop {
+            let rows = match query.backwards {
+                true => self.room().timeline_before(at, STEP).await?,
+                false => self.room().timeline_from(at, STEP).await?,
+            };
+            let last_step = rows.len() < STEP;
+            let within = |place: Place| to.is_none_or(|to| if query.backwards { place >= to } else { place < to });
+            let kept: Vec<_> = rows.iter().copied().take_while(|(place, _)| within(*place)).collect();
+            let stopped = kept.len() < rows.len();
+            let numbers: Vec<_> = kept.iter().map(|(_, no)| *no).collect();
+            let events = self.room().events(&numbers).await?;
+            for ((place, _), event) in kept.into_iter().zip(events) {
+                at = if query.backwards { place } else { place.next() };
+                if filter::event(query.filter, &event.pdu) && self.may_see(&event).await? {
+                    found.push(event);
+                    if found.len() >= query.limit {
+                        return Ok((found, Some(at)));
+                    }
+                }
+            }
+            looked_at += STEP;
+            if stopped || last_step {
+                return Ok((found, None));
+            }
+            if looked_at >= LOOKED_AT {
+                return Ok((found, Some(at)));
+            }
+        }
+    }
+
+    /// The membership events of those who sent these events, as they are in the state the viewer may read.
+    async fn senders(&mut self, events: &[Event]) -> Result<Vec<Box<RawValue>>, Fault> {
+        let mut seen = HashSet::new();
+        let mut members = Vec::new();
+        for event in events {
+            if !seen.insert(event.pdu.sender().clone()) {
+                continue;
+            }
+            let root = self.room().root_before(event.no).await?;
+            let member = self.room().state_event(root, "m.room.member", event.pdu.sender().as_str()).await?;
+            members.extend(member);
+        }
+        self.show(&members, Format::WithRoom).await
+    }
+
+    /// One event, if the viewer may see it.
+    pub async fn event(&mut self, id: &EventId) -> Result<Event, ReadRefusal> {
+        let no = self.room().event_no(id).await?.ok_or(ReadRefusal::NotFound)?;
+        let event = self.room().event(no).await?;
+        if self.may_see(&event).await? { Ok(event) } else { Err(ReadRefusal::NotFound) }
+    }
+
+    /// An event with at most `limit` events around it.
+    pub async fn context(
+        &mut self,
+        id: &EventId,
+        limit: usize,
+        filter: &RoomEventFilter,
+    ) -> Result<Context, ReadRefusal> {
+        self.readable_root().await?;
+        let event = self.event(id).await?;
+        let place = event.meta.place;
+        let query = |backwards, limit| PageQuery { from: None, to: None, backwards, limit, filter };
+        let (before_limit, after_limit) = (limit / 2, limit - limit / 2);
+        let (before, start) = match before_limit {
+            0 => (Vec::new(), Some(place)),
+            most => self.collect(place, None, &query(true, most)).await?,
+        };
+        let (after, end) = match after_limit {
+            0 => (Vec::new(), Some(place.next())),
+            most => self.collect(place.next(), None, &query(false, most)).await?,
+        };
+        let last = after.last().unwrap_or(&event);
+        let root = self.room().root_after(last.no).await?;
+        let state = if !filter.lazy_load_options.is_disabled() {
+            let around: Vec<Event> = before.iter().chain([&event]).chain(&after).cloned().collect();
+            let mut state = self.state_without_members(root).await?;
+            state.extend(self.senders(&around).await?);
+            state
+        } else {
+            self.state_below(root).await?
+        };
+        let end = end.unwrap_or_else(|| RoomView::place_after(self.room().view.position()));
+        Ok(Context {
+            start: start.unwrap_or(Place::START).to_string(),
+            end: end.to_string(),
+            before: self.show(&before, Format::WithRoom).await?,
+            after: self.show(&after, Format::WithRoom).await?,
+            event: self.show_one(&event, Format::WithRoom).await?,
+            state,
+        })
+    }
+
+    /// The whole state that the viewer may read.
+    pub async fn state(&mut self) -> Result<Vec<Box<RawValue>>, ReadRefusal> {
+        let root = self.readable_root().await?;
+        Ok(self.state_below(root).await?)
+    }
+
+    async fn state_below(&mut self, root: RootRecord) -> Result<Vec<Box<RawValue>>, Fault> {
+        let numbers: Vec<_> = self.room().state_all(root).await?.into_iter().map(|(_, event)| event).collect();
+        let events = self.room().events(&numbers).await?;
+        self.show(&events, Format::WithRoom).await
+    }
+
+    async fn state_without_members(&mut self, root: RootRecord) -> Result<Vec<Box<RawValue>>, Fault> {
+        let all = self.room().state_all(root).await?;
+        let keys = self.room().keys(&all.iter().map(|(key, _)| *key).collect::<Vec<_>>()).await?;
+        let others = all.iter().zip(keys).filter(|(_, key)| key.kind != "m.room.member");
+        let numbers: Vec<_> = others.map(|((_, event), _)| *event).collect();
+        let events = self.room().events(&numbers).await?;
+        self.show(&events, Format::WithRoom).await
+    }
+
+    /// One state event that the viewer may read.
+    pub async fn state_event(&mut self, kind: &str, state_key: &str) -> Result<Event, ReadRefusal> {
+        let root = self.readable_root().await?;
+        self.room().state_event(root, kind, state_key).await?.ok_or(ReadRefusal::NotFound)
+    }
+
+    /// The membership events of a room, now or at a token, of one membership or of all but one.
+    pub async fn members(
+        &mut self,
+        at: Option<&str>,
+        only: Option<&MembershipState>,
+        not: Option<&MembershipState>,
+    ) -> Result<Vec<Box<RawValue>>, ReadRefusal> {
+        let readable = self.readable_root().await?;
+        let root = match at {
+            Some(token) if readable == self.room().root() => self.room().root_at_place(tokens::place(token)?).await?,
+            _ => readable,
+        };
+        let members = self.room().member_events(root).await?;
+        let wanted: Vec<Event> = members
+            .into_iter()
+            .filter(|event| {
+                let membership = visibility::membership(Some(&event.pdu));
+                only.is_none_or(|only| membership == *only) && not.is_none_or(|not| membership != *not)
+            })
+            .collect();
+        Ok(self.show(&wanted, Format::WithRoom).await?)
+    }
+
+    /// Who is joined, with the membership event. Only for who is joined.
+    pub async fn joined(&mut self) -> Result<Vec<(OwnedUserId, Event)>, ReadRefusal> {
+        if self.own().is_none_or(|own| own.state != MembershipState::Join) {
+            return Err(ReadRefusal::Forbidden);
+        }
+        let members = self.room().member_events(self.room().root()).await?;
+        let joined = members.into_iter().filter_map(|event| {
+            let user = event.pdu.state_key()?.try_into().ok()?;
+            (visibility::membership(Some(&event.pdu)) == MembershipState::Join).then_some((user, event))
+        });
+        Ok(joined.collect())
+    }
+}
+
+impl RoomView {
+    /// The state just behind an event.
+    pub async fn root_after(&self, event: EventNo) -> Result<RootRecord, Fault> {
+        let [meta] = self.metas(&[event]).await?.try_into().map_err(|_| Fault::Bug("one asked".into()))?;
+        self.root_at_place(meta.place.next()).await
+    }
+
+    /// The state just before whatever stands at a place.
+    pub async fn root_at_place(&self, place: Place) -> Result<RootRecord, Fault> {
+        match self.timeline_from(place, 1).await?.first() {
+            Some((_, next)) => self.root_before(*next).await,
+            None => Ok(self.root()),
+        }
+    }
+
+    /// The membership events below a root.
+    pub async fn member_events(&self, root: RootRecord) -> Result<Vec<Event>, Fault> {
+        let all = self.state_all(root).await?;
+        let keys = self.keys(&all.iter().map(|(key, _)| *key).collect::<Vec<_>>()).await?;
+        let members = all.iter().zip(keys).filter(|(_, key)| key.kind == "m.room.member");
+        let numbers: Vec<_> = members.map(|((_, event), _)| *event).collect();
+        self.events(&numbers).await
+    }
+}
