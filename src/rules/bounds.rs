@@ -38,6 +38,10 @@ pub const MAX_JSON_DEPTH: usize = 100;
 /// itself is accepted whatever it lists.
 pub const MAX_MENTIONED_USERS: usize = 100;
 
+/// Bytes of a pattern in a push rule, and of a display name that is looked for; what is longer never matches. Ours: each
+/// member's patterns are compared with each event.
+pub const MAX_PUSH_PATTERN_BYTES: usize = 1024;
+
 // Names and texts
 
 /// Bytes of a display name. Ours, as Synapse: it is copied into a member event of each room.

@@ -205,7 +205,7 @@ mod tests {
         let body = |bytes: usize| object(json!({ "body": "x".repeat(bytes - small) }));
         let place = Placement {
             rules: room.rules,
-            room_id: room.room_id.as_deref(),
+            room_id: room.id.as_deref(),
             prev_events: room.events.last().unwrap().prev_events().to_vec(),
             auth_events: room.events.last().unwrap().auth_events().to_vec(),
             depth: room.events.last().unwrap().depth(),

@@ -197,7 +197,7 @@ mod tests {
             "content": { "body": "ä\"\n", "msgtype": "m.text" },
             "event_id": event.event_id(),
             "origin_server_ts": event.origin_server_ts(),
-            "room_id": room.room_id,
+            "room_id": room.id,
             "sender": "@creator:here",
             "type": "m.room.message",
         });
@@ -277,7 +277,7 @@ mod tests {
         let mut room = Room::new(ruma::RoomVersionId::V12);
         let event = room.send(message("creator", json!({ "body": "gone" })));
         let shown = client_json(&redact(&event, room.rules).unwrap(), RoomField::Present, &Unsigned::default());
-        assert_eq!((&parsed(&shown)["content"], &parsed(&shown)["room_id"]), (&json!({}), &json!(room.room_id)));
+        assert_eq!((&parsed(&shown)["content"], &parsed(&shown)["room_id"]), (&json!({}), &json!(room.id)));
     }
 
     #[test]
@@ -308,7 +308,7 @@ mod tests {
         let event = room.send(message("creator", json!({ "body": "x" })));
         let json = parsed(&federation_json(&event));
         assert_eq!(json["auth_events"], json!(event.auth_events()));
-        assert_eq!((&json["event_id"], &json["room_id"]), (&json!(event.event_id()), &json!(room.room_id)));
+        assert_eq!((&json["event_id"], &json["room_id"]), (&json!(event.event_id()), &json!(room.id)));
         assert!(json["signatures"].is_object() && json["hashes"].is_object());
     }
 }

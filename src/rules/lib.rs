@@ -31,6 +31,8 @@ pub mod versions;
 pub mod visibility;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod testing;
 
 pub use pdu::Pdu;

@@ -331,7 +331,7 @@ mod tests {
                 let received = Pdu::from_json(event.json().as_bytes(), room.rules).unwrap();
                 for read in [&stored, &received] {
                     assert_eq!(read, event);
-                    assert_eq!(read.room_id(), room.room_id.as_ref().unwrap());
+                    assert_eq!(read.room_id(), room.id.as_ref().unwrap());
                     assert_eq!((read.json(), read.content().get()), (event.json(), event.content().get()));
                     assert_eq!((read.state_key(), read.depth()), (event.state_key(), event.depth()));
                     assert_eq!((read.prev_events(), read.auth_events()), (event.prev_events(), event.auth_events()));

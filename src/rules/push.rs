@@ -21,7 +21,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    bounds::MAX_MENTIONED_USERS,
+    bounds::{MAX_MENTIONED_USERS, MAX_PUSH_PATTERN_BYTES},
     client_event::{RoomField, Unsigned, client_event},
     glob,
     pdu::Pdu,
@@ -180,6 +180,7 @@ fn conditions_apply(rule: &ConditionalPushRule, event: &FlatEvent, context: &Pus
 
 fn condition_applies(condition: &PushCondition, event: &FlatEvent, context: &PushConditionRoomCtx) -> bool {
     match condition {
+        PushCondition::EventMatch(data) if data.pattern.len() > MAX_PUSH_PATTERN_BYTES => false,
         PushCondition::EventMatch(data) if data.key == "content.body" => body_has(event, &data.pattern),
         #[expect(deprecated, reason = "rules made by older clients still have it")]
         PushCondition::ContainsDisplayName => body_has(event, &context.user_display_name),
@@ -188,7 +189,8 @@ fn condition_applies(condition: &PushCondition, event: &FlatEvent, context: &Pus
 }
 
 fn body_has(event: &FlatEvent, pattern: &str) -> bool {
-    event.fields.get_str("content.body").is_some_and(|body| glob::has_words(pattern, body))
+    pattern.len() <= MAX_PUSH_PATTERN_BYTES
+        && event.fields.get_str("content.body").is_some_and(|body| glob::has_words(pattern, body))
 }
 
 /// The answer of a future that never waits, as all of ruma's conditions do unless one looks up a thread subscription.

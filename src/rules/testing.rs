@@ -28,7 +28,7 @@ pub struct Room {
     pub version: RoomVersionId,
     pub rules: &'static RoomVersionRules,
     pub key: SigningKey,
-    pub room_id: Option<OwnedRoomId>,
+    pub id: Option<OwnedRoomId>,
     /// After the last event of [`Room::send`].
     pub state: State,
     /// Every event, in the order of making.
@@ -75,11 +75,11 @@ impl Room {
         let key = SigningKey::from_seed([1; 32], "1").unwrap();
         let new_room = (!rules.authorization.room_create_event_id_as_room_id)
             .then(|| OwnedRoomId::try_from("!room:here").unwrap());
-        let mut room = Self { version, rules, key, room_id: new_room, state: State::new(), events: vec![], last: None };
+        let mut room = Self { version, rules, key, id: new_room, state: State::new(), events: vec![], last: None };
         let mut content = CanonicalJsonObject::new();
         complete_create_content(&mut content, &user("creator"), &room.version, rules);
         let create = room.send(EventDraft::state(user("creator"), StateEventType::RoomCreate, "", content));
-        room.room_id = Some(create.room_id().clone());
+        room.id = Some(create.room_id().clone());
         room
     }
 
@@ -127,7 +127,7 @@ impl Room {
         let nameless = is_create && self.rules.authorization.room_create_event_id_as_room_id;
         let place = Placement {
             rules: self.rules,
-            room_id: self.room_id.as_deref().filter(|_| !nameless),
+            room_id: self.id.as_deref().filter(|_| !nameless),
             prev_events: prev,
             auth_events,
             depth: at + 1,

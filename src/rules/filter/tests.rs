@@ -12,7 +12,7 @@ fn filter(value: Value) -> RoomEventFilter {
 #[test]
 fn an_event_and_the_lists() {
     let mut room = Room::new(ruma::RoomVersionId::V12);
-    let room_id = room.room_id.clone().unwrap();
+    let room_id = room.id.clone().unwrap();
     let text = room.send(message("creator", json!({ "body": "x" })));
     let table = [
         (json!({}), true),

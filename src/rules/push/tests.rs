@@ -16,7 +16,7 @@ use crate::{
 const PEOPLE: [&str; 4] = ["creator", "ann", "ben", "cleo"];
 
 fn context(room: &Room, user_id: &UserId, members: u32) -> PushConditionRoomCtx {
-    let room_id = room.room_id.clone().unwrap();
+    let room_id = room.id.clone().unwrap();
     PushConditionRoomCtx::new(room_id, members.into(), user_id.to_owned(), "Ann".to_owned())
         .with_power_levels(room.levels().push_context())
 }
@@ -138,8 +138,8 @@ fn what_the_default_rules_do() {
     assert_eq!(effect("ann", "m.room.message", text(json!({ "msgtype": "m.notice" }))), Effect::default());
 
     let thread = json!({ "m.relates_to": { "rel_type": "m.thread", "event_id": "$root" } });
-    let root = Some("$root".try_into().unwrap());
-    assert_eq!(effect("ann", "m.room.message", text(thread)), Effect { thread_root: root, ..everyone.clone() });
+    let thread_root = Some("$root".try_into().unwrap());
+    assert_eq!(effect("ann", "m.room.message", text(thread)), Effect { thread_root, ..everyone.clone() });
 
     let edit = json!({ "m.relates_to": { "rel_type": "m.replace" }, "m.mentions": { "user_ids": ["@ben:here"] } });
     let only_ben = Effect { highlight_users: vec![user("ben")], ..Effect::default() };
@@ -233,11 +233,22 @@ fn nobody_is_notified_of_what_they_sent() {
     assert!(evaluate(&ruleset, &FlatEvent::new(&event), &context(&room, &user("ann"), 2)).is_none());
 }
 
-/// With ruma's own matcher these overflow the stack or panic: the body and the pattern are a user's to choose.
+/// The body and the pattern are a user's to choose. With ruma's own matcher the first of these overflows the stack.
 #[test]
 fn hostile_words() {
     let body = "xa ".repeat(20_000);
     let keyword = |pattern: String| NewPushRule::Content(NewPatternedPushRule::new("mine".into(), pattern, vec![]));
     assert_eq!(decides(&[keyword("a".into())], 4, &body), ".m.rule.message");
-    assert_eq!(decides(&[keyword("?".repeat(2_000))], 4, "x"), ".m.rule.message");
+    assert_eq!(decides(&[keyword("?".repeat(MAX_PUSH_PATTERN_BYTES))], 4, &body), "mine");
+}
+
+#[test]
+fn patterns_at_the_limit_and_one_beyond() {
+    for (length, decided) in [(MAX_PUSH_PATTERN_BYTES, "mine"), (MAX_PUSH_PATTERN_BYTES + 1, ".m.rule.message")] {
+        let text = "x".repeat(length);
+        let keyword = NewPushRule::Content(NewPatternedPushRule::new("mine".into(), text.clone(), vec![]));
+        assert_eq!(decides(&[keyword], 4, &text), decided);
+        let condition = json!([{ "kind": "event_match", "key": "content.body", "pattern": text.clone() }]);
+        assert_eq!(decides(&[with_conditions(condition)], 4, &text), decided);
+    }
 }
