@@ -74,14 +74,8 @@ impl Accounts {
                 if !self.base.config.accounts.password_login {
                     return Err(LoginError::NotOffered);
                 }
-                let verified = &self.verify(user, password).await?;
-                let minted = &self.mint(new.refreshable);
-                let transacted = self.base.transact(|tx| async move {
-                    self.still_verified(&tx, verified).await?;
-                    let device = self.devices.open(&tx, &verified.user, new).await?;
-                    Ok(sessions::begin(&tx, verified.user.clone(), device, minted).await?)
-                });
-                transacted.await
+                let verified = self.verify(user, password).await?;
+                self.begin_verified(&verified, new).await
             }
             Credentials::Token(token) => {
                 if !self.base.config.accounts.token_login {
@@ -98,6 +92,17 @@ impl Accounts {
                 transacted.await
             }
         }
+    }
+
+    /// A session for who showed the right password.
+    pub(super) async fn begin_verified(&self, verified: &Verified, new: &NewSession) -> Result<LoggedIn, LoginError> {
+        let minted = &self.mint(new.refreshable);
+        let transacted = self.base.transact(|tx| async move {
+            self.still_verified(&tx, verified).await?;
+            let device = self.devices.open(&tx, &verified.user, new).await?;
+            Ok(sessions::begin(&tx, verified.user.clone(), device, minted).await?)
+        });
+        transacted.await
     }
 
     /// Whose password it is. The same work is done for users that do not exist.
