@@ -158,11 +158,12 @@ fn check_key(field: &str) -> Result<(), ProfileError> {
     if field == DISPLAYNAME || field == AVATAR_URL || is_namespaced { Ok(()) } else { Err(ProfileError::InvalidKey) }
 }
 
+/// The value as it is stored; `None` for one that removes the field.
 fn check_value(field: &str, value: Value) -> Result<Option<Value>, ProfileError> {
     match field {
-        DISPLAYNAME => text_or_none(value, MAX_DISPLAY_NAME_BYTES).ok_or(ProfileError::InvalidValue(DISPLAYNAME)),
+        DISPLAYNAME => text(DISPLAYNAME, value, MAX_DISPLAY_NAME_BYTES),
         AVATAR_URL => {
-            let value = text_or_none(value, MAX_AVATAR_URL_BYTES).ok_or(ProfileError::InvalidValue(AVATAR_URL))?;
+            let value = text(AVATAR_URL, value, MAX_AVATAR_URL_BYTES)?;
             let is_mxc = |value: &Value| value.as_str().is_some_and(|url| <&MxcUri>::from(url).is_valid());
             if value.as_ref().is_some_and(|value| !is_mxc(value)) {
                 return Err(ProfileError::InvalidValue(AVATAR_URL));
@@ -173,13 +174,12 @@ fn check_value(field: &str, value: Value) -> Result<Option<Value>, ProfileError>
     }
 }
 
-/// `Some(None)` for nothing, `None` for what is not text or too long.
-fn text_or_none(value: Value, max_bytes: usize) -> Option<Option<Value>> {
+fn text(field: &'static str, value: Value, max_bytes: usize) -> Result<Option<Value>, ProfileError> {
     match value {
-        Value::Null => Some(None),
-        Value::String(text) if text.is_empty() => Some(None),
-        Value::String(text) if text.len() <= max_bytes => Some(Some(text.into())),
-        _ => None,
+        Value::Null => Ok(None),
+        Value::String(text) if text.is_empty() => Ok(None),
+        Value::String(text) if text.len() <= max_bytes => Ok(Some(text.into())),
+        _ => Err(ProfileError::InvalidValue(field)),
     }
 }
 

@@ -41,7 +41,7 @@ async fn says_the_same_of_wrong_passwords_and_unknown_users() {
 async fn failures_make_even_the_right_password_wait() {
     let house = House::new();
     house.user("alice").await;
-    for _ in 0..5 {
+    for _ in 0..10 {
         let refused = house.try_login("alice", "wrong horse", &NewSession::default()).await;
         assert!(matches!(refused, Err(LoginError::Forbidden)));
     }

@@ -194,17 +194,17 @@ async fn a_pending_use_counts_until_its_time_is_over() {
 async fn tokens_expire_are_listed_and_removed() {
     let house = House::with("[registration]\nmode = \"token\"\n", Vec::new());
     let expires_ms = Some(house.base.clock.now_ms() + 10);
-    let named = |name: &str| NewRegistrationToken { token: Some(name.to_owned()), uses_allowed: None, expires_ms };
+    let new = |name: &str| NewRegistrationToken { token: Some(name.to_owned()), uses_allowed: None, expires_ms };
     for name in ["b", "a"] {
-        house.accounts.create_registration_token(&named(name)).await.unwrap();
+        house.accounts.create_registration_token(&new(name)).await.unwrap();
     }
-    let exists = house.accounts.create_registration_token(&named("a")).await;
+    let exists = house.accounts.create_registration_token(&new("a")).await;
     assert!(matches!(exists, Err(RegistrationTokenError::Exists)));
     for bad in ["", "a b", "ä", &"a".repeat(65)] {
-        let refused = house.accounts.create_registration_token(&named(bad)).await;
+        let refused = house.accounts.create_registration_token(&new(bad)).await;
         assert!(matches!(refused, Err(RegistrationTokenError::Invalid)), "{bad}");
     }
-    house.accounts.create_registration_token(&named(&"c".repeat(64))).await.unwrap();
+    house.accounts.create_registration_token(&new(&"c".repeat(64))).await.unwrap();
     let names = |infos: Vec<crate::accounts::RegistrationTokenInfo>| {
         infos.into_iter().map(|info| info.token[..1].to_owned()).collect::<Vec<_>>()
     };
@@ -300,7 +300,7 @@ async fn without_a_token_the_password_says_who_it_is() {
     };
     let Outcome::Proceed(proof) = house.accounts.confirm(confirmation).await.unwrap() else { panic!("more is asked") };
     assert_eq!(proof.user, Some(alice.clone()));
-    for _ in 0..5 {
+    for _ in 0..10 {
         let wrong = password(&alice, "wrong horse", None);
         house.accounts.confirm(Confirmation { auth: Some(&wrong), ..confirmation }).await.unwrap();
     }
