@@ -6,6 +6,9 @@
 //! Spec: [client config](https://spec.matrix.org/v1.19/client-server-api/#client-config),
 //! [room tagging](https://spec.matrix.org/v1.19/client-server-api/#room-tagging).
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use depesche_rules::bounds::{MAX_EVENT_TYPE_BYTES, MAX_TAG_BYTES, MAX_TAGS_PER_ROOM};

@@ -5,6 +5,9 @@
 //!
 //! Spec: [device management](https://spec.matrix.org/v1.19/client-server-api/#device-management).
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::HashMap,
     net::IpAddr,

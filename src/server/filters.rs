@@ -92,3 +92,61 @@ pub(crate) fn forget(tx: &Tx, user: &UserId) {
     tx.delete_range(FILTER.under(&user));
     tx.delete_range(FILTER_NO.under(&user));
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::accounts::tests::House;
+
+    fn filter(limit: u32) -> FilterDefinition {
+        serde_json::from_value(json!({ "room": { "timeline": { "limit": limit } } })).unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_same_filter_has_the_same_id() {
+        let house = House::new();
+        let (alice, bob) = (house.user("alice").await, house.user("bob").await);
+        let filters = Filters::new(house.base.clone());
+        let first = filters.create(&alice, &filter(1)).await.unwrap();
+        let second = filters.create(&alice, &filter(2)).await.unwrap();
+        assert_ne!(first, second);
+        assert_eq!(filters.create(&alice, &filter(1)).await.unwrap(), first);
+        let view = house.base.view();
+        let stored = filters.get(&view, &alice, &second).await.unwrap();
+        assert_eq!(serde_json::to_value(stored).unwrap(), serde_json::to_value(filter(2)).unwrap());
+        for (user, id) in [(&bob, first.as_str()), (&alice, "2"), (&alice, "x"), (&alice, ""), (&alice, "-1")] {
+            assert!(matches!(filters.get(&view, user, id).await, Err(FilterError::NotFound)), "{id}");
+        }
+    }
+
+    #[tokio::test]
+    async fn two_at_once_get_two_numbers() {
+        let house = House::new();
+        let alice = house.user("alice").await;
+        let filters = Filters::new(house.base.clone());
+        let (one, two) = (filter(1), filter(2));
+        let (one, two) = tokio::join!(filters.create(&alice, &one), filters.create(&alice, &two));
+        assert_ne!(one.unwrap(), two.unwrap());
+    }
+
+    #[tokio::test]
+    async fn filters_are_bounded() {
+        let house = House::with("[limits]\nfilters_per_user = 2\n", Vec::new());
+        let alice = house.user("alice").await;
+        let filters = Filters::new(house.base.clone());
+        for limit in [1, 2] {
+            filters.create(&alice, &filter(limit)).await.unwrap();
+        }
+        assert!(matches!(filters.create(&alice, &filter(3)).await, Err(FilterError::TooMany)));
+        filters.create(&alice, &filter(2)).await.unwrap();
+        let sized = |bytes: usize| FilterDefinition {
+            event_fields: Some(vec!["a".repeat(bytes - r#"{"event_fields":[""]}"#.len())]),
+            ..FilterDefinition::default()
+        };
+        let bob = house.user("bob").await;
+        filters.create(&bob, &sized(MAX_FILTER_BYTES)).await.unwrap();
+        assert!(matches!(filters.create(&bob, &sized(MAX_FILTER_BYTES + 1)).await, Err(FilterError::TooLarge)));
+    }
+}

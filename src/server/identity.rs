@@ -63,3 +63,34 @@ pub async fn claim(engine: &dyn Engine, name: &ServerName) -> Result<Identity, I
     }
     Ok(stored)
 }
+
+#[cfg(test)]
+mod tests {
+    use depesche_store::{Options, memory::Memory};
+    use ruma::server_name;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_database_belongs_to_the_first_name() {
+        let engine = Memory::new(Options::default());
+        let first = claim(&engine, server_name!("a.test")).await.unwrap();
+        assert_eq!(first, Identity { schema: SCHEMA, name: server_name!("a.test").to_owned() });
+        assert_eq!(claim(&engine, server_name!("a.test")).await.unwrap(), first);
+        let error = claim(&engine, server_name!("b.test")).await.unwrap_err();
+        assert!(matches!(error, IdentityError::OtherName { .. }));
+        let said = error.to_string();
+        assert!(said.contains("a.test") && said.contains("b.test") && said.contains("server.name"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn a_newer_database_is_refused() {
+        let engine = Memory::new(Options::default());
+        let tx = Tx::new(engine.snapshot());
+        let newer = Identity { schema: SCHEMA + 1, name: server_name!("a.test").to_owned() };
+        tx.put(&IDENTITY, &(0,), &newer);
+        engine.commit(tx.finish()).await.unwrap();
+        let error = claim(&engine, server_name!("a.test")).await.unwrap_err();
+        assert!(matches!(error, IdentityError::NewerSchema { stored } if stored == SCHEMA + 1));
+    }
+}

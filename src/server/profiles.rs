@@ -158,11 +158,12 @@ fn check_key(field: &str) -> Result<(), ProfileError> {
     if field == DISPLAYNAME || field == AVATAR_URL || is_namespaced { Ok(()) } else { Err(ProfileError::InvalidKey) }
 }
 
+/// The value as it is stored; `None` for one that removes the field.
 fn check_value(field: &str, value: Value) -> Result<Option<Value>, ProfileError> {
     match field {
-        DISPLAYNAME => text_or_none(value, MAX_DISPLAY_NAME_BYTES).ok_or(ProfileError::InvalidValue(DISPLAYNAME)),
+        DISPLAYNAME => text(DISPLAYNAME, value, MAX_DISPLAY_NAME_BYTES),
         AVATAR_URL => {
-            let value = text_or_none(value, MAX_AVATAR_URL_BYTES).ok_or(ProfileError::InvalidValue(AVATAR_URL))?;
+            let value = text(AVATAR_URL, value, MAX_AVATAR_URL_BYTES)?;
             let is_mxc = |value: &Value| value.as_str().is_some_and(|url| <&MxcUri>::from(url).is_valid());
             if value.as_ref().is_some_and(|value| !is_mxc(value)) {
                 return Err(ProfileError::InvalidValue(AVATAR_URL));
@@ -173,12 +174,83 @@ fn check_value(field: &str, value: Value) -> Result<Option<Value>, ProfileError>
     }
 }
 
-/// `Some(None)` for nothing, `None` for what is not text or too long.
-fn text_or_none(value: Value, max_bytes: usize) -> Option<Option<Value>> {
+fn text(field: &'static str, value: Value, max_bytes: usize) -> Result<Option<Value>, ProfileError> {
     match value {
-        Value::Null => Some(None),
-        Value::String(text) if text.is_empty() => Some(None),
-        Value::String(text) if text.len() <= max_bytes => Some(Some(text.into())),
-        _ => None,
+        Value::Null => Ok(None),
+        Value::String(text) if text.is_empty() => Ok(None),
+        Value::String(text) if text.len() <= max_bytes => Ok(Some(text.into())),
+        _ => Err(ProfileError::InvalidValue(field)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::accounts::tests::House;
+
+    #[tokio::test]
+    async fn fields_are_set_and_removed() {
+        let house = House::new();
+        let alice = &house.user("alice").await;
+        let profiles = Profiles::new(house.base.clone());
+        let profile = profiles.set_field(alice, "displayname", json!("Alice")).await.unwrap();
+        assert_eq!(profile.displayname(), Some("Alice"));
+        let profile = profiles.set_field(alice, "avatar_url", json!("mxc://agency.test/a")).await.unwrap();
+        assert_eq!(profile.avatar_url().map(MxcUri::as_str), Some("mxc://agency.test/a"));
+        profiles.set_field(alice, "m.tz", json!("Europe/Berlin")).await.unwrap();
+        profiles.set_field(alice, "org.example.any-thing", json!(null)).await.unwrap();
+        assert_eq!(
+            Value::Object(profiles.get(alice).await.unwrap().0),
+            json!({ "displayname": "Alice", "avatar_url": "mxc://agency.test/a", "m.tz": "Europe/Berlin",
+                "org.example.any-thing": null })
+        );
+        assert_eq!(profiles.get_field(alice, "org.example.any-thing").await.unwrap(), Value::Null);
+        profiles.remove_field(alice, "m.tz").await.unwrap();
+        profiles.remove_field(alice, "m.tz").await.unwrap();
+        profiles.remove_field(alice, "org.example.any-thing").await.unwrap();
+        profiles.set_field(alice, "displayname", json!("")).await.unwrap();
+        assert!(matches!(profiles.get_field(alice, "displayname").await, Err(ProfileError::NotFound)));
+        profiles.set_field(alice, "avatar_url", json!(null)).await.unwrap();
+        assert!(matches!(profiles.get(alice).await, Err(ProfileError::NotFound)));
+    }
+
+    #[tokio::test]
+    async fn names_and_values_are_checked() {
+        let house = House::new();
+        let alice = &house.user("alice").await;
+        let profiles = Profiles::new(house.base.clone());
+        for field in ["a", "", "A.b", "a..b", ".a", "a.", "1.a", "a b.c", "ä.b"] {
+            let refused = profiles.set_field(alice, field, json!(1)).await;
+            assert!(matches!(refused, Err(ProfileError::InvalidKey)), "{field}");
+        }
+        let long = |bytes: usize| format!("a.{}", "a".repeat(bytes - 2));
+        profiles.set_field(alice, &long(255), json!(1)).await.unwrap();
+        assert!(matches!(profiles.set_field(alice, &long(256), json!(1)).await, Err(ProfileError::KeyTooLarge)));
+        assert!(matches!(profiles.remove_field(alice, &long(256)).await, Err(ProfileError::KeyTooLarge)));
+        profiles.set_field(alice, DISPLAYNAME, json!("a".repeat(MAX_DISPLAY_NAME_BYTES))).await.unwrap();
+        for (field, value) in [
+            (DISPLAYNAME, json!(1)),
+            (DISPLAYNAME, json!("a".repeat(MAX_DISPLAY_NAME_BYTES + 1))),
+            (AVATAR_URL, json!("https://example.org/a.png")),
+            (AVATAR_URL, json!(format!("mxc://agency.test/{}", "a".repeat(MAX_AVATAR_URL_BYTES)))),
+        ] {
+            let refused = profiles.set_field(alice, field, value).await;
+            assert!(matches!(refused, Err(ProfileError::InvalidValue(_))), "{field}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_profile_stays_below_64_kib() {
+        let house = House::new();
+        let alice = &house.user("alice").await;
+        let profiles = Profiles::new(house.base.clone());
+        let other = r#"{"a.b":"","displayname":"alice"}"#.len();
+        let fits = "a".repeat(MAX_PROFILE_BYTES - 1 - other);
+        profiles.set_field(alice, "a.b", json!(fits)).await.unwrap();
+        let refused = profiles.set_field(alice, "a.b", json!(format!("{fits}a"))).await;
+        assert!(matches!(refused, Err(ProfileError::TooLarge)));
+        assert!(matches!(profiles.set_field(alice, "c.d", json!(1)).await, Err(ProfileError::TooLarge)));
     }
 }

@@ -1,5 +1,7 @@
 //! Slowing down who guesses passwords: after some failures in a row an account answers only after a pause, which grows.
 //!
+//! An attempt counts as a failure until it succeeds: many at once get no further than many in a row.
+//!
 //! It is kept in memory and by the name tried, whether or not such an account exists. It is bounded in time, because
 //! anybody can lock somebody else out with it. Limits by address stand elsewhere.
 
@@ -11,7 +13,7 @@ use std::{
 use ruma::{OwnedUserId, UserId};
 
 /// Failures that cost nothing: people mistype.
-const FREE: u32 = 5;
+const FREE: u32 = 10;
 /// The pause after the next one; each further one doubles it.
 const FIRST_PAUSE_MS: u64 = 1_000;
 /// The longest pause.
@@ -34,16 +36,8 @@ struct Failures {
 }
 
 impl Backoff {
-    /// How long the name has to wait, in milliseconds; `None` if it may try.
-    pub(super) fn wait_ms(&self, user: &UserId, now_ms: u64) -> Option<u64> {
-        let failures = *self.failures().get(user)?;
-        let pauses = failures.count.checked_sub(FREE)?;
-        let pause = (FIRST_PAUSE_MS << pauses.min(16)).min(LONGEST_PAUSE_MS);
-        (failures.last_ms + pause).checked_sub(now_ms).filter(|wait| *wait > 0)
-    }
-
-    /// Remembers a failure.
-    pub(super) fn failed(&self, user: &UserId, now_ms: u64) {
+    /// Counts an attempt, or says how many milliseconds it has to wait.
+    pub(super) fn attempt(&self, user: &UserId, now_ms: u64) -> Result<(), u64> {
         let mut all = self.failures();
         if all.len() >= NAMES && !all.contains_key(user) {
             forget_some(&mut all, now_ms);
@@ -52,7 +46,11 @@ impl Backoff {
         if failures.last_ms + FORGET_MS < now_ms {
             failures.count = 0;
         }
+        if let Some(wait_ms) = failures.wait_ms(now_ms) {
+            return Err(wait_ms);
+        }
         *failures = Failures { count: failures.count.saturating_add(1), last_ms: now_ms };
+        Ok(())
     }
 
     /// Forgets the failures of who succeeded.
@@ -62,6 +60,14 @@ impl Backoff {
 
     fn failures(&self) -> MutexGuard<'_, HashMap<OwnedUserId, Failures>> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Failures {
+    fn wait_ms(self, now_ms: u64) -> Option<u64> {
+        let pauses = self.count.checked_sub(FREE)?;
+        let pause = (FIRST_PAUSE_MS << pauses.min(16)).min(LONGEST_PAUSE_MS);
+        (self.last_ms + pause).checked_sub(now_ms).filter(|wait| *wait > 0)
     }
 }
 
@@ -84,29 +90,41 @@ mod tests {
     fn pauses_grow_to_a_bound_and_end() {
         let backoff = Backoff::default();
         let user = user_id!("@a:b");
-        for _ in 0..FREE - 1 {
-            backoff.failed(user, 1_000_000);
+        for _ in 0..FREE {
+            assert_eq!(backoff.attempt(user, 1_000_000), Ok(()));
         }
-        assert_eq!(backoff.wait_ms(user, 1_000_000), None);
-        backoff.failed(user, 1_000_000);
-        assert_eq!(backoff.wait_ms(user, 1_000_000), Some(1_000));
-        assert_eq!(backoff.wait_ms(user, 1_000_999), Some(1));
-        assert_eq!(backoff.wait_ms(user, 1_001_000), None);
-        backoff.failed(user, 1_001_000);
-        assert_eq!(backoff.wait_ms(user, 1_001_000), Some(2_000));
+        assert_eq!(backoff.attempt(user, 1_000_000), Err(1_000));
+        assert_eq!(backoff.attempt(user, 1_000_999), Err(1));
+        assert_eq!(backoff.attempt(user, 1_001_000), Ok(()));
+        assert_eq!(backoff.attempt(user, 1_001_000), Err(2_000));
+        let mut now_ms = 1_001_000;
         for _ in 0..100 {
-            backoff.failed(user, 1_001_000);
+            now_ms += LONGEST_PAUSE_MS;
+            assert_eq!(backoff.attempt(user, now_ms), Ok(()));
         }
-        assert_eq!(backoff.wait_ms(user, 1_001_000), Some(LONGEST_PAUSE_MS));
+        assert_eq!(backoff.attempt(user, now_ms), Err(LONGEST_PAUSE_MS));
         backoff.succeeded(user);
-        assert_eq!(backoff.wait_ms(user, 1_001_000), None);
+        assert_eq!(backoff.attempt(user, now_ms), Ok(()));
+    }
+
+    #[test]
+    fn old_failures_are_forgotten() {
+        let backoff = Backoff::default();
+        let user = user_id!("@a:b");
+        for _ in 0..FREE {
+            backoff.attempt(user, 1_000_000).unwrap();
+        }
+        for _ in 0..FREE {
+            backoff.attempt(user, 1_000_001 + FORGET_MS).unwrap();
+        }
+        backoff.attempt(user, 1_000_001 + FORGET_MS).unwrap_err();
     }
 
     #[test]
     fn memory_is_bounded() {
         let backoff = Backoff::default();
         for number in 0..=NAMES as u64 {
-            backoff.failed(&UserId::parse(format!("@{number}:b")).unwrap(), 1_000 + number);
+            backoff.attempt(&UserId::parse(format!("@{number}:b")).unwrap(), 1_000 + number).unwrap();
         }
         let names = backoff.failures();
         assert_eq!(names.len(), NAMES);

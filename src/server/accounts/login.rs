@@ -3,7 +3,7 @@
 //! Spec: [login](https://spec.matrix.org/v1.19/client-server-api/#legacy-login). Third-party identifiers are none of
 //! ours yet; whoever names one is told the same as after a wrong password, as the specification asks.
 
-use ruma::{OwnedUserId, UserId, api::client::uiaa::UserIdentifier};
+use ruma::{OwnedUserId, api::client::uiaa::UserIdentifier};
 
 use crate::{
     Fault,
@@ -74,14 +74,8 @@ impl Accounts {
                 if !self.base.config.accounts.password_login {
                     return Err(LoginError::NotOffered);
                 }
-                let verified = &self.verify(user, password).await?;
-                let minted = &self.mint(new.refreshable);
-                let transacted = self.base.transact(|tx| async move {
-                    self.still_verified(&tx, verified).await?;
-                    let device = self.devices.open(&tx, &verified.user, new).await?;
-                    Ok(sessions::begin(&tx, verified.user.clone(), device, minted).await?)
-                });
-                transacted.await
+                let verified = self.verify(user, password).await?;
+                self.begin_verified(&verified, new).await
             }
             Credentials::Token(token) => {
                 if !self.base.config.accounts.token_login {
@@ -100,15 +94,25 @@ impl Accounts {
         }
     }
 
+    /// A session for who showed the right password.
+    pub(super) async fn begin_verified(&self, verified: &Verified, new: &NewSession) -> Result<LoggedIn, LoginError> {
+        let minted = &self.mint(new.refreshable);
+        let transacted = self.base.transact(|tx| async move {
+            self.still_verified(&tx, verified).await?;
+            let device = self.devices.open(&tx, &verified.user, new).await?;
+            Ok(sessions::begin(&tx, verified.user.clone(), device, minted).await?)
+        });
+        transacted.await
+    }
+
     /// Whose password it is. The same work is done for users that do not exist.
     pub(super) async fn verify(&self, name: &str, password: &str) -> Result<Verified, LoginError> {
         let Some(user) = names::local_user_id(name, &self.base.name) else {
             self.passwords.verify(password, None).await?;
             return Err(LoginError::Forbidden);
         };
-        if let Some(retry_after_ms) = self.backoff.wait_ms(&user, self.base.clock.now_ms()) {
-            return Err(LoginError::LimitExceeded { retry_after_ms });
-        }
+        let attempt = self.backoff.attempt(&user, self.base.clock.now_ms());
+        attempt.map_err(|retry_after_ms| LoginError::LimitExceeded { retry_after_ms })?;
         let view = self.base.view();
         let account = view.get(&ACCOUNT, &(user.clone(),)).await?;
         let stored = view.get(&PASSWORD, &(user.clone(),)).await?;
@@ -120,17 +124,12 @@ impl Accounts {
             // The password is gone with the account, so there is nothing to prove; the name is public anyway.
             return Err(LoginError::Deactivated);
         }
-        match (right, account, stored) {
-            (true, Some(account), Some(password)) => {
-                self.backoff.succeeded(&user);
-                may_log_in(&account)?;
-                Ok(Verified { user, password })
-            }
-            _ => {
-                self.backoff.failed(&user, self.base.clock.now_ms());
-                Err(LoginError::Forbidden)
-            }
-        }
+        let (true, Some(account), Some(password)) = (right, account, stored) else {
+            return Err(LoginError::Forbidden);
+        };
+        self.backoff.succeeded(&user);
+        may_log_in(&account)?;
+        Ok(Verified { user, password })
     }
 
     /// The password has not been changed since it was verified, nor the account deactivated.
@@ -156,11 +155,4 @@ fn may_log_in(account: &Account) -> Result<(), LoginError> {
         return Err(LoginError::Locked);
     }
     Ok(())
-}
-
-/// Whether this is the same user, for the stage of a confirmation.
-impl Verified {
-    pub(super) fn is(&self, user: &UserId) -> bool {
-        self.user == user
-    }
 }

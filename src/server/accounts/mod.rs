@@ -34,6 +34,8 @@ pub mod provision;
 pub mod register;
 pub mod registration_tokens;
 pub mod sessions;
+#[cfg(test)]
+pub(crate) mod tests;
 pub mod uia;
 
 pub use admin::{AccountInfo, AdminError};

@@ -102,12 +102,10 @@ impl Accounts {
 
     /// Checks what is asked for and hashes the password.
     pub(super) async fn prepare(&self, new: &NewAccount) -> Result<Prepared, ProvisionError> {
-        let user = match &new.localpart {
-            Some(localpart) => self.check_available(localpart).await?,
-            None => {
-                let localpart = self.base.random.letters(CHOSEN_LETTERS);
-                names::new_user_id(&localpart, &self.base.name)?
-            }
+        let user = if let Some(localpart) = &new.localpart {
+            self.check_available(localpart).await?
+        } else {
+            names::new_user_id(&self.base.random.letters(CHOSEN_LETTERS), &self.base.name)?
         };
         let display_name = match &new.display_name {
             Some(name) => Some(name.clone()),

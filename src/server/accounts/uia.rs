@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 
 use ruma::{
     DeviceId, OwnedUserId, UserId,
-    api::client::uiaa::{AuthData, AuthFlow, AuthType},
+    api::client::uiaa::{AuthData, AuthFlow, AuthType, Password},
 };
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
@@ -203,13 +203,13 @@ impl Accounts {
         auth: &AuthData,
         state: &State,
     ) -> Result<Result<Option<Passed>, StageError>, UiaError> {
-        let Some(stage) = auth.auth_type().filter(|stage| !state.completed.contains(stage)) else {
+        let Some(tried) = auth.auth_type().filter(|tried| !state.completed.contains(tried)) else {
             return Ok(Ok(None));
         };
-        if !is_next(&self.flows(request.purpose), &state.completed, &stage) {
+        if !is_next(&self.flows(request.purpose), &state.completed, &tried) {
             return Ok(Err(StageError::NotOffered));
         }
-        let mut passed = Passed { stage, user: None, registration_token: None, consents: BTreeMap::new() };
+        let mut passed = Passed { stage: tried, user: None, registration_token: None, consents: BTreeMap::new() };
         match auth {
             AuthData::Dummy(_) => {}
             AuthData::Terms(_) => passed.consents = flows::documents(&self.base.config.registration),
@@ -219,26 +219,34 @@ impl Accounts {
                 }
                 passed.registration_token = Some(shown.token.clone());
             }
-            AuthData::Password(shown) => {
-                let named = named_user(&shown.identifier).unwrap_or_default();
-                let verified = match self.verify(named, &shown.password).await {
-                    Ok(verified) => verified,
-                    Err(LoginError::LimitExceeded { retry_after_ms }) => {
-                        return Err(UiaError::LimitExceeded { retry_after_ms });
-                    }
-                    Err(LoginError::Deactivated) => return Err(UiaError::Deactivated),
-                    Err(LoginError::Locked) => return Err(UiaError::Locked),
-                    Err(LoginError::Fault(fault)) => return Err(fault.into()),
-                    Err(_) => return Ok(Err(StageError::WrongPassword)),
-                };
-                if request.caller.is_some_and(|(caller, _)| !verified.is(caller)) {
-                    return Ok(Err(StageError::WrongPassword));
-                }
-                passed.user = Some(verified.user);
-            }
+            AuthData::Password(shown) => match self.password_stage(request, shown).await? {
+                Some(user) => passed.user = Some(user),
+                None => return Ok(Err(StageError::WrongPassword)),
+            },
             _ => return Ok(Err(StageError::NotOffered)),
         }
         Ok(Ok(Some(passed)))
+    }
+
+    /// Whose password was shown; `None` if it is wrong or not the caller's.
+    async fn password_stage(
+        &self,
+        request: &Confirmation<'_>,
+        shown: &Password,
+    ) -> Result<Option<OwnedUserId>, UiaError> {
+        let named = named_user(&shown.identifier).unwrap_or_default();
+        let verified = match self.verify(named, &shown.password).await {
+            Ok(verified) => verified,
+            Err(LoginError::LimitExceeded { retry_after_ms }) => {
+                return Err(UiaError::LimitExceeded { retry_after_ms });
+            }
+            Err(LoginError::Deactivated) => return Err(UiaError::Deactivated),
+            Err(LoginError::Locked) => return Err(UiaError::Locked),
+            Err(LoginError::Fault(fault)) => return Err(fault.into()),
+            Err(_) => return Ok(None),
+        };
+        let is_callers = request.caller.is_none_or(|(caller, _)| verified.user == caller);
+        Ok(is_callers.then_some(verified.user))
     }
 
     fn flows(&self, purpose: Purpose) -> Vec<AuthFlow> {

@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn the_oldest_go_when_there_are_too_many() {
-        let confirmations = Confirmations::new(Duration::from_secs(900), 3);
+        let confirmations = Confirmations::new(Duration::from_mins(15), 3);
         for session in ["a", "b", "c", "d"] {
             begin(&confirmations, session, 1);
         }

@@ -1,0 +1,114 @@
+use super::{House, PASSWORD};
+use crate::{
+    accounts::{AuthenticateError, LoggedIn, NewSession, RefreshError},
+    keyspace::{ACCESS_TOKEN, REFRESH_TOKEN},
+};
+
+const HOUR_MS: u64 = 3_600_000;
+
+async fn refreshable(house: &House) -> LoggedIn {
+    house.user("alice").await;
+    let new = NewSession { device: Some("PHONE".into()), refreshable: true, ..NewSession::default() };
+    house.try_login("alice", PASSWORD, &new).await.unwrap()
+}
+
+async fn refresh(house: &House, session: &LoggedIn) -> Result<LoggedIn, RefreshError> {
+    house.accounts.refresh(session.tokens.refresh.as_deref().unwrap()).await
+}
+
+/// Rows of access and refresh tokens.
+async fn rows(house: &House) -> (usize, usize) {
+    let view = house.base.view();
+    let access = view.scan(&ACCESS_TOKEN, ACCESS_TOKEN.under(&()), 100).await.unwrap().len();
+    (access, view.scan(&REFRESH_TOKEN, REFRESH_TOKEN.under(&()), 100).await.unwrap().len())
+}
+
+#[tokio::test]
+async fn an_expired_token_is_a_soft_logout() {
+    let house = House::new();
+    let session = refreshable(&house).await;
+    assert_eq!(session.tokens.expires_in_ms, Some(HOUR_MS));
+    house.pass_ms(HOUR_MS - 1);
+    assert!(house.admits(&session).await);
+    house.pass_ms(1);
+    let expired = house.accounts.authenticate(&session.tokens.access).await;
+    assert!(matches!(expired, Err(AuthenticateError::Expired)));
+    let next = refresh(&house, &session).await.unwrap();
+    assert_eq!((&next.user, &next.device), (&session.user, &session.device));
+    assert!(house.admits(&next).await);
+}
+
+#[tokio::test]
+async fn the_old_refresh_token_lives_until_the_new_access_token_is_used() {
+    let house = House::new();
+    let first = refreshable(&house).await;
+    let lost = refresh(&house, &first).await.unwrap();
+    let second = refresh(&house, &first).await.unwrap();
+    assert!(!house.admits(&lost).await, "a pair that was made again stays valid");
+    assert!(house.admits(&second).await);
+    assert!(matches!(refresh(&house, &first).await, Err(RefreshError::Unknown)));
+    assert!(house.admits(&first).await, "requests under way lose their token");
+    assert!(house.admits(&second).await);
+    assert_eq!(rows(&house).await, (2, 1));
+}
+
+#[tokio::test]
+async fn the_old_refresh_token_lives_until_the_new_refresh_token_is_used() {
+    let house = House::new();
+    let first = refreshable(&house).await;
+    let second = refresh(&house, &first).await.unwrap();
+    let third = refresh(&house, &second).await.unwrap();
+    assert!(matches!(refresh(&house, &first).await, Err(RefreshError::Unknown)));
+    assert!(house.admits(&third).await);
+    assert!(matches!(refresh(&house, &second).await, Err(RefreshError::Unknown)));
+    assert!(!house.admits(&first).await, "two replaced access tokens are kept");
+    assert_eq!(rows(&house).await, (2, 1));
+}
+
+#[tokio::test]
+async fn a_session_leaves_nothing_behind() {
+    let house = House::new();
+    let first = refreshable(&house).await;
+    let second = refresh(&house, &first).await.unwrap();
+    house.admits(&second).await;
+    refresh(&house, &second).await.unwrap();
+    assert_eq!(rows(&house).await, (3, 2));
+    house.devices.log_out_all(&first.user).await.unwrap();
+    assert_eq!(rows(&house).await, (0, 0));
+}
+
+#[tokio::test]
+async fn locked_accounts_cannot_refresh_yet() {
+    let house = House::new();
+    let session = refreshable(&house).await;
+    house.accounts.set_locked(&session.user, true).await.unwrap();
+    assert!(matches!(refresh(&house, &session).await, Err(RefreshError::Locked)));
+    house.accounts.set_locked(&session.user, false).await.unwrap();
+    refresh(&house, &session).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_no_token_is_unknown() {
+    let house = House::new();
+    let session = refreshable(&house).await;
+    let refresh_token = session.tokens.refresh.clone().unwrap();
+    for token in ["", "x", &refresh_token, &"x".repeat(100_000)] {
+        assert!(matches!(house.accounts.authenticate(token).await, Err(AuthenticateError::Unknown)));
+    }
+    for token in ["", &session.tokens.access, &"x".repeat(100_000)] {
+        assert!(matches!(house.accounts.refresh(token).await, Err(RefreshError::Unknown)));
+    }
+}
+
+#[tokio::test]
+async fn no_token_is_stored() {
+    let house = House::new();
+    let session = refreshable(&house).await;
+    let rows = house.base.engine.snapshot().scan(depesche_store::Range::new("\x01", ""), false, 1000).await.unwrap();
+    assert!(rows.len() > 5);
+    let refresh = session.tokens.refresh.unwrap();
+    for secret in [session.tokens.access.as_str(), &refresh, PASSWORD] {
+        let holds = |bytes: &[u8]| bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+        assert!(!rows.iter().any(|(key, value)| holds(key) || holds(value)));
+    }
+}
