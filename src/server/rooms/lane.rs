@@ -109,7 +109,10 @@ pub enum Refusal {
     /// The event would be larger than the specification allows.
     #[error("{0}")]
     TooLarge(String),
-    /// The room, or what the request names in it, does not exist (for this user).
+    /// This server does not know the room.
+    #[error("this server does not know the room")]
+    UnknownRoom,
+    /// What the request names in the room does not exist.
     #[error("{0}")]
     NotFound(String),
     /// An alias does not point where it has to.

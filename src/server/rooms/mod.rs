@@ -64,7 +64,7 @@ impl Rooms {
     pub async fn submit(&self, room: &RoomId, intent: impl Intent) -> Result<Sent, Refusal> {
         match self.base.view().get(&ROOM_NO, &(room.to_owned(),)).await? {
             Some(no) => self.lanes.submit(no, intent).await,
-            None => Err(Refusal::NotFound("this server does not know the room".into())),
+            None => Err(Refusal::UnknownRoom),
         }
     }
 
