@@ -6,11 +6,13 @@
 //! - [`server`] starts a target on a free port with a data directory of its own, and ends it.
 //! - [`client`] sends one request, named by the path *template* of the specification, and judges the answer.
 //! - [`user`] is a registered person with a device; [`sync`] follows `/sync` for one.
+//! - [`keys`] makes end-to-end keys with real signatures.
 //! - [`oracle`] reads the cases' sources and keeps `oracle.tsv`.
 //!
 //! Nothing here knows the inside of a server: no crate of the house is a dependency.
 
 pub mod client;
+pub mod keys;
 pub mod oracle;
 mod process;
 pub mod server;
