@@ -52,6 +52,14 @@ pub enum OpenError {
         /// Why not.
         cause: io::Error,
     },
+    /// Opening writes too: it makes what the log has durable in files of its own.
+    #[error("the database in {path} cannot be opened while the disk is full: make room ({cause})")]
+    Full {
+        /// Where.
+        path: PathBuf,
+        /// What RocksDB says.
+        cause: String,
+    },
     /// RocksDB refuses, in its own words.
     #[error("the database in {path} does not open: {cause}")]
     Engine {
@@ -138,6 +146,9 @@ fn kept_changes(database: &Database) -> Result<Vec<Position>, OpenError> {
 fn engine_error(path: &Path, cause: String) -> OpenError {
     if cause.contains("While lock file") || cause.contains("lock hold by current process") {
         return OpenError::InUse(path.to_owned());
+    }
+    if cause.contains("No space left") || cause.contains("Disk quota") {
+        return OpenError::Full { path: path.to_owned(), cause };
     }
     OpenError::Engine { path: path.to_owned(), cause }
 }
