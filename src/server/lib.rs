@@ -17,6 +17,7 @@ pub mod profiles;
 pub mod records;
 pub mod rooms;
 mod server;
+pub mod sync;
 pub mod table;
 pub mod to_device;
 pub mod topic;

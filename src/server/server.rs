@@ -22,6 +22,7 @@ use crate::{
     keys::{self, KnownDevice, KnownDevices, Keys},
     profiles::Profiles,
     rooms::Rooms,
+    sync::Syncs,
     to_device::ToDevice,
     tx::{Tx, View},
 };
@@ -48,6 +49,8 @@ pub struct Server {
     pub to_device: Arc<ToDevice>,
     /// Rooms.
     pub rooms: Arc<Rooms>,
+    /// What is new for a device.
+    pub syncs: Arc<Syncs>,
     stop: watch::Sender<bool>,
 }
 
@@ -86,15 +89,24 @@ impl Server {
         let base = Arc::new(Base { engine, clock, random, config, name, stopping });
         let devices = Arc::new(Devices::new(Arc::clone(&base), vec![Arc::new(KeysOfDevices)]));
         let known: Arc<dyn KnownDevices> = Arc::new(DevicesForKeys(Arc::clone(&devices)));
+        let account_data = Arc::new(AccountData::new(Arc::clone(&base)));
+        let keys = Arc::new(Keys::new(Arc::clone(&base), Arc::clone(&known)));
+        let to_device = Arc::new(ToDevice::new(Arc::clone(&base), known));
         let server = Arc::new(Self {
             accounts: Arc::new(Accounts::new(Arc::clone(&base), Arc::clone(&devices))),
             profiles: Profiles::new(Arc::clone(&base)),
-            account_data: Arc::new(AccountData::new(Arc::clone(&base))),
             filters: Arc::new(Filters::new(Arc::clone(&base))),
-            keys: Arc::new(Keys::new(Arc::clone(&base), Arc::clone(&known))),
             backups: Backups::new(Arc::clone(&base)),
-            to_device: Arc::new(ToDevice::new(Arc::clone(&base), known)),
             rooms: Rooms::new(Arc::clone(&base), Arc::new(key)),
+            syncs: Syncs::new(
+                Arc::clone(&base),
+                Arc::clone(&account_data),
+                Arc::clone(&keys),
+                Arc::clone(&to_device),
+            ),
+            account_data,
+            keys,
+            to_device,
             devices,
             base,
             stop,

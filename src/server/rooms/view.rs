@@ -58,9 +58,13 @@ impl RoomView {
 
     /// The room of this number, which must exist.
     pub async fn open(view: &View, no: RoomNo) -> Result<Self, Fault> {
+        Self::of(view, no, view.get(&ROOM, &(no,)).await?, view.get(&HEAD, &(no,)).await?)
+    }
+
+    /// The room of this number from its rows, which must exist.
+    pub fn of(view: &View, no: RoomNo, room: Option<Room>, head: Option<Head>) -> Result<Self, Fault> {
         let missing = |what| Fault::Bug(format!("room {no} has no {what}"));
-        let room = view.get(&ROOM, &(no,)).await?.ok_or_else(|| missing("room row"))?;
-        let head = view.get(&HEAD, &(no,)).await?.ok_or_else(|| missing("head"))?;
+        let (room, head) = (room.ok_or_else(|| missing("room row"))?, head.ok_or_else(|| missing("head"))?);
         let rules = versions::room_version_rules(&room.version).ok_or_else(|| missing("known version"))?;
         Ok(Self { view: view.clone(), no, room: Arc::new(room), rules, head: Arc::new(head) })
     }

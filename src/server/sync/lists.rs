@@ -1,0 +1,246 @@
+//! Device lists: whose keys a client must fetch anew, and whose it may forget.
+//!
+//! `changed` has the users who share a room with the viewer and whose keys changed, and those who share an encrypted
+//! room with the viewer that they did not share at the token. `left` has those who shared one then and share none now.
+//!
+//! Costs what changed: key changes by the log of `keys`, memberships by the difference of states. A whole list of members
+//! is read only of encrypted rooms that the viewer joined or left.
+//!
+//! Spec: [device list tracking](https://spec.matrix.org/v1.19/client-server-api/#tracking-the-device-list-for-a-user),
+//! [extensions to sync](https://spec.matrix.org/v1.19/client-server-api/#e2e-extensions-to-sync).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use depesche_rules::visibility;
+use depesche_store::{MAX_SCAN, Position};
+use ruma::{OwnedUserId, UserId, events::room::member::MembershipState};
+
+use super::{SyncError, Syncs, delta, session};
+use crate::{
+    keyspace::{EventNo, KEY_NO, MEMBER, ROOT_AT, RoomNo},
+    records::rooms::{Membership, RootRecord},
+    rooms::view::RoomView,
+    tx::{Fault, View},
+};
+
+/// How many entries of the log of key changes are read at a time.
+const PAGE: usize = 1000;
+
+/// Whose keys to fetch anew, and whose to forget.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct DeviceLists {
+    /// Their keys changed, or they came to share an encrypted room.
+    pub changed: BTreeSet<OwnedUserId>,
+    /// They share no encrypted room any more.
+    pub left: BTreeSet<OwnedUserId>,
+}
+
+impl DeviceLists {
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.left.is_empty()
+    }
+}
+
+impl Syncs {
+    /// For `GET /keys/changes`: what the answers of `/sync` from one token to another said, and perhaps what they will
+    /// say next.
+    pub async fn key_changes(&self, user: &UserId, from: &str, to: &str) -> Result<DeviceLists, SyncError> {
+        let (from, _) = (self.token(from)?, self.token(to)?);
+        let view = self.base.view();
+        let rooms = session::memberships(&view, user).await?;
+        let joined = rooms.iter().filter(|(_, member)| member.state == MembershipState::Join);
+        let joined: Vec<_> = joined.map(|(room, _)| *room).collect();
+        Ok(self.device_lists(&view, user, from.position, &rooms, &joined).await?)
+    }
+
+    /// The lists between a position and a snapshot. `perhaps` are the joined rooms in which something may have changed.
+    pub(super) async fn device_lists(
+        &self,
+        view: &View,
+        user: &UserId,
+        since: Position,
+        rooms: &BTreeMap<RoomNo, Membership>,
+        perhaps: &[RoomNo],
+    ) -> Result<DeviceLists, Fault> {
+        let mut compare = Compare { view, user, since, rooms, encrypted: HashMap::new(), came: BTreeSet::new(), went: BTreeSet::new() };
+        for room in perhaps {
+            if compare.state_changed(*room).await? {
+                compare.joined(*room).await?;
+            }
+        }
+        for (room, member) in rooms {
+            if member.position > since.0 && matches!(member.state, MembershipState::Leave | MembershipState::Ban) {
+                compare.left(*room).await?;
+            }
+        }
+        let mut lists = DeviceLists::default();
+        for gone in std::mem::take(&mut compare.went) {
+            if gone != *user && !compare.shares_encrypted(&gone).await? {
+                lists.left.insert(gone);
+            }
+        }
+        let sharing = self.sharing_changed(&mut compare).await?;
+        lists.changed = self.keys.changed_among(view, user, since, &sharing).await?;
+        lists.changed.extend(compare.came);
+        lists.changed.retain(|changed| !lists.left.contains(changed));
+        Ok(lists)
+    }
+
+    /// Of the users whose keys changed, those who share a room with the viewer.
+    async fn sharing_changed(&self, compare: &mut Compare<'_>) -> Result<BTreeSet<OwnedUserId>, Fault> {
+        let (mut sharing, mut since) = (BTreeSet::new(), compare.since);
+        loop {
+            let page = self.keys.changed_since(compare.view, since, PAGE).await?;
+            let (count, last) = (page.len(), page.last().map(|(position, _)| *position));
+            for (_, changed) in page {
+                if !compare.shared(&changed).await?.is_empty() {
+                    sharing.insert(changed);
+                }
+            }
+            match last {
+                // Users whose keys changed in one batch share a position: the page may have cut between them.
+                Some(last) if count == PAGE => since = Position(last.0.saturating_sub(1)).max(Position(since.0 + 1)),
+                _ => return Ok(sharing),
+            }
+        }
+    }
+}
+
+/// Compares the memberships of rooms at a position with those of now.
+struct Compare<'a> {
+    view: &'a View,
+    user: &'a UserId,
+    since: Position,
+    rooms: &'a BTreeMap<RoomNo, Membership>,
+    encrypted: HashMap<RoomNo, bool>,
+    /// Who came to share an encrypted room.
+    came: BTreeSet<OwnedUserId>,
+    /// Who went from one.
+    went: BTreeSet<OwnedUserId>,
+}
+
+/// A member whose membership event is another than it was.
+struct Changed {
+    user: OwnedUserId,
+    was_joined: bool,
+    is_joined: bool,
+}
+
+impl Compare<'_> {
+    /// Whether the room's state changed since.
+    async fn state_changed(&self, room: RoomNo) -> Result<bool, Fault> {
+        let above = (room, Position(self.since.0.saturating_add(1)));
+        Ok(!self.view.scan(&ROOT_AT, ROOT_AT.from(&(room,), &above), 1).await?.is_empty())
+    }
+
+    /// A room that the viewer is in.
+    async fn joined(&mut self, no: RoomNo) -> Result<(), Fault> {
+        let room = RoomView::open(self.view, no).await?;
+        let before = room.root_at(self.since).await?;
+        if !is_encrypted(&room, room.root()).await? {
+            return Ok(());
+        }
+        if !self.was_joined(&room, before).await? || !is_encrypted(&room, before).await? {
+            self.came.extend(members(&room).await?);
+            return Ok(());
+        }
+        for member in changed(&room, before, room.root()).await? {
+            if member.is_joined && !member.was_joined {
+                self.came.insert(member.user);
+            } else if member.was_joined && !member.is_joined {
+                self.went.insert(member.user);
+            }
+        }
+        Ok(())
+    }
+
+    /// A room that the viewer is no longer in.
+    async fn left(&mut self, no: RoomNo) -> Result<(), Fault> {
+        let room = RoomView::open(self.view, no).await?;
+        let before = room.root_at(self.since).await?;
+        if self.was_joined(&room, before).await? && is_encrypted(&room, before).await? {
+            self.went.extend(members(&room).await?);
+            let gone = changed(&room, before, room.root()).await?.into_iter().filter(|member| member.was_joined);
+            self.went.extend(gone.map(|member| member.user));
+        }
+        Ok(())
+    }
+
+    async fn was_joined(&self, room: &RoomView, before: RootRecord) -> Result<bool, Fault> {
+        let event = room.state_event(before, "m.room.member", self.user.as_str()).await?;
+        Ok(visibility::membership(event.as_ref().map(|event| &event.pdu)) == MembershipState::Join)
+    }
+
+    /// The rooms that a user shares with the viewer now.
+    async fn shared(&self, user: &UserId) -> Result<Vec<RoomNo>, Fault> {
+        let joined = |member: Option<&Membership>| member.is_some_and(|member| member.state == MembershipState::Join);
+        let theirs = session::memberships(self.view, user).await?;
+        let shared = theirs.iter().filter(|(room, member)| joined(Some(member)) && joined(self.rooms.get(room)));
+        Ok(shared.map(|(room, _)| *room).collect())
+    }
+
+    async fn shares_encrypted(&mut self, user: &UserId) -> Result<bool, Fault> {
+        for no in self.shared(user).await? {
+            let encrypted = match self.encrypted.get(&no) {
+                Some(known) => *known,
+                None => {
+                    let room = RoomView::open(self.view, no).await?;
+                    is_encrypted(&room, room.root()).await?
+                }
+            };
+            self.encrypted.insert(no, encrypted);
+            if encrypted {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+async fn is_encrypted(room: &RoomView, root: RootRecord) -> Result<bool, Fault> {
+    Ok(room.state_no(root, "m.room.encryption", "").await?.is_some())
+}
+
+/// All who are joined.
+async fn members(room: &RoomView) -> Result<Vec<OwnedUserId>, Fault> {
+    let of_kind = (room.no, "m.room.member".to_owned());
+    let (mut range, mut joined) = (KEY_NO.under(&of_kind), Vec::new());
+    loop {
+        let rows = room.view.scan(&KEY_NO, range.clone(), MAX_SCAN).await?;
+        let last = rows.last().filter(|_| rows.len() == MAX_SCAN).map(|(key, _)| KEY_NO.key(key));
+        let users = rows.into_iter().filter_map(|((_, _, user), _)| OwnedUserId::try_from(user).ok());
+        let keys: Vec<_> = users.map(|user| (user, room.no)).collect();
+        for ((user, _), member) in keys.clone().into_iter().zip(room.view.get_many(&MEMBER, &keys).await?) {
+            if member.is_some_and(|member| member.state == MembershipState::Join) {
+                joined.push(user);
+            }
+        }
+        match last {
+            Some(last) => range.from = [&last, &[0][..]].concat().into(),
+            None => return Ok(joined),
+        }
+    }
+}
+
+/// The members that two states have differently.
+async fn changed(room: &RoomView, before: RootRecord, after: RootRecord) -> Result<Vec<Changed>, Fault> {
+    let changes = room.state_changes(before, after).await?;
+    let mut members = Vec::new();
+    for chunk in changes.chunks(PAGE) {
+        let numbers: Vec<_> = chunk.iter().map(|(key, _, _)| *key).collect();
+        let keys = room.keys(&numbers).await?;
+        let named = chunk.iter().zip(keys).filter(|(_, key)| key.kind == "m.room.member");
+        members.extend(named.filter_map(|((_, was, is), key)| Some((OwnedUserId::try_from(key.state_key).ok()?, *was, *is))));
+    }
+    let numbers: Vec<EventNo> = members.iter().flat_map(|(_, was, is)| [*was, *is]).flatten().collect();
+    let events = delta::events(room, &numbers).await?;
+    let joined: BTreeSet<EventNo> = events
+        .iter()
+        .filter(|event| event.pdu.membership() == Some(MembershipState::Join))
+        .map(|event| event.no)
+        .collect();
+    let is_join = |event: Option<EventNo>| event.is_some_and(|event| joined.contains(&event));
+    let changed = members.into_iter();
+    Ok(changed.map(|(user, was, is)| Changed { user, was_joined: is_join(was), is_joined: is_join(is) }).collect())
+}

@@ -1,0 +1,163 @@
+//! `GET /sync`: what is new for one device since a token.
+//!
+//! One answer is computed at one snapshot, whose position becomes the next token. Before the snapshot is taken, the
+//! device's [`session`] watches everything that could be news; so what the snapshot does not show wakes the poll, and a
+//! later poll learns from the watch which rooms to look at. A room that nobody watched for long enough is looked at.
+//!
+//! | file | what |
+//! |---|---|
+//! | `session.rs` | the standing watch of a device, kept between polls |
+//! | `v3.rs` | one answer |
+//! | `room.rs` | the part of one joined or left room; with `timeline.rs`, `delta.rs`, `summary.rs`, `unread.rs` |
+//! | `stripped.rs` | invites and knocks |
+//! | `lists.rs` | whose device lists to fetch anew, also for `/keys/changes` |
+//!
+//! Nothing is written but the end of acknowledged to-device messages.
+//!
+//! Spec: [syncing](https://spec.matrix.org/v1.19/client-server-api/#syncing),
+//! [filtering](https://spec.matrix.org/v1.19/client-server-api/#filtering).
+
+mod delta;
+mod lists;
+mod room;
+mod session;
+mod shape;
+mod stripped;
+mod summary;
+mod timeline;
+mod unread;
+mod v3;
+
+#[cfg(test)]
+mod tests;
+
+use std::{sync::Arc, time::Duration};
+
+use depesche_rules::filter::{self, BadFilter};
+use ruma::{
+    OwnedDeviceId, OwnedUserId,
+    api::client::{filter::FilterDefinition, sync::sync_events::v3 as wire},
+};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep_until},
+};
+
+pub use self::lists::DeviceLists;
+use self::session::{Session, Sessions};
+use crate::{
+    account_data::AccountData,
+    base::Base,
+    keys::Keys,
+    rooms::tokens::{BadToken, SyncToken},
+    to_device::ToDevice,
+    tx::Fault,
+};
+
+/// First syncs under way at a time: each may read much. The others wait.
+const FIRST_AT_ONCE: usize = 4;
+
+/// What a device asks for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Who asks.
+    pub user: OwnedUserId,
+    /// On which device.
+    pub device: OwnedDeviceId,
+    /// The filter, looked up if the client named a stored one.
+    pub filter: FilterDefinition,
+    /// The token of an earlier answer.
+    pub since: Option<String>,
+    /// All state of all joined rooms, whatever the token. Answered at once.
+    pub full_state: bool,
+    /// How long to wait if there is nothing new.
+    pub timeout: Duration,
+    /// State as of the end of the timelines, not of their start.
+    pub use_state_after: bool,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// `since`, `from` or `to` is not a token of this server.
+    #[error(transparent)]
+    BadToken(#[from] BadToken),
+    /// The filter is larger than we take.
+    #[error(transparent)]
+    BadFilter(#[from] BadFilter),
+    /// Not the caller's fault.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Answers `/sync`.
+pub struct Syncs {
+    base: Arc<Base>,
+    account_data: Arc<AccountData>,
+    keys: Arc<Keys>,
+    to_device: Arc<ToDevice>,
+    sessions: Sessions,
+    first: Semaphore,
+}
+
+impl Syncs {
+    /// Nobody syncs yet.
+    pub fn new(
+        base: Arc<Base>,
+        account_data: Arc<AccountData>,
+        keys: Arc<Keys>,
+        to_device: Arc<ToDevice>,
+    ) -> Arc<Self> {
+        let (sessions, first) = (Sessions::default(), Semaphore::new(FIRST_AT_ONCE));
+        Arc::new(Self { base, account_data, keys, to_device, sessions, first })
+    }
+
+    /// What is new, at once or as soon as there is something. The future may be dropped at any time.
+    pub async fn sync(&self, request: &Request) -> Result<wire::Response, SyncError> {
+        filter::check(&request.filter)?;
+        match &request.since {
+            Some(since) => self.later(request, self.token(since)?).await,
+            None => self.first(request).await,
+        }
+    }
+
+    async fn first(&self, request: &Request) -> Result<wire::Response, SyncError> {
+        let _turn = self.first.acquire().await.map_err(|_| Fault::Bug("the turns of first syncs are closed".into()))?;
+        let mut session = self.session(request);
+        session.sent.clear();
+        let view = session.refresh(&self.base).await?;
+        Ok(self.answer(request, None, &view, &mut session).await?.response)
+    }
+
+    async fn later(&self, request: &Request, since: SyncToken) -> Result<wire::Response, SyncError> {
+        self.to_device.acknowledge(&request.user, &request.device, since.to_device).await?;
+        let longest = self.base.config.limits.sync_timeout;
+        let wait = if request.full_state { Duration::ZERO } else { request.timeout.min(longest) };
+        let until = Instant::now() + wait;
+        let mut session = self.session(request);
+        loop {
+            let view = session.refresh(&self.base).await?;
+            let answer = self.answer(request, Some(since), &view, &mut session).await?;
+            if !answer.empty || Instant::now() >= until || *self.base.stopping.borrow() {
+                return Ok(answer.response);
+            }
+            tokio::select! {
+                () = session.changed(view.position()) => {}
+                () = sleep_until(until) => {}
+                () = self.base.stopped() => {}
+            }
+        }
+    }
+
+    fn session(&self, request: &Request) -> session::Held<'_> {
+        let new = || Session::new(self.base.topics(), &request.user, &request.device);
+        self.sessions.hold((request.user.clone(), request.device.clone()), self.base.clock.now_ms(), new)
+    }
+
+    /// Reads a token. One from beyond the newest commit was not made here.
+    fn token(&self, text: &str) -> Result<SyncToken, BadToken> {
+        let token: SyncToken = text.parse()?;
+        let made_here = token.to_device <= token.position && token.position <= self.base.view().position();
+        if made_here { Ok(token) } else { Err(BadToken) }
+    }
+}

@@ -1,0 +1,292 @@
+//! The part of an answer that one room has: joined, or left.
+
+use std::collections::BTreeSet;
+
+use depesche_rules::{bounds, filter, visibility};
+use depesche_store::Position;
+use ruma::{
+    MilliSecondsSinceUnixEpoch, OwnedUserId, UserId,
+    api::client::{
+        filter::{FilterDefinition, LazyLoadOptions},
+        sync::sync_events::v3::{JoinedRoom, LeftRoom, RoomAccountData, State, StateEvents, Timeline as WireTimeline},
+    },
+    events::room::member::MembershipState,
+};
+
+use super::{
+    Request,
+    delta::{self, Frame, Sent, Want},
+    shape::Shape,
+    summary,
+    timeline::{Span, Timeline},
+    unread,
+};
+use crate::{
+    keyspace::EventNo,
+    records::{
+        events::Place,
+        rooms::{Membership, RootRecord},
+    },
+    rooms::{
+        show::Viewer,
+        view::{Event, RoomView},
+    },
+    tx::Fault,
+};
+
+/// How far back a user's memberships are followed to find when they left.
+const STEPS: usize = 100;
+
+/// What all rooms of an answer have in common.
+pub struct Asked<'a> {
+    /// Who asks for what.
+    pub request: &'a Request,
+    /// What the client has; `None` if nothing.
+    pub since: Option<Position>,
+    shape: Shape,
+    limit: usize,
+    want: Want,
+    /// With lazy loading: whether to say again what was said.
+    redundant: bool,
+    now: MilliSecondsSinceUnixEpoch,
+}
+
+impl<'a> Asked<'a> {
+    /// From a request. `most` bounds the events of a timeline.
+    pub fn new(request: &'a Request, since: Option<Position>, now: MilliSecondsSinceUnixEpoch, most: usize) -> Self {
+        let most = u32::try_from(most).unwrap_or(u32::MAX).min(bounds::MAX_SYNC_TIMELINE_LIMIT);
+        let limit = filter::limit(&request.filter.room.timeline, bounds::DEFAULT_SYNC_TIMELINE_LIMIT.min(most), most);
+        let (lazy, redundant) = match request.filter.room.state.lazy_load_options {
+            LazyLoadOptions::Disabled => (false, true),
+            LazyLoadOptions::Enabled { include_redundant_members } => (true, include_redundant_members),
+        };
+        Self {
+            request,
+            since,
+            shape: Shape::new(&request.filter, now),
+            limit: limit as usize,
+            want: Want { after: request.use_state_after, lazy },
+            redundant,
+            now,
+        }
+    }
+
+    fn filter(&self) -> &FilterDefinition {
+        &self.request.filter
+    }
+
+    fn user(&self) -> &UserId {
+        &self.request.user
+    }
+
+    async fn viewer<'r>(&self, room: &'r RoomView) -> Result<Viewer<'r>, Fault> {
+        Viewer::new(room, self.request.user.clone(), Some(self.request.device.clone()), self.now).await
+    }
+
+    /// Up to where the client knows the room: the position of its token, if the user was joined there.
+    pub async fn known(&self, room: &RoomView, member: &Membership) -> Result<Option<Position>, Fault> {
+        let Some(since) = self.since else { return Ok(None) };
+        // A row from before the token says what was so at the token.
+        let joined = if member.position <= since.0 {
+            member.state == MembershipState::Join
+        } else {
+            membership(room, room.root_at(since).await?, self.user()).await?.1 == MembershipState::Join
+        };
+        Ok(joined.then_some(since))
+    }
+}
+
+/// The part of a room that the user is in; `None` if there is nothing to say.
+pub async fn joined(
+    asked: &Asked<'_>,
+    room: &RoomView,
+    known: Option<Position>,
+    account_data: RoomAccountData,
+    sent: &mut Sent,
+) -> Result<Option<JoinedRoom>, Fault> {
+    let mut viewer = asked.viewer(room).await?;
+    let span = Span { after: known, before: RoomView::place_after(room.view.position()), always: None };
+    let timeline = Timeline::read(room, &mut viewer, &asked.filter().room.timeline, &span, asked.limit).await?;
+    let frame = frame(asked, room, known, &timeline, room.root()).await?;
+    let mut state = delta::section(room, &frame, asked.want, &timeline.events).await?;
+
+    let everything = frame.before.is_none();
+    let said = timeline.events.iter().chain(&state);
+    let summary = if everything || said.clone().any(|event| summary::depends_on(&event.pdu.kind().to_string())) {
+        summary::summary(room, asked.user()).await?
+    } else {
+        Default::default()
+    };
+    let nothing = timeline.events.is_empty() && !timeline.limited && state.is_empty() && account_data.is_empty();
+    if nothing && !everything && !counts_changed(room, known).await? {
+        return Ok(None);
+    }
+    if asked.want.lazy {
+        let own = everything.then(|| asked.request.user.clone());
+        let needed = summary.heroes.iter().cloned().chain(own).collect();
+        add_members(asked, room, &frame, &timeline.events, &mut state, needed, sent).await?;
+    }
+    Ok(Some(JoinedRoom {
+        summary,
+        unread_notifications: unread::counts(room, asked.user()).await?,
+        timeline: wire_timeline(asked, &mut viewer, &timeline, &span).await?,
+        state: wire_state(asked, &mut viewer, state).await?,
+        account_data,
+        ..JoinedRoom::default()
+    }))
+}
+
+/// The part of a room that the user is no longer in, or was not let into.
+pub async fn left(
+    asked: &Asked<'_>,
+    room: &RoomView,
+    member: &Membership,
+    account_data: RoomAccountData,
+) -> Result<LeftRoom, Fault> {
+    let mut viewer = asked.viewer(room).await?;
+    let leave = room.event(member.event).await?;
+    let departure = departure(room, &leave, asked.user()).await?;
+    let in_span = |event: &Event| asked.since.is_none_or(|since| event.meta.place.anchor > since);
+    let Some(departure) = departure.filter(in_span) else {
+        return left_unseen(asked, &mut viewer, leave, account_data).await;
+    };
+    let known = asked.known(room, member).await?;
+    let behind = Place { back: leave.meta.place.back + 1, ..leave.meta.place };
+    let span = Span { after: known, before: behind, always: Some(leave.no) };
+    let timeline = Timeline::read(room, &mut viewer, &asked.filter().room.timeline, &span, asked.limit).await?;
+    let end = room.root_before(departure.no).await?;
+    let mut frame = frame(asked, room, known, &timeline, end).await?;
+    frame.last = leave.meta.facts.key.map(|key| (key, leave.no));
+    let mut state = delta::section(room, &frame, asked.want, &timeline.events).await?;
+    if asked.want.lazy {
+        add_members(asked, room, &frame, &timeline.events, &mut state, BTreeSet::new(), &mut Sent::default()).await?;
+    }
+    Ok(LeftRoom {
+        timeline: wire_timeline(asked, &mut viewer, &timeline, &span).await?,
+        state: wire_state(asked, &mut viewer, state).await?,
+        account_data,
+    })
+}
+
+/// A room that the user never was in, or had left before: an invite refused, say. They learn of their own membership.
+async fn left_unseen(
+    asked: &Asked<'_>,
+    viewer: &mut Viewer<'_>,
+    leave: Event,
+    account_data: RoomAccountData,
+) -> Result<LeftRoom, Fault> {
+    let place = leave.meta.place;
+    let span = Span { after: asked.since, before: place, always: None };
+    let (shown, state) = match filter::event(&asked.filter().room.timeline, &leave.pdu) {
+        true => (vec![leave.clone()], Vec::new()),
+        false => (Vec::new(), vec![leave.clone()]),
+    };
+    let state = if asked.want.after { vec![leave] } else { state };
+    let timeline = Timeline { events: shown, limited: false, first: None };
+    Ok(LeftRoom {
+        timeline: wire_timeline(asked, viewer, &timeline, &span).await?,
+        state: wire_state(asked, viewer, state).await?,
+        account_data,
+    })
+}
+
+/// The event with which the user stopped being joined: this one, or one before it.
+async fn departure(room: &RoomView, leave: &Event, user: &UserId) -> Result<Option<Event>, Fault> {
+    let mut event = leave.clone();
+    for _ in 0..STEPS {
+        let root = room.root_before(event.no).await?;
+        match membership(room, root, user).await? {
+            (_, MembershipState::Join) => return Ok(Some(event)),
+            (Some(before), _) => event = before,
+            (None, _) => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+async fn membership(
+    room: &RoomView,
+    root: RootRecord,
+    user: &UserId,
+) -> Result<(Option<Event>, MembershipState), Fault> {
+    let event = room.state_event(root, "m.room.member", user.as_str()).await?;
+    let state = visibility::membership(event.as_ref().map(|event| &event.pdu));
+    Ok((event, state))
+}
+
+async fn frame(
+    asked: &Asked<'_>,
+    room: &RoomView,
+    known: Option<Position>,
+    timeline: &Timeline,
+    end: RootRecord,
+) -> Result<Frame, Fault> {
+    let known = match known {
+        Some(known) => Some(room.root_at(known).await?),
+        None => None,
+    };
+    let start = match (known, timeline.first) {
+        (Some(known), _) if !timeline.limited => known,
+        (_, Some((_, first))) => room.root_before(first).await?,
+        (_, None) => end,
+    };
+    Ok(Frame { before: known.filter(|_| !asked.request.full_state), start, end, last: None })
+}
+
+/// Adds the members that the client needs to show the timeline and the room's name, and does not have.
+async fn add_members(
+    asked: &Asked<'_>,
+    room: &RoomView,
+    frame: &Frame,
+    timeline: &[Event],
+    state: &mut Vec<Event>,
+    mut needed: BTreeSet<OwnedUserId>,
+    sent: &mut Sent,
+) -> Result<(), Fault> {
+    needed.extend(timeline.iter().map(|event| event.pdu.sender().clone()));
+    let at = room.view.position();
+    let said: BTreeSet<EventNo> = state.iter().chain(timeline).map(|event| event.no).collect();
+    let mut missing = Vec::new();
+    for (user, no) in delta::members(room, asked.want.target(frame), &needed).await? {
+        if !said.contains(&no) && (asked.redundant || !sent.has(room.no, &user, no)) {
+            missing.push(no);
+        }
+    }
+    state.extend(delta::events(room, &missing).await?);
+    for event in state.iter().chain(timeline) {
+        if let (Some(_), Some(Ok(user))) = (event.pdu.membership(), event.pdu.state_key().map(OwnedUserId::try_from)) {
+            sent.note(room.no, user, event.no, at);
+        }
+    }
+    Ok(())
+}
+
+/// Whether events came since that notify, though none of them is shown.
+async fn counts_changed(room: &RoomView, known: Option<Position>) -> Result<bool, Fault> {
+    let before = RoomView::place_after(known.unwrap_or_default());
+    let Some((_, last)) = room.timeline_before(before, 1).await?.pop() else { return Ok(room.head.ordinal > 0) };
+    let meta = room.metas(&[last]).await?;
+    Ok(meta.first().is_some_and(|meta| meta.facts.ordinal != room.head.ordinal))
+}
+
+async fn wire_timeline(
+    asked: &Asked<'_>,
+    viewer: &mut Viewer<'_>,
+    timeline: &Timeline,
+    span: &Span,
+) -> Result<WireTimeline, Fault> {
+    // With nothing in it, the timeline begins where the client's knowledge ends.
+    let begins = timeline.first.map(|(place, _)| place).or_else(|| span.after.map(RoomView::place_after));
+    Ok(WireTimeline {
+        limited: timeline.limited,
+        prev_batch: Some(begins.unwrap_or(span.before).to_string()),
+        events: asked.shape.timeline(viewer, &timeline.events).await?,
+    })
+}
+
+async fn wire_state(asked: &Asked<'_>, viewer: &mut Viewer<'_>, mut state: Vec<Event>) -> Result<State, Fault> {
+    let wanted = &asked.filter().room.state;
+    state.retain(|event| filter::event(wanted, &event.pdu));
+    let events = StateEvents { events: asked.shape.state(viewer, &state).await? };
+    Ok(if asked.want.after { State::After(events) } else { State::Before(events) })
+}

@@ -1,0 +1,239 @@
+//! What is kept of a device between two polls: a standing watch, its rooms, and which members it was sent.
+//!
+//! All of it is a cache. A session that is lost costs one look at each joined room.
+//!
+//! A watch knows the changes since a topic was added and a snapshot was taken; that position is kept for each room
+//! ([`Room::known`]). For tokens from before it, the room counts as changed.
+//!
+//! A poll takes the session out and puts it back when it ends, however it ends. A second poll of the same device at the
+//! same time gets a session of its own.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::{Deref, DerefMut},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use depesche_store::{MAX_SCAN, Position, Topic, Topics, Watch};
+use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId, events::room::member::MembershipState};
+
+use super::delta::Sent;
+use crate::{
+    base::Base,
+    keyspace::{MEMBER, RoomNo},
+    records::rooms::Membership,
+    topic,
+    tx::{Fault, View},
+};
+
+/// The most sessions that are kept.
+const MAX_SESSIONS: usize = 20_000;
+/// How long a session is kept without a poll.
+const IDLE_MS: u64 = 15 * 60 * 1000;
+/// How often such sessions are looked for.
+const SWEEP_MS: u64 = 60 * 1000;
+
+type Owner = (OwnedUserId, OwnedDeviceId);
+
+/// A device that polls.
+pub struct Session {
+    user: OwnedUserId,
+    watch: Watch,
+    of_user: Topic,
+    of_device: Topic,
+    /// The snapshot that the memberships are from.
+    scanned: Option<Position>,
+    /// What the user has to do with rooms.
+    pub rooms: BTreeMap<RoomNo, Membership>,
+    /// For each watched room: changes above this position are known to the watch.
+    known: HashMap<RoomNo, Position>,
+    /// Whether all joined rooms are among those known.
+    complete: bool,
+    /// Which members the device was sent, for lazy loading.
+    pub sent: Sent,
+}
+
+impl Session {
+    /// Watches the user and the device; rooms come with [`Self::refresh`].
+    pub fn new(topics: &Arc<Topics>, user: &UserId, device: &DeviceId) -> Self {
+        let (of_user, of_device) = (topic::user(user), topic::device(user, device));
+        let mut watch = topics.watch();
+        watch.add(of_user);
+        watch.add(of_device);
+        Self {
+            user: user.to_owned(),
+            watch,
+            of_user,
+            of_device,
+            scanned: None,
+            rooms: BTreeMap::new(),
+            known: HashMap::new(),
+            complete: false,
+            sent: Sent::default(),
+        }
+    }
+
+    /// The newest snapshot, of which the memberships are known and all joined rooms are watched.
+    pub async fn refresh(&mut self, base: &Base) -> Result<View, Fault> {
+        loop {
+            let view = base.view();
+            if self.scanned.is_none_or(|scanned| self.is_news(self.of_user, scanned)) {
+                self.rooms = memberships(&view, &self.user).await?;
+                self.scanned = Some(view.position());
+                if self.watch_joined() {
+                    // What happened in these rooms between the snapshot and now is in neither; a newer one has it.
+                    self.complete = false;
+                    continue;
+                }
+            }
+            if !self.complete {
+                let unknown: Vec<_> = self.joined().map(|(room, _)| room).filter(|room| !self.known.contains_key(room)).collect();
+                self.known.extend(unknown.into_iter().map(|room| (room, view.position())));
+                self.complete = true;
+            }
+            return Ok(view);
+        }
+    }
+
+    /// Watches the rooms that are joined now, and no others. Says whether there are new ones.
+    fn watch_joined(&mut self) -> bool {
+        let joined: HashSet<RoomNo> = self.joined().map(|(room, _)| room).collect();
+        let gone: Vec<_> = self.known.keys().filter(|room| !joined.contains(room)).copied().collect();
+        for room in gone {
+            self.known.remove(&room);
+            self.sent.forget(room);
+            self.watch.remove(topic::room(room));
+            self.watch.remove(topic::keys_in_room(room));
+        }
+        let new: Vec<_> = joined.into_iter().filter(|room| !self.watch.has(topic::room(*room))).collect();
+        for room in &new {
+            self.watch.add(topic::room(*room));
+            self.watch.add(topic::keys_in_room(*room));
+        }
+        !new.is_empty()
+    }
+
+    /// The rooms that the user is in.
+    pub fn joined(&self) -> impl Iterator<Item = (RoomNo, &Membership)> {
+        self.rooms.iter().filter(|(_, member)| member.state == MembershipState::Join).map(|(room, member)| (*room, member))
+    }
+
+    /// The joined rooms in which something may have happened since a position.
+    pub fn changed_rooms(&self, since: Position) -> Vec<RoomNo> {
+        let changed: HashSet<Topic> = self.watch.changed_since(since).into_iter().collect();
+        let is_changed = |(room, member): &(RoomNo, &Membership)| {
+            member.position > since.0
+                || self.known.get(room).is_none_or(|known| *known > since)
+                || changed.contains(&topic::room(*room))
+        };
+        self.joined().filter(is_changed).map(|(room, _)| room).collect()
+    }
+
+    /// Whether something that concerns the device alone, and that an answer always says, is new.
+    pub fn device_changed(&self, since: Position) -> bool {
+        self.is_news(self.of_device, since)
+    }
+
+    /// Returns as soon as there may be something new above a position.
+    pub async fn changed(&self, since: Position) {
+        self.watch.wait(since).await;
+    }
+
+    fn is_news(&self, topic: Topic, since: Position) -> bool {
+        self.watch.changed_since(since).binary_search(&topic).is_ok()
+    }
+}
+
+/// All rows of a user.
+pub async fn memberships(view: &View, user: &UserId) -> Result<BTreeMap<RoomNo, Membership>, Fault> {
+    let mut found = BTreeMap::new();
+    let mut range = MEMBER.under(&(user.to_owned(),));
+    loop {
+        let rows = view.scan(&MEMBER, range.clone(), MAX_SCAN).await?;
+        let (count, last) = (rows.len(), rows.last().map(|((_, room), _)| *room));
+        found.extend(rows.into_iter().map(|((_, room), member)| (room, member)));
+        match last {
+            Some(last) if count == MAX_SCAN => {
+                range = MEMBER.from(&(user.to_owned(),), &(user.to_owned(), last + 1));
+            }
+            _ => return Ok(found),
+        }
+    }
+}
+
+/// The sessions that no poll has in hand.
+#[derive(Default)]
+pub struct Sessions(Mutex<Shelf>);
+
+#[derive(Default)]
+struct Shelf {
+    idle: HashMap<Owner, Idle>,
+    swept_ms: u64,
+}
+
+struct Idle {
+    session: Session,
+    since_ms: u64,
+}
+
+/// A session in the hands of a poll. It goes back when the poll ends or is given up.
+pub struct Held<'a> {
+    sessions: &'a Sessions,
+    owner: Owner,
+    now_ms: u64,
+    session: Option<Session>,
+}
+
+impl Sessions {
+    /// Takes a device's session, or a new one.
+    pub fn hold(&self, owner: Owner, now_ms: u64, new: impl FnOnce() -> Session) -> Held<'_> {
+        let kept = self.lock().idle.remove(&owner).map(|idle| idle.session);
+        Held { sessions: self, owner, now_ms, session: Some(kept.unwrap_or_else(new)) }
+    }
+
+    fn put_back(&self, owner: Owner, session: Session, now_ms: u64) {
+        let mut shelf = self.lock();
+        shelf.sweep(now_ms);
+        if shelf.idle.len() >= MAX_SESSIONS {
+            let oldest = shelf.idle.iter().min_by_key(|(_, other)| other.since_ms).map(|(owner, _)| owner.clone());
+            oldest.map(|oldest| shelf.idle.remove(&oldest));
+        }
+        shelf.idle.insert(owner, Idle { session, since_ms: now_ms });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shelf {
+    /// Drops what nobody asked for in a long time, now and then.
+    fn sweep(&mut self, now_ms: u64) {
+        if now_ms >= self.swept_ms.saturating_add(SWEEP_MS) {
+            self.idle.retain(|_, other| other.since_ms.saturating_add(IDLE_MS) > now_ms);
+            self.swept_ms = now_ms;
+        }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.sessions.put_back(self.owner.clone(), session, self.now_ms);
+        }
+    }
+}
+
+impl Deref for Held<'_> {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        self.session.as_ref().expect("only drop takes it")
+    }
+}
+
+impl DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut Session {
+        self.session.as_mut().expect("only drop takes it")
+    }
+}

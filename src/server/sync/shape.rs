@@ -1,0 +1,65 @@
+//! Events as the filter wants them written: client or federation format, and with which fields.
+
+use depesche_rules::{
+    client_event::{self, RoomField, Unsigned},
+    filter::EventFields,
+};
+use ruma::{
+    MilliSecondsSinceUnixEpoch,
+    api::client::filter::{EventFormat, FilterDefinition},
+    serde::Raw,
+};
+use serde_json::value::RawValue;
+
+use crate::{
+    rooms::{
+        show::{Format, Viewer},
+        view::Event,
+    },
+    tx::Fault,
+};
+
+/// How an answer writes its events.
+pub struct Shape {
+    format: Format,
+    fields: Option<EventFields>,
+    now: MilliSecondsSinceUnixEpoch,
+}
+
+impl Shape {
+    /// As the filter says.
+    pub fn new(filter: &FilterDefinition, now: MilliSecondsSinceUnixEpoch) -> Self {
+        let format = if filter.event_format == EventFormat::Federation { Format::Federation } else { Format::WithoutRoom };
+        Self { format, fields: filter.event_fields.as_deref().map(EventFields::new), now }
+    }
+
+    /// Events of a timeline, with all that `unsigned` has to say.
+    pub async fn timeline<T>(&self, viewer: &mut Viewer<'_>, events: &[Event]) -> Result<Vec<Raw<T>>, Fault> {
+        let shown = viewer.show(events, self.format).await?;
+        Ok(shown.into_iter().map(|event| self.select(event)).collect())
+    }
+
+    /// Events that say how a state is, not how it came about: the costlier parts of `unsigned` are left out.
+    pub async fn state<T>(&self, viewer: &mut Viewer<'_>, events: &[Event]) -> Result<Vec<Raw<T>>, Fault> {
+        let mut shown = Vec::with_capacity(events.len());
+        for event in events {
+            let plain = self.format == Format::WithoutRoom && event.meta.facts.redacted_by.is_none();
+            shown.push(self.select(match plain {
+                true => {
+                    let unsigned =
+                        Unsigned { age: Some(client_event::age(&event.pdu, self.now)), ..Unsigned::default() };
+                    client_event::client_json(&event.pdu, RoomField::Absent, &unsigned)
+                }
+                false => viewer.show_one(event, self.format).await?,
+            }));
+        }
+        Ok(shown)
+    }
+
+    fn select<T>(&self, event: Box<RawValue>) -> Raw<T> {
+        Raw::from_json(match &self.fields {
+            Some(fields) => fields.select(&event),
+            None => event,
+        })
+    }
+}

@@ -1,0 +1,30 @@
+//! Invites and knocks: what the user may know of a room that they are not in.
+//!
+//! The state is that of the moment of the invite or knock: what happens in the room later is not theirs to see.
+//!
+//! Spec: [stripped state](https://spec.matrix.org/v1.19/client-server-api/#stripped-state).
+
+use depesche_rules::{client_event, visibility::STRIPPED_STATE};
+use ruma::{events::AnyStrippedStateEvent, serde::Raw};
+
+use crate::{
+    records::rooms::Membership,
+    rooms::view::{Event, RoomView},
+    tx::Fault,
+};
+
+/// The stripped state of a room, with the user's own membership last, and before it that of who invited them.
+pub async fn state(room: &RoomView, member: &Membership) -> Result<Vec<Raw<AnyStrippedStateEvent>>, Fault> {
+    let own = room.event(member.event).await?;
+    let root = room.root_before(own.no).await?;
+    let mut events = Vec::with_capacity(STRIPPED_STATE.len() + 2);
+    for kind in STRIPPED_STATE {
+        events.extend(room.state_event(root, &kind.to_string(), "").await?);
+    }
+    if own.pdu.state_key() != Some(own.pdu.sender().as_str()) {
+        events.extend(room.state_event(root, "m.room.member", own.pdu.sender().as_str()).await?);
+    }
+    events.push(own);
+    let strip = |event: Event| Ok(client_event::stripped(&room.readable(event)?));
+    events.into_iter().map(strip).collect()
+}

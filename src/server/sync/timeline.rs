@@ -1,0 +1,123 @@
+//! The timeline of one room: the newest events of a span that pass the filter and that the viewer may see.
+
+use std::ops::ControlFlow;
+
+use depesche_rules::filter;
+use depesche_store::Position;
+use ruma::api::client::filter::RoomEventFilter;
+
+use crate::{
+    keyspace::{EventNo, RoomNo, TIMELINE},
+    records::events::Place,
+    rooms::{
+        show::Viewer,
+        view::{Event, RoomView},
+    },
+    tx::{Fault, View},
+};
+
+/// How many events are looked at, at most, for one that passes: a filter that lets little through ends here, and the
+/// timeline is `limited` then.
+const LOOKED_AT: usize = 1000;
+
+/// A part of a room's timeline.
+pub struct Span {
+    /// Behind everything at or below this; from the start of the room if `None`.
+    pub after: Option<Position>,
+    /// Up to before this.
+    pub before: Place,
+    /// An event that the viewer is shown whatever the rules of visibility say: their own leave.
+    pub always: Option<EventNo>,
+}
+
+/// What was found of it.
+#[derive(Default)]
+pub struct Timeline {
+    /// Oldest first.
+    pub events: Vec<Event>,
+    /// Whether there is more before these in the span.
+    pub limited: bool,
+    /// Where these begin: the oldest event, or if there is none the oldest that was looked at.
+    pub first: Option<(Place, EventNo)>,
+}
+
+impl Timeline {
+    /// The newest events of a span, at most `limit`.
+    pub async fn read(
+        room: &RoomView,
+        viewer: &mut Viewer<'_>,
+        wanted: &RoomEventFilter,
+        span: &Span,
+        limit: usize,
+    ) -> Result<Self, Fault> {
+        let mut timeline = Self::default();
+        if !filter::section(wanted, room.room_id()) {
+            return Ok(timeline);
+        }
+        let (mut before, mut looked_at) = (span.before, 0);
+        loop {
+            let page = limit + 1 - timeline.events.len();
+            let rows = span.rows(&room.view, room.no, before, page).await?;
+            let numbers: Vec<_> = rows.iter().filter(|(place, _)| place.back == 0).map(|(_, no)| *no).collect();
+            for event in room.events(&numbers).await? {
+                if timeline.take(viewer, wanted, span, event, limit).await?.is_break() {
+                    timeline.events.reverse();
+                    return Ok(timeline);
+                }
+            }
+            looked_at += rows.len();
+            let Some((oldest, no)) = rows.last().filter(|_| rows.len() == page) else { break };
+            before = *oldest;
+            if looked_at >= LOOKED_AT {
+                timeline.limited = true;
+                timeline.first.get_or_insert((*oldest, *no));
+                break;
+            }
+        }
+        timeline.events.reverse();
+        Ok(timeline)
+    }
+
+    /// Takes the next older event if it is one to show. Breaks if there is no room for it.
+    async fn take(
+        &mut self,
+        viewer: &mut Viewer<'_>,
+        wanted: &RoomEventFilter,
+        span: &Span,
+        event: Event,
+        limit: usize,
+    ) -> Result<ControlFlow<()>, Fault> {
+        let shown = filter::event(wanted, &event.pdu)
+            && (span.always == Some(event.no) || viewer.may_see(&event).await?);
+        if shown && self.events.len() == limit {
+            self.limited = true;
+            return Ok(ControlFlow::Break(()));
+        }
+        if shown {
+            self.first = Some((event.meta.place, event.no));
+            self.events.push(event);
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl Span {
+    /// Whether nothing happened in it.
+    pub async fn is_empty(&self, view: &View, room: RoomNo) -> Result<bool, Fault> {
+        Ok(self.rows(view, room, self.before, 1).await?.is_empty())
+    }
+
+    /// The last rows of the span before a place, newest first.
+    async fn rows(
+        &self,
+        view: &View,
+        room: RoomNo,
+        before: Place,
+        limit: usize,
+    ) -> Result<Vec<(Place, EventNo)>, Fault> {
+        let key = |place: Place| (room, place.anchor, place.sub, place.back);
+        let after = self.after.map_or(Place { anchor: Position(0), sub: 0, back: i32::MIN }, RoomView::place_after);
+        let rows = view.scan_back(&TIMELINE, TIMELINE.between(&key(after), &key(before)), limit).await?;
+        Ok(rows.into_iter().map(|((_, anchor, sub, back), no)| (Place { anchor, sub, back }, no)).collect())
+    }
+}
