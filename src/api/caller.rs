@@ -4,10 +4,16 @@
 //! the caller ([`Scheme::Caller`]): a handler cannot be registered with the wrong one. See "Using access tokens":
 //! <https://spec.matrix.org/v1.19/client-server-api/#using-access-tokens>.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use axum::extract::ConnectInfo;
-use futures::future::BoxFuture;
+use depesche_server::{
+    Server,
+    accounts::{AuthenticateError, Caller},
+};
 use http::{HeaderMap, request::Parts};
 use ipnet::IpNet;
 use ruma::{
@@ -27,6 +33,8 @@ pub struct User {
     pub user_id: OwnedUserId,
     /// The device the token belongs to.
     pub device_id: OwnedDeviceId,
+    /// May read and leave, but not write.
+    pub suspended: bool,
 }
 
 impl User {
@@ -34,7 +42,18 @@ impl User {
     pub fn must_be(&self, named: &UserId) -> Result<(), Error> {
         if self.user_id == named { Ok(()) } else { Err(Error::forbidden("These data belong to another user")) }
     }
+
+    /// Refuses what a suspended account may not do.
+    ///
+    /// See <https://spec.matrix.org/v1.19/client-server-api/#account-suspension>.
+    pub fn must_not_be_suspended(&self) -> Result<(), Error> {
+        if self.suspended { Err(Error::suspended()) } else { Ok(()) }
+    }
 }
+
+/// Who asked, as a mark on the answer: the log line of the request names the user.
+#[derive(Clone, Debug)]
+pub struct AnsweredTo(pub OwnedUserId);
 
 /// Nobody in particular: the endpoint does not ask who it is.
 #[derive(Clone, Copy, Debug)]
@@ -102,21 +121,49 @@ impl Scheme for NoAuthentication {
     }
 }
 
-/// Looks a token up.
-pub trait Tokens: Send + Sync + 'static {
-    /// The user a token belongs to, or why it is not accepted.
-    fn authenticate<'a>(&'a self, token: &'a str) -> BoxFuture<'a, Result<User, Error>>;
+/// How an endpoint authenticates.
+#[derive(Clone, Copy, Debug)]
+pub struct Admission {
+    /// Whether it asks at all.
+    pub need: Need,
+    /// Whether it also serves locked accounts, as logging out does.
+    pub locked: bool,
 }
 
 /// The user of a request, as far as the endpoint wants to know.
-pub async fn authenticate(tokens: &dyn Tokens, need: Need, request: &Parts) -> Result<Option<User>, Error> {
-    if need == Need::Nothing {
+pub async fn authenticate(
+    server: &Arc<Server>,
+    admission: Admission,
+    request: &Parts,
+    address: Option<IpAddr>,
+) -> Result<Option<User>, Error> {
+    if admission.need == Need::Nothing {
         return Ok(None);
     }
-    match token(request)? {
-        Some(token) => tokens.authenticate(&token).await.map(Some),
-        None if need == Need::Required => Err(Error::missing_token()),
-        None => Ok(None),
+    let Some(token) = token(request)? else {
+        return if admission.need == Need::Required { Err(Error::missing_token()) } else { Ok(None) };
+    };
+    let Caller { user, device, locked, suspended, .. } = server.accounts.authenticate(&token).await?;
+    if locked && !admission.locked {
+        return Err(Error::locked());
+    }
+    note_seen(server, &user, &device, address);
+    Ok(Some(User { user_id: user, device_id: device, suspended }))
+}
+
+/// Notes that the device was there, beside the answer: the caller does not wait for it.
+fn note_seen(server: &Arc<Server>, user: &OwnedUserId, device: &OwnedDeviceId, address: Option<IpAddr>) {
+    let (server, user, device) = (Arc::clone(server), user.clone(), device.clone());
+    tokio::spawn(async move { server.devices.saw(&user, &device, address).await });
+}
+
+impl From<AuthenticateError> for Error {
+    fn from(error: AuthenticateError) -> Self {
+        match error {
+            AuthenticateError::Unknown => Self::unknown_token(false),
+            AuthenticateError::Expired => Self::unknown_token(true),
+            AuthenticateError::Fault(fault) => fault.into(),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use axum::{
     body::Body as HttpBody,
     response::{IntoResponse, Response},
 };
+use depesche_server::{Fault, tx::FaultKind};
 use http::{HeaderValue, StatusCode, header};
 use ruma::api::{
     client::uiaa::UiaaInfo,
@@ -78,6 +79,23 @@ impl Error {
     pub fn unknown_token(soft_logout: bool) -> Self {
         let kind = ErrorKind::UnknownToken(UnknownTokenErrorData { soft_logout });
         Self::new(StatusCode::UNAUTHORIZED, kind, "The access token is not known, or no longer valid")
+    }
+
+    /// 401 `M_USER_LOCKED`, a soft logout: an operator has locked the account, and may unlock it.
+    pub fn locked() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, ErrorKind::UserLocked, "The account has been locked")
+    }
+
+    /// 403 `M_USER_SUSPENDED`.
+    pub fn suspended() -> Self {
+        Self::new(StatusCode::FORBIDDEN, ErrorKind::UserSuspended, "The account may not do this while it is suspended")
+    }
+
+    /// 429 `M_LIMIT_EXCEEDED` with `retry_after_ms`: the caller asks too often.
+    pub fn too_often(retry_after: Duration) -> Self {
+        let retry_after = Some(RetryAfter::Delay(retry_after));
+        let kind = ErrorKind::LimitExceeded(LimitExceededErrorData { retry_after });
+        Self::new(StatusCode::TOO_MANY_REQUESTS, kind, "Too many requests; wait a little")
     }
 
     /// 401 with the flows of user-interactive authentication.
@@ -172,6 +190,21 @@ fn chain(mut error: &(dyn StdError + 'static)) -> String {
         error = source;
     }
     text
+}
+
+/// When to try again after the database took no write.
+const STORE_PAUSE: Duration = Duration::from_secs(10);
+/// When to try again after several conflicts in a row.
+const CONTENTION_PAUSE: Duration = Duration::from_millis(200);
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault.kind() {
+            FaultKind::NothingWritten => Self::unavailable(STORE_PAUSE, fault),
+            FaultKind::Contended => Self::contended(CONTENTION_PAUSE, fault),
+            FaultKind::Broken => Self::internal(fault),
+        }
+    }
 }
 
 impl IntoResponse for Error {

@@ -18,15 +18,17 @@ pub mod well_known;
 use std::sync::Arc;
 
 use depesche_config::Config;
+use depesche_server::Server;
 
+pub use caller::AnsweredTo;
 pub use routes::{Routed, listing, router};
 
 /// What the handlers work with.
 pub struct App {
     /// The operator's choices.
     pub config: Arc<Config>,
-    /// Looks access tokens up.
-    pub tokens: Arc<dyn caller::Tokens>,
+    /// The homeserver.
+    pub server: Arc<Server>,
 }
 
 #[cfg(test)]

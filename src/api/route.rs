@@ -25,7 +25,7 @@ use ruma::api::{
 
 use crate::{
     App, body,
-    caller::{self, Need, Scheme, User},
+    caller::{self, Admission, AnsweredTo, Scheme, User},
     error::Error,
 };
 
@@ -46,7 +46,7 @@ pub struct Endpoint {
     method: Method,
     paths: Vec<String>,
     handler: &'static str,
-    need: Need,
+    admission: Admission,
     body_limit: usize,
     missing_field: ErrorKind,
     call: Call,
@@ -80,7 +80,7 @@ where
         method: R::METHOD,
         paths,
         handler: std::any::type_name::<H>(),
-        need: R::Authentication::NEED,
+        admission: Admission { need: R::Authentication::NEED, locked: false },
         body_limit: MAX_BODY_BYTES,
         missing_field: ErrorKind::BadJson,
         call: erase(handler),
@@ -156,6 +156,12 @@ impl Endpoint {
         self
     }
 
+    /// Also serves accounts that an operator has locked.
+    pub fn for_locked_too(mut self) -> Self {
+        self.admission.locked = true;
+        self
+    }
+
     /// The method of the endpoint.
     pub(crate) fn method(&self) -> &Method {
         &self.method
@@ -191,7 +197,8 @@ impl Endpoint {
     async fn serve(&self, app: Arc<App>, request: Request) -> Response {
         let (head, mut body) = request.into_parts();
         let expects_continue = head.headers.contains_key(header::EXPECT);
-        match self.answer(app, head, &mut body).await {
+        let mut answered_to = None;
+        let mut response = match self.answer(app, head, &mut body, &mut answered_to).await {
             Ok(response) => response,
             Err(error) => {
                 error.log();
@@ -201,18 +208,29 @@ impl Endpoint {
                 }
                 error.into_response()
             }
+        };
+        if let Some(user) = answered_to {
+            response.extensions_mut().insert(user);
         }
+        response
     }
 
     /// Caller first, then body: a stranger cannot make us read megabytes.
-    async fn answer(&self, app: Arc<App>, mut head: Parts, body: &mut Body) -> Result<Response, Error> {
+    async fn answer(
+        &self,
+        app: Arc<App>,
+        mut head: Parts,
+        body: &mut Body,
+        answered_to: &mut Option<AnsweredTo>,
+    ) -> Result<Response, Error> {
         let path_args = path_args(&mut head).await?;
-        let user = caller::authenticate(&*app.tokens, self.need, &head).await?;
+        let client_address = caller::client_address(&head, &app.config.server.trusted_proxies);
+        let user = caller::authenticate(&app.server, self.admission, &head, client_address).await?;
+        *answered_to = user.as_ref().map(|user| AnsweredTo(user.user_id.clone()));
         let body = body::read(body, self.body_limit).await?;
         if !body.is_empty() && !matches!(self.method, Method::GET) {
             body::check_json(&body)?;
         }
-        let client_address = caller::client_address(&head, &app.config.server.trusted_proxies);
         let incoming = Incoming { head, body, path_args, missing_field: self.missing_field.clone() };
         (self.call)(Context { app, client_address }, user, incoming).await
     }

@@ -5,7 +5,9 @@ mod db;
 use std::sync::Arc;
 
 use axum::Router;
+use depesche_api::{AnsweredTo, App};
 use depesche_config::Config;
+use depesche_server::{Clock, Parts, Random, Server};
 use depesche_store::{Engine, Options};
 use depesche_store_rocksdb::{RocksDb, RocksOptions};
 use http::Response;
@@ -14,6 +16,7 @@ use crate::{data_dir::DataDir, failure::Failure, signing_key::SigningKey};
 
 /// A homeserver on its database, without listeners.
 pub struct Node {
+    app: Arc<App>,
     engine: Arc<RocksDb>,
     // Last, so that the folder is free only when the database is closed.
     _data: DataDir,
@@ -23,16 +26,25 @@ impl Node {
     /// Takes the data folder, opens or creates the database, and starts the server on it.
     pub async fn open(config: &Arc<Config>, new_signing_key: bool) -> Result<Self, Failure> {
         let data = DataDir::open(&config.server.data_dir)?;
-        let _key = signing_key(config, &data, new_signing_key)?;
+        let key = signing_key(config, &data, new_signing_key)?;
+        let key = depesche_rules::signing::SigningKey::from_seed(key.seed, &key.version)
+            .map_err(|error| Failure::failed("the signing key is not usable", error))?;
         let engine = open_engine(config, &data).await?;
-        let name = &config.server.name;
-        let _ = name;
-        Ok(Self { engine, _data: data })
+        let parts = Parts {
+            config: Arc::clone(config),
+            engine: Arc::<RocksDb>::clone(&engine),
+            key,
+            clock: Clock::system(),
+            random: Random::system(),
+        };
+        let server = Server::start(parts).await.map_err(|error| Failure::Failed(error.to_string()))?;
+        let app = Arc::new(App { config: Arc::clone(config), server });
+        Ok(Self { app, engine, _data: data })
     }
 
     /// What clients reach.
     pub fn client_router(&self) -> Router {
-        Router::new()
+        depesche_api::router(&self.app)
     }
 
     /// What the commands of the operator reach.
@@ -41,7 +53,9 @@ impl Node {
     }
 
     /// Ends what waits for something new (long polls). Requests in work go on.
-    pub fn end_waits(&self) {}
+    pub fn end_waits(&self) {
+        self.app.server.end_waits();
+    }
 
     /// Finishes the work in hand and closes the database.
     pub async fn stop(&self) {
@@ -75,8 +89,8 @@ async fn open_engine(config: &Config, data: &DataDir) -> Result<Arc<RocksDb>, Fa
 }
 
 /// The user who asked, for the log; none if nobody was logged in.
-pub fn caller_of<B>(_response: &Response<B>) -> Option<&str> {
-    None
+pub fn caller_of<B>(response: &Response<B>) -> Option<&str> {
+    response.extensions().get::<AnsweredTo>().map(|AnsweredTo(user)| user.as_str())
 }
 
 /// The key of the configuration. The first start makes it; later it must be there, because events signed with another

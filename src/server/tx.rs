@@ -32,6 +32,28 @@ pub enum Fault {
     Bug(String),
 }
 
+/// What a fault means for whoever asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FaultKind {
+    /// The database takes no writes at present (a full disk, say): nothing was written, later it may be.
+    NothingWritten,
+    /// Too many wanted the same rows at once: nothing was written, and the same request may succeed shortly.
+    Contended,
+    /// Damage, a bug, or a write whose outcome is unknown.
+    Broken,
+}
+
+impl Fault {
+    /// What it means for whoever asked.
+    pub fn kind(&self) -> FaultKind {
+        match self {
+            Self::Commit(CommitError::Failed(_)) => FaultKind::NothingWritten,
+            Self::Commit(CommitError::Conflict(_)) => FaultKind::Contended,
+            _ => FaultKind::Broken,
+        }
+    }
+}
+
 /// A typed reader of one snapshot. Cloning shares it.
 #[derive(Clone)]
 pub struct View {

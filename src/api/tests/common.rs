@@ -1,10 +1,8 @@
 //! What holds for every endpoint alike.
 
-use std::sync::Arc;
-
-use axum::{Router, body::Body};
+use axum::Router;
 use depesche_rules::bounds::{MAX_BODY_BYTES, MAX_KEYS_BODY_BYTES};
-use http::{Request, StatusCode};
+use http::StatusCode;
 use ruma::api::{
     IncomingRequest,
     client::{
@@ -14,7 +12,7 @@ use ruma::api::{
 };
 use serde_json::json;
 
-use super::{Answer, app, ask, refused, request};
+use super::{Answer, Body, Home, ask, refused};
 use crate::{
     caller::{Scheme, User},
     envelope,
@@ -24,70 +22,102 @@ use crate::{
 
 #[tokio::test]
 async fn an_unknown_endpoint_is_not_a_wrong_method() {
+    let home = Home::open().await;
     for line in
         ["GET /", "GET /_matrix/client/v3/nothing", "POST /_matrix/client/v99/sync", "GET /_matrix/client/versions/"]
     {
-        assert_eq!(refused(&request(None, line, "").await), (404, "M_UNRECOGNIZED"), "{line}");
+        assert_eq!(refused(&home.ask(line, "").await), (404, "M_UNRECOGNIZED"), "{line}");
     }
     for line in
         ["POST /_matrix/client/versions", "PATCH /_matrix/client/versions", "DELETE /_matrix/client/v3/capabilities"]
     {
-        assert_eq!(refused(&request(None, line, "").await), (405, "M_UNRECOGNIZED"), "{line}");
+        assert_eq!(refused(&home.ask(line, "").await), (405, "M_UNRECOGNIZED"), "{line}");
     }
 }
 
 #[tokio::test]
 async fn a_token_is_checked_before_anything_else() {
+    let home = Home::open().await;
+    let alice = home.user("alice").await;
     let line = "GET /_matrix/client/v3/capabilities";
-    assert_eq!(refused(&request(None, line, "").await), (401, "M_MISSING_TOKEN"));
-    assert_eq!(refused(&request(Some("wrong"), line, "").await), (401, "M_UNKNOWN_TOKEN"));
-    assert_eq!(request(Some("secret"), line, "").await.status, 200);
-    assert_eq!(request(None, &format!("{line}?access_token=secret"), "").await.status, 200);
-    assert_eq!(request(None, "GET /_matrix/client/r0/capabilities?access_token=secret", "").await.status, 200);
+    assert_eq!(refused(&home.ask(line, "").await), (401, "M_MISSING_TOKEN"));
+    assert_eq!(refused(&ask(&home.router, Some("wrong"), line, "").await), (401, "M_UNKNOWN_TOKEN"));
+    assert_eq!(home.ask_as(&alice, line, "").await.status, 200);
+    assert_eq!(home.ask(&format!("{line}?access_token={}", alice.token), "").await.status, 200);
+    let old = format!("GET /_matrix/client/r0/capabilities?access_token={}", alice.token);
+    assert_eq!(home.ask(&old, "").await.status, 200);
     // Where a token is optional, a wrong one is still wrong.
-    assert_eq!(refused(&request(Some("wrong"), "GET /_matrix/client/versions", "").await), (401, "M_UNKNOWN_TOKEN"));
+    let line = "GET /_matrix/client/versions";
+    assert_eq!(refused(&ask(&home.router, Some("wrong"), line, "").await), (401, "M_UNKNOWN_TOKEN"));
+}
+
+#[tokio::test]
+async fn a_locked_account_can_only_log_out() {
+    let home = Home::open().await;
+    let alice = home.user("alice").await;
+    home.app.server.accounts.set_locked(ruma::user_id!("@alice:test"), true).await.unwrap();
+    let answer = home.ask_as(&alice, "GET /_matrix/client/v3/capabilities", "").await;
+    assert_eq!(refused(&answer), (401, "M_USER_LOCKED"));
+    assert_eq!(answer.body["soft_logout"], true);
+}
+
+#[tokio::test]
+async fn an_answer_says_to_the_log_whose_it_is() {
+    let home = Home::open().await;
+    let alice = home.user("alice").await;
+    let request = http::Request::get("/_matrix/client/v3/capabilities");
+    let request = request.header("authorization", format!("Bearer {}", alice.token)).body(Body::empty()).unwrap();
+    let answer = tower::ServiceExt::oneshot(home.router.clone(), request).await.unwrap();
+    assert_eq!(answer.extensions().get::<crate::AnsweredTo>().unwrap().0, "@alice:test");
 }
 
 #[tokio::test]
 async fn head_is_get_without_a_body() {
-    let answer = request(None, "HEAD /_matrix/client/versions", "").await;
+    let answer = Home::open().await.ask("HEAD /_matrix/client/versions", "").await;
     assert_eq!((answer.status, answer.body.is_null()), (200, true));
 }
 
 #[tokio::test]
 async fn browsers_may_read_every_answer() {
+    let home = Home::open().await;
     let lines =
         ["OPTIONS /_matrix/client/versions", "OPTIONS /nothing", "GET /nothing", "POST /_matrix/client/versions"];
     for line in lines {
-        let answer = request(None, line, "").await;
+        let answer = home.ask(line, "").await;
         assert_eq!(answer.headers["access-control-allow-origin"], "*", "{line}");
         assert_eq!(answer.headers["access-control-allow-methods"], "GET, HEAD, POST, PUT, DELETE, OPTIONS", "{line}");
         let allowed = "X-Requested-With, Content-Type, Authorization";
         assert_eq!(answer.headers["access-control-allow-headers"], allowed, "{line}");
     }
-    assert_eq!(request(None, "OPTIONS /_matrix/client/v3/capabilities", "").await.status, 204);
+    assert_eq!(home.ask("OPTIONS /_matrix/client/v3/capabilities", "").await.status, 204);
 }
 
 #[tokio::test]
 async fn every_answer_has_a_request_id_of_its_own() {
-    let router = alone(endpoint(rename));
+    let home = Home::open().await;
     let mut ids = Vec::new();
     for _ in 0..2 {
-        let answer = ask(router.clone(), Request::get("/").body(Body::empty()).unwrap()).await;
+        let answer = home.ask("GET /", "").await;
         ids.push(answer.headers["x-request-id"].clone());
     }
     assert_ne!(ids[0], ids[1]);
 }
 
-/// A router with one endpoint, in everything else as the real one.
-fn alone(endpoint: Endpoint) -> Router {
-    let router = Router::new().fallback(|request| unrecognized(StatusCode::NOT_FOUND, request));
-    envelope::around(endpoint.mount(router, &Arc::new(app())))
+/// A server with one endpoint, in everything else as the real one, and alice.
+struct Alone {
+    router: Router,
+    token: String,
 }
 
-async fn as_alice(router: &Router, method: &str, path: &str, body: impl Into<Body>) -> Answer {
-    let request = Request::builder().method(method).uri(path).header("authorization", "Bearer secret");
-    ask(router.clone(), request.body(body.into()).unwrap()).await
+async fn alone(endpoint: Endpoint) -> Alone {
+    let home = Home::open().await;
+    let router = Router::new().fallback(|request| unrecognized(StatusCode::NOT_FOUND, request));
+    let router = envelope::around(endpoint.mount(router, &home.app));
+    Alone { router, token: home.user("alice").await.token }
+}
+
+async fn as_alice(alone: &Alone, method: &str, path: &str, body: impl Into<Body>) -> Answer {
+    ask(&alone.router, Some(&alone.token), &format!("{method} {path}"), body).await
 }
 
 /// A handler that keeps what it got to itself.
@@ -109,7 +139,7 @@ async fn rename(
 
 #[tokio::test]
 async fn a_body_that_cannot_be_read_has_the_right_code() {
-    let router = alone(endpoint(rename));
+    let router = alone(endpoint(rename)).await;
     let path = "/_matrix/client/v3/profile/@alice:test/displayname";
     for (body, expected) in [
         (&b"{\"displayname\":\"Alice\"}"[..], (200, "none")),
@@ -140,10 +170,10 @@ async fn a_body_that_cannot_be_read_has_the_right_code() {
 #[tokio::test]
 async fn a_missing_field_is_bad_json_unless_the_endpoint_calls_it_a_parameter() {
     let path = "/_matrix/client/v3/sendToDevice/m.test/1";
-    let bad = alone(endpoint(nothing::<send_event_to_device::v3::Request>));
+    let bad = alone(endpoint(nothing::<send_event_to_device::v3::Request>)).await;
     assert_eq!(refused(&as_alice(&bad, "PUT", path, "{}").await), (400, "M_BAD_JSON"));
     assert_eq!(refused(&as_alice(&bad, "PUT", path, "").await), (400, "M_NOT_JSON"));
-    let missing = alone(endpoint(nothing::<send_event_to_device::v3::Request>).missing_is_a_parameter());
+    let missing = alone(endpoint(nothing::<send_event_to_device::v3::Request>).missing_is_a_parameter()).await;
     assert_eq!(refused(&as_alice(&missing, "PUT", path, "{}").await), (400, "M_MISSING_PARAM"));
     assert_eq!(refused(&as_alice(&missing, "PUT", path, "{\"messages\":[]}").await), (400, "M_BAD_JSON"));
 }
@@ -155,10 +185,10 @@ async fn a_body_may_be_as_large_as_its_endpoint_allows() {
         let frame = r#"{"messages":{}}"#;
         format!("{frame}{}", " ".repeat(size - frame.len()))
     };
-    let small = alone(endpoint(nothing::<send_event_to_device::v3::Request>));
+    let small = alone(endpoint(nothing::<send_event_to_device::v3::Request>)).await;
     assert_eq!(as_alice(&small, "PUT", path, of_size(MAX_BODY_BYTES)).await.status, 200);
     assert_eq!(refused(&as_alice(&small, "PUT", path, of_size(MAX_BODY_BYTES + 1)).await), (413, "M_TOO_LARGE"));
-    let large = alone(endpoint(nothing::<send_event_to_device::v3::Request>).large_body());
+    let large = alone(endpoint(nothing::<send_event_to_device::v3::Request>).large_body()).await;
     assert_eq!(as_alice(&large, "PUT", path, of_size(MAX_KEYS_BODY_BYTES)).await.status, 200);
     assert_eq!(refused(&as_alice(&large, "PUT", path, of_size(MAX_KEYS_BODY_BYTES + 1)).await), (413, "M_TOO_LARGE"));
 }
@@ -176,7 +206,7 @@ async fn state_key(
 
 #[tokio::test]
 async fn an_empty_state_key_may_be_left_out() {
-    let router = alone(endpoint(state_key).last_may_be_empty());
+    let router = alone(endpoint(state_key).last_may_be_empty()).await;
     let room = "/_matrix/client/v3/rooms/!room:test/state";
     for (path, key) in [
         ("m.room.name", ""),
@@ -196,7 +226,7 @@ async fn changes(_: Context, _: User, _: get_key_changes::v3::Request) -> Result
 
 #[tokio::test]
 async fn a_query_parameter_that_is_missing_or_wrong_is_said_to_be_so() {
-    let router = alone(endpoint(changes));
+    let router = alone(endpoint(changes)).await;
     let path = "/_matrix/client/v3/keys/changes";
     assert_eq!(refused(&as_alice(&router, "GET", path, "").await), (400, "M_MISSING_PARAM"));
     assert_eq!(as_alice(&router, "GET", &format!("{path}?from=a&to=b"), "").await.status, 200);
@@ -208,7 +238,7 @@ async fn panics(_: Context, _: User, _: create_filter::v3::Request) -> Result<cr
 
 #[tokio::test]
 async fn a_panic_is_an_answer() {
-    let router = alone(endpoint(panics));
+    let router = alone(endpoint(panics)).await;
     let body = r#"{"room":{}}"#;
     let answer = as_alice(&router, "POST", "/_matrix/client/v3/user/@alice:test/filter", body).await;
     assert_eq!(refused(&answer), (500, "M_UNKNOWN"));
@@ -225,7 +255,7 @@ async fn an_event_content_must_be_an_object_with_nothing_behind_it() {
     ) -> Result<send_state_event::v3::Response, Error> {
         Ok(send_state_event::v3::Response { event_id: ruma::owned_event_id!("$event") })
     }
-    let router = alone(endpoint(send).last_may_be_empty());
+    let router = alone(endpoint(send).last_may_be_empty()).await;
     let path = "/_matrix/client/v3/rooms/!room:test/state/m.room.topic";
     for (body, expected) in [
         ("{}", (200, "none")),

@@ -1,19 +1,17 @@
 //! What only a real connection shows: that one error does not end it.
 
-use std::sync::Arc;
-
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
-use super::app;
-use crate::router;
+use super::Home;
 
 async fn connect() -> TcpStream {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(async move { axum::serve(listener, router(&Arc::new(app()))).await });
+    let router = Home::open().await.router;
+    tokio::spawn(async move { axum::serve(listener, router).await });
     TcpStream::connect(address).await.unwrap()
 }
 

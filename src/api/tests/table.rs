@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::request;
+use super::Home;
 use crate::listing;
 
 /// The modules that a path leads to, by the rule of the house.
@@ -77,28 +77,30 @@ fn no_route_is_registered_twice() {
 
 #[tokio::test]
 async fn get_well_known_matrix_client() {
-    let answer = request(None, "GET /.well-known/matrix/client", "").await;
+    let answer = Home::open().await.ask("GET /.well-known/matrix/client", "").await;
     assert_eq!(answer.body, serde_json::json!({ "m.homeserver": { "base_url": "https://matrix.test" } }));
     assert_eq!(answer.headers["content-type"], "application/json");
 }
 
 #[tokio::test]
 async fn get_well_known_matrix_support() {
-    let answer = request(None, "GET /.well-known/matrix/support", "").await;
+    let answer = Home::open().await.ask("GET /.well-known/matrix/support", "").await;
     let admin = serde_json::json!({ "matrix_id": "@admin:test", "role": "m.role.admin" });
     assert_eq!(answer.body, serde_json::json!({ "contacts": [admin], "support_page": "https://test/help" }));
 }
 
 #[tokio::test]
 async fn get_client_versions() {
-    let answer = request(None, "GET /_matrix/client/versions", "").await;
+    let answer = Home::open().await.ask("GET /_matrix/client/versions", "").await;
     let versions = answer.body["versions"].as_array().unwrap();
     assert_eq!((versions.len(), &versions[0], &versions[18]), (19, &"v1.1".into(), &"v1.19".into()));
 }
 
 #[tokio::test]
 async fn get_client_capabilities() {
-    let answer = request(Some("secret"), "GET /_matrix/client/v3/capabilities", "").await;
+    let home = Home::open().await;
+    let alice = home.user("alice").await;
+    let answer = home.ask_as(&alice, "GET /_matrix/client/v3/capabilities", "").await;
     let versions = &answer.body["capabilities"]["m.room_versions"];
     assert_eq!(versions["default"], "12");
     for (version, stability) in [("3", "unstable"), ("5", "unstable"), ("6", "stable"), ("12", "stable")] {

@@ -1,0 +1,128 @@
+//! A server for tests: memory engine, paused clock, seeded randomness, users by name.
+
+use std::sync::{Arc, atomic::AtomicU64};
+
+use axum::{Router, body::Body};
+use depesche_config::Config;
+use depesche_rules::signing::SigningKey;
+use depesche_server::{
+    Clock, Parts, Random, Server,
+    accounts::{Credentials, Door, NewAccount, NewSession},
+};
+use depesche_store::{Options, memory::Memory};
+use http::{HeaderMap, Request};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower::ServiceExt;
+
+use crate::{App, router};
+
+/// What an operator may set, where an answer shows it.
+pub const CONFIG: &str = r#"
+[server]
+name = "test"
+base_url = "https://matrix.test"
+
+[accounts]
+token_login = true
+
+[support]
+page = "https://test/help"
+
+[[support.contacts]]
+matrix_id = "@admin:test"
+"#;
+
+/// A server and its router.
+pub struct Home {
+    pub app: Arc<App>,
+    pub router: Router,
+    /// Moves the clock.
+    pub hand: Arc<AtomicU64>,
+}
+
+/// A user with a device.
+#[derive(Clone)]
+pub struct Person {
+    pub id: String,
+    pub device: String,
+    pub token: String,
+}
+
+/// An answer, whole.
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Home {
+    /// An empty server named `test`.
+    pub async fn open() -> Self {
+        Self::with(CONFIG).await
+    }
+
+    /// An empty server as an operator configured it.
+    pub async fn with(config: &str) -> Self {
+        let config = Arc::new(Config::parse(config).unwrap());
+        let (clock, hand) = Clock::paused(1_700_000_000_000);
+        let parts = Parts {
+            config: Arc::clone(&config),
+            engine: Arc::new(Memory::new(Options::default())),
+            key: SigningKey::from_seed([7; 32], "test").unwrap(),
+            clock,
+            random: Random::seeded(1),
+        };
+        let app = Arc::new(App { config, server: Server::start(parts).await.unwrap() });
+        let router = router(&app);
+        Self { app, router, hand }
+    }
+
+    /// A user, made by the operator, with the password `pass-word` and the device `PHONE`.
+    pub async fn user(&self, localpart: &str) -> Person {
+        let new = NewAccount {
+            localpart: Some(localpart.to_owned()),
+            password: Some("pass-word".to_owned()),
+            ..NewAccount::default()
+        };
+        self.app.server.accounts.create(&Door::Operator, &new).await.unwrap();
+        self.device(localpart, "PHONE").await
+    }
+
+    /// Another device of a user.
+    pub async fn device(&self, localpart: &str, device: &str) -> Person {
+        let new = NewSession { device: Some(device.into()), ..NewSession::default() };
+        let credentials = Credentials::Password { user: localpart, password: "pass-word" };
+        let logged_in = self.app.server.accounts.login(credentials, &new).await.unwrap();
+        Person { id: logged_in.user.to_string(), device: logged_in.device.to_string(), token: logged_in.tokens.access }
+    }
+
+    /// Asks without a token: `"GET /_matrix/client/versions"`.
+    pub async fn ask(&self, line: &str, body: impl Into<Body>) -> Answer {
+        ask(&self.router, None, line, body).await
+    }
+
+    /// Asks as a user.
+    pub async fn ask_as(&self, person: &Person, line: &str, body: impl Into<Body>) -> Answer {
+        ask(&self.router, Some(&person.token), line, body).await
+    }
+}
+
+/// Asks a router.
+pub async fn ask(router: &Router, token: Option<&str>, line: &str, body: impl Into<Body>) -> Answer {
+    let (method, path) = line.split_once(' ').unwrap();
+    let mut request = Request::builder().method(method).uri(path);
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let request = request.body(body.into()).unwrap();
+    let (head, body) = router.clone().oneshot(request).await.unwrap().into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    let body = if bytes.is_empty() { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
+    Answer { status: head.status.as_u16(), headers: head.headers, body }
+}
+
+/// Status and errcode.
+pub fn refused(answer: &Answer) -> (u16, &str) {
+    (answer.status, answer.body["errcode"].as_str().unwrap_or("none"))
+}
