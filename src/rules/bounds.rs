@@ -110,16 +110,30 @@ pub const MAX_HEROES: usize = 5;
 
 /// To-device messages in one answer of `/sync`. Spec: "should limit the number", 100 is its example.
 pub const MAX_TO_DEVICE_PER_SYNC: usize = 100;
-/// Recipients (devices) of one `sendToDevice` request. Ours.
-pub const MAX_TO_DEVICE_RECIPIENTS: usize = 10_000;
+/// Recipients (devices) of one `sendToDevice` request. Ours: they share a batch, and each is woken.
+pub const MAX_TO_DEVICE_RECIPIENTS: usize = 5000;
 /// Bytes of one to-device message. Ours, as an event.
 pub const MAX_TO_DEVICE_BYTES: usize = 65_536;
 /// Devices of one user. Ours: every key query returns them all.
 pub const MAX_DEVICES_PER_USER: usize = 1000;
-/// One-time keys of one algorithm kept for one device. Ours; clients aim at 50 to 100.
+/// One-time keys kept for one device, all algorithms together. Ours; clients aim at 50 to 100.
 pub const MAX_ONE_TIME_KEYS: usize = 1000;
-/// Bytes of the device keys of one device, of one cross-signing key, of one one-time key. Ours.
-pub const MAX_KEY_OBJECT_BYTES: usize = 65_536;
+/// Fallback keys of one device, one an algorithm. Ours.
+pub const MAX_FALLBACK_KEYS: usize = 16;
+/// Bytes of the id of a key (algorithm included), of an algorithm, of a megolm session id. Ours; they stand in keys of
+/// the database.
+pub const MAX_KEY_NAME_BYTES: usize = 255;
+/// Bytes of the device keys of one device, of one cross-signing key, of one one-time key, of one backed-up key, of the
+/// `auth_data` of a backup. Ours: each is a row, with its names beside it.
+pub const MAX_KEY_OBJECT_BYTES: usize = 60_000;
+/// Users in one `/keys/query`. Ours; clients ask for some hundreds at a time.
+pub const MAX_QUERIED_USERS: usize = 5000;
+/// Devices in one `/keys/claim`. Ours; clients ask for some hundreds at a time.
+pub const MAX_CLAIMS: usize = 5000;
+/// Objects in one `/keys/signatures/upload`. Ours.
+pub const MAX_SIGNED_OBJECTS: usize = 1000;
+/// Sessions in one version of a key backup. Ours.
+pub const MAX_BACKUP_SESSIONS: u64 = 1_000_000;
 /// Sessions in one key backup request. Ours.
 pub const MAX_BACKUP_SESSIONS_PER_REQUEST: usize = 10_000;
 

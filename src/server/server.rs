@@ -19,12 +19,12 @@ use crate::{
     devices::{DeviceFollower, Devices},
     filters::Filters,
     identity::{self, IdentityError},
-    keys::{self, KnownDevice, KnownDevices, Keys},
+    keys::{self, Keys},
     profiles::Profiles,
     rooms::Rooms,
     sync::Syncs,
     to_device::ToDevice,
-    tx::{Tx, View},
+    tx::Tx,
 };
 
 /// A homeserver over one database.
@@ -88,10 +88,9 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let base = Arc::new(Base { engine, clock, random, config, name, stopping });
         let devices = Arc::new(Devices::new(Arc::clone(&base), vec![Arc::new(KeysOfDevices)]));
-        let known: Arc<dyn KnownDevices> = Arc::new(DevicesForKeys(Arc::clone(&devices)));
         let account_data = Arc::new(AccountData::new(Arc::clone(&base)));
-        let keys = Arc::new(Keys::new(Arc::clone(&base), Arc::clone(&known)));
-        let to_device = Arc::new(ToDevice::new(Arc::clone(&base), known));
+        let keys = Arc::new(Keys::new(Arc::clone(&base), Arc::clone(&devices)));
+        let to_device = Arc::new(ToDevice::new(Arc::clone(&base), Arc::clone(&devices)));
         let server = Arc::new(Self {
             accounts: Arc::new(Accounts::new(Arc::clone(&base), Arc::clone(&devices))),
             profiles: Profiles::new(Arc::clone(&base)),
@@ -140,9 +139,9 @@ impl DeviceFollower for KeysOfDevices {
         })
     }
 
-    fn renamed<'a>(&'a self, tx: &'a Tx, user: &'a UserId, _: &'a DeviceId) -> BoxFuture<'a, Result<(), Fault>> {
+    fn renamed<'a>(&'a self, tx: &'a Tx, user: &'a UserId, device: &'a DeviceId) -> BoxFuture<'a, Result<(), Fault>> {
         // Others see the name with the device's keys.
-        Box::pin(keys::touch(tx, user))
+        Box::pin(keys::touch_renamed(tx, user, device))
     }
 
     fn user_gone<'a>(&'a self, tx: &'a Tx, user: &'a UserId) -> BoxFuture<'a, Result<(), Fault>> {
@@ -151,21 +150,5 @@ impl DeviceFollower for KeysOfDevices {
 
     fn claims<'a>(&'a self, tx: &'a Tx, user: &'a UserId, device: &'a DeviceId) -> BoxFuture<'a, Result<bool, Fault>> {
         Box::pin(keys::is_cross_signing_key(tx, user, device))
-    }
-}
-
-/// Shows the keys which devices there are.
-struct DevicesForKeys(Arc<Devices>);
-
-impl KnownDevices for DevicesForKeys {
-    fn list<'a>(&'a self, view: &'a View, user: &'a UserId) -> BoxFuture<'a, Result<Vec<KnownDevice>, Fault>> {
-        Box::pin(async move {
-            let names = self.0.names(view, user).await?;
-            Ok(names.into_iter().map(|(id, display_name)| KnownDevice { id, display_name }).collect())
-        })
-    }
-
-    fn hold<'a>(&'a self, tx: &'a Tx, user: &'a UserId, device: &'a DeviceId) -> BoxFuture<'a, Result<bool, Fault>> {
-        Box::pin(self.0.hold(tx, user, device))
     }
 }

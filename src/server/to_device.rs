@@ -16,6 +16,9 @@ mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use depesche_rules::bounds::{
+    MAX_DEVICE_ID_BYTES, MAX_EVENT_TYPE_BYTES, MAX_TO_DEVICE_PER_SYNC, MAX_TO_DEVICE_RECIPIENTS,
+};
 use depesche_store::{MAX_VALUE, Position, Stamp, StampAt};
 use ruma::{
     DeviceId, OwnedDeviceId, OwnedUserId, UserId,
@@ -31,12 +34,8 @@ use sha2::{Digest, Sha256};
 use self::queues::Queues;
 use crate::{
     Base, Fault,
-    keys::{
-        KnownDevices,
-        bounds::{
-            MAX_NAME_BYTES, MAX_RECIPIENTS, MAX_TO_DEVICE_ANSWER, MAX_TO_DEVICE_BATCH_BYTES, TRANSACTION_MEMORY_MS,
-        },
-    },
+    devices::Devices,
+    keys::bounds::{MAX_TO_DEVICE_BATCH_BYTES, TRANSACTION_MEMORY_MS},
     keyspace::{TO_DEVICE, TO_DEVICE_TXN, TO_DEVICE_TXN_AGE},
     records::keys::Message,
     table::Record,
@@ -47,7 +46,7 @@ use crate::{
 /// The to-device messages of this server's users.
 pub struct ToDevice {
     base: Arc<Base>,
-    devices: Arc<dyn KnownDevices>,
+    devices: Arc<Devices>,
     queues: Queues,
 }
 
@@ -82,7 +81,7 @@ type Owner = (OwnedUserId, OwnedDeviceId);
 
 impl ToDevice {
     /// Over this database and these devices.
-    pub fn new(base: Arc<Base>, devices: Arc<dyn KnownDevices>) -> Self {
+    pub fn new(base: Arc<Base>, devices: Arc<Devices>) -> Self {
         Self { base, devices, queues: Queues::default() }
     }
 
@@ -154,16 +153,16 @@ impl ToDevice {
         let local = request.messages.iter().filter(|(user, _)| user.server_name() == self.base.name);
         for (user, messages) in local {
             if let Some(content) = messages.get(&DeviceIdOrAllDevices::AllDevices) {
-                let devices = self.devices.list(view, user).await?;
-                recipients.extend(devices.into_iter().map(|device| ((user.as_ref(), device.id), content)));
+                let devices = self.devices.names(view, user).await?;
+                recipients.extend(devices.into_iter().map(|(device, _)| ((user.as_ref(), device), content)));
             }
             for (device, content) in messages {
                 let DeviceIdOrAllDevices::DeviceId(device) = device else { continue };
-                if device.as_str().len() <= MAX_NAME_BYTES {
+                if device.as_str().len() <= MAX_DEVICE_ID_BYTES {
                     recipients.insert((user, device.clone()), content);
                 }
             }
-            if recipients.len() > MAX_RECIPIENTS {
+            if recipients.len() > MAX_TO_DEVICE_RECIPIENTS {
                 return Err(SendError::TooLarge("too many devices"));
             }
         }
@@ -179,7 +178,7 @@ impl ToDevice {
         since: Position,
         limit: usize,
     ) -> Result<Page, Fault> {
-        let limit = limit.clamp(1, MAX_TO_DEVICE_ANSWER);
+        let limit = limit.clamp(1, MAX_TO_DEVICE_PER_SYNC);
         let owner = (user.to_owned(), device.to_owned());
         let range = TO_DEVICE.from(&owner, &(owner.0.clone(), owner.1.clone(), after(since)));
         let mut rows = view.scan(&TO_DEVICE, range, limit + 1).await?;
@@ -240,10 +239,10 @@ pub fn forget_user(tx: &Tx, user: &UserId) {
 
 fn check(request: &v3::Request) -> Result<(), SendError> {
     let contents: Vec<_> = request.messages.values().flat_map(BTreeMap::values).collect();
-    if contents.len() > MAX_RECIPIENTS {
+    if contents.len() > MAX_TO_DEVICE_RECIPIENTS {
         return Err(SendError::TooLarge("too many devices"));
     }
-    if request.event_type.to_string().len() > MAX_NAME_BYTES {
+    if request.event_type.to_string().len() > MAX_EVENT_TYPE_BYTES {
         return Err(SendError::TooLarge("the event type"));
     }
     if contents.iter().any(|content| !content.json().get().starts_with('{')) {

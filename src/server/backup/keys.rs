@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use depesche_rules::bounds::{
+    MAX_BACKUP_SESSIONS, MAX_BACKUP_SESSIONS_PER_REQUEST, MAX_KEY_NAME_BYTES, MAX_KEY_OBJECT_BYTES, MAX_ROOM_ID_BYTES,
+};
 use depesche_store::Range;
 use ruma::{
     OwnedRoomId, OwnedUserId, RoomId, UserId,
@@ -15,9 +18,7 @@ use super::{BackupError, Backups, KeysChanged, Selection, SessionId, number};
 use crate::{
     Fault,
     keys::{
-        bounds::{
-            BACKUP_BYTES_PER_BATCH, BACKUP_KEYS_PER_BATCH, MAX_BACKUP_KEYS, MAX_NAME_BYTES, MAX_OBJECT_BYTES,
-        },
+        bounds::{BACKUP_BYTES_PER_BATCH, BACKUP_KEYS_PER_BATCH},
         stored,
     },
     keyspace::{BACKUP, BACKUP_HEAD, BACKUP_KEY},
@@ -64,8 +65,10 @@ impl Backups {
     }
 
     async fn put_batch(&self, user: &UserId, version: u64, keys: &[NewKey<'_>]) -> Result<KeysChanged, BackupError> {
-        let rows: &Vec<Row> =
-            &keys.iter().map(|((room, session), _)| (user.to_owned(), version, room.clone(), session.clone())).collect();
+        let rows: &Vec<Row> = &keys
+            .iter()
+            .map(|((room, session), _)| (user.to_owned(), version, room.clone(), session.clone()))
+            .collect();
         self.base
             .transact(|tx| async move {
                 let mut backup = current(&tx, user, version).await?;
@@ -78,7 +81,7 @@ impl Backups {
                         backup.count += u64::from(old.is_none());
                     }
                 }
-                if backup.count > MAX_BACKUP_KEYS {
+                if backup.count > MAX_BACKUP_SESSIONS {
                     return Err(BackupError::TooLarge("the backup"));
                 }
                 if backup.etag != before.0 {
@@ -170,11 +173,14 @@ async fn current(tx: &Tx, user: &UserId, version: u64) -> Result<Backup, BackupE
 }
 
 fn check(rooms: &BTreeMap<OwnedRoomId, RoomKeyBackup>) -> Result<Vec<NewKey<'_>>, BackupError> {
+    if rooms.values().map(|backup| backup.sessions.len()).sum::<usize>() > MAX_BACKUP_SESSIONS_PER_REQUEST {
+        return Err(BackupError::TooLarge("the request"));
+    }
     let mut keys = Vec::new();
     for (room, backup) in rooms {
         for (session, key) in &backup.sessions {
             let text = key.json().get();
-            if !fits(room, session) || text.len() > MAX_OBJECT_BYTES {
+            if !fits(room, session) || text.len() > MAX_KEY_OBJECT_BYTES {
                 return Err(BackupError::TooLarge("a key"));
             }
             if !Facts::read(text).is_some_and(|facts| facts.session_data.get().starts_with('{')) {
@@ -188,7 +194,7 @@ fn check(rooms: &BTreeMap<OwnedRoomId, RoomKeyBackup>) -> Result<Vec<NewKey<'_>>
 
 /// Whether the names can stand in a row's key.
 fn fits(room: &RoomId, session: &str) -> bool {
-    room.as_str().len() <= MAX_NAME_BYTES && session.len() <= MAX_NAME_BYTES
+    room.as_str().len() <= MAX_ROOM_ID_BYTES && session.len() <= MAX_KEY_NAME_BYTES
 }
 
 /// Parts that each fit into a batch.
@@ -210,9 +216,7 @@ fn batches<'a, 'k>(keys: &'a [NewKey<'k>]) -> impl Iterator<Item = &'a [NewKey<'
 fn range(user: &UserId, version: u64, selection: Selection<'_>) -> Option<Range> {
     match selection {
         Selection::All => Some(BACKUP_KEY.under(&(user.to_owned(), version))),
-        Selection::Room(room) => {
-            fits(room, "").then(|| BACKUP_KEY.under(&(user.to_owned(), version, room.to_owned())))
-        }
+        Selection::Room(room) => fits(room, "").then(|| BACKUP_KEY.under(&(user.to_owned(), version, room.to_owned()))),
         Selection::Session(room, session) => fits(room, session).then(|| {
             let key = BACKUP_KEY.key(&(user.to_owned(), version, room.to_owned(), session.to_owned()));
             let end = behind(&key);
@@ -256,4 +260,3 @@ fn is_better(new: &str, old: &str) -> bool {
         (new, _) => new.is_some(),
     }
 }
-

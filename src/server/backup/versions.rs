@@ -1,5 +1,6 @@
 //! `/room_keys/version`: making, reading, changing and deleting versions of a backup.
 
+use depesche_rules::bounds::MAX_KEY_OBJECT_BYTES;
 use ruma::{UserId, api::client::backup::BackupAlgorithm, serde::Raw};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -7,7 +8,7 @@ use serde_json::value::RawValue;
 use super::{BackupError, BackupInfo, Backups, count, number};
 use crate::{
     Fault,
-    keys::{bounds::MAX_OBJECT_BYTES, stored},
+    keys::stored,
     keyspace::{BACKUP, BACKUP_HEAD, BACKUP_KEY},
     records::keys::Backup,
 };
@@ -113,7 +114,7 @@ impl Described {
         if !described.auth_data.get().starts_with('{') {
             return Err(BackupError::Malformed("auth_data must be an object".to_owned()));
         }
-        if described.algorithm.len() + described.auth_data.get().len() > MAX_OBJECT_BYTES {
+        if described.algorithm.len() + described.auth_data.get().len() > MAX_KEY_OBJECT_BYTES {
             return Err(BackupError::TooLarge("auth_data"));
         }
         Ok(described)

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use depesche_store::{MAX_SCAN, Position, Range, Stamp, StampAt};
-use ruma::{OwnedUserId, UserId, events::room::member::MembershipState};
+use ruma::{DeviceId, OwnedUserId, UserId, events::room::member::MembershipState};
 
 use super::{
     Keys,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Fault,
-    keyspace::{KEY_HEAD, KEY_LOG, MEMBER, SIGNED_HEAD, SIGNED_LOG},
+    keyspace::{DEVICE_KEYS, KEY_HEAD, KEY_LOG, MEMBER, SIGNED_HEAD, SIGNED_LOG},
     topic,
     tx::{Tx, View},
 };
@@ -52,9 +52,16 @@ pub async fn touch(tx: &Tx, user: &UserId) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Says that a device has another name: that is part of what others see of its keys.
+pub async fn touch_renamed(tx: &Tx, user: &UserId, device: &DeviceId) -> Result<(), Fault> {
+    // From the snapshot: keys that are uploaded meanwhile are a change of their own.
+    let keys = tx.view().get(&DEVICE_KEYS, &(user.to_owned(), device.to_owned())).await?;
+    if keys.is_some() { touch(tx, user).await } else { Ok(()) }
+}
+
 /// Says that a signer sees another user's keys differently now. Once a batch for each pair.
-pub(super) async fn touch_signed(tx: &Tx, signer: &UserId, signed: &UserId) -> Result<(), Fault> {
-    let pair = (signer.to_owned(), signed.to_owned());
+pub(super) async fn touch_signed(tx: &Tx, signer: &UserId, target: &UserId) -> Result<(), Fault> {
+    let pair = (signer.to_owned(), target.to_owned());
     if let Some(head) = tx.read(&SIGNED_HEAD, &pair).await? {
         tx.delete(&SIGNED_LOG, &(pair.0.clone(), Position(head), pair.1.clone()));
     }

@@ -5,15 +5,14 @@
 //!
 //! Spec: [`POST /keys/claim`](https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysclaim).
 
+use std::collections::BTreeMap;
+
+use depesche_rules::bounds::{MAX_CLAIMS, MAX_DEVICE_ID_BYTES, MAX_KEY_NAME_BYTES};
 use ruma::{
     OneTimeKeyAlgorithm, OwnedDeviceId, OwnedOneTimeKeyId, OwnedUserId, UserId, api::client::keys::claim_keys::v3,
 };
 
-use super::{
-    Keys,
-    bounds::{CLAIMS_PER_BATCH, MAX_CLAIMS, MAX_NAME_BYTES},
-    one_time, stored,
-};
+use super::{Keys, bounds::CLAIMS_PER_BATCH, one_time, stored};
 use crate::Fault;
 
 /// Why nothing was claimed.
@@ -34,7 +33,7 @@ impl Keys {
     /// Takes a key for each device named, as far as there is one. Users and devices without one are absent from the
     /// answer; servers of remote users are among its failures, for this server speaks with no other.
     pub async fn claim(&self, request: &v3::Request) -> Result<v3::Response, ClaimError> {
-        if request.one_time_keys.values().map(|devices| devices.len()).sum::<usize>() > MAX_CLAIMS {
+        if request.one_time_keys.values().map(BTreeMap::len).sum::<usize>() > MAX_CLAIMS {
             return Err(ClaimError::TooMany);
         }
         let users = request.one_time_keys.iter();
@@ -43,10 +42,10 @@ impl Keys {
             .into_iter()
             .flat_map(|(user, devices)| devices.iter().map(move |(device, algorithm)| (user, device, algorithm)))
             .filter(|(_, device, algorithm)| {
-                device.as_str().len() <= MAX_NAME_BYTES && algorithm.as_str().len() <= MAX_NAME_BYTES
+                device.as_str().len() <= MAX_DEVICE_ID_BYTES && algorithm.as_str().len() <= MAX_KEY_NAME_BYTES
             })
             .collect();
-        let mut answer = v3::Response::new(std::collections::BTreeMap::new());
+        let mut answer = v3::Response::new(BTreeMap::new());
         for chunk in wishes.chunks(CLAIMS_PER_BATCH) {
             for ((user, device, _), found) in chunk.iter().zip(self.claim_chunk(chunk).await?) {
                 let Some((id, text)) = found else { continue };

@@ -85,8 +85,11 @@ impl Keys {
         request: &v3::Request,
         authenticated: bool,
     ) -> Result<(), CrossSigningError> {
-        let given =
-            [(MASTER, &request.master_key), (SELF_SIGNING, &request.self_signing_key), (USER_SIGNING, &request.user_signing_key)];
+        let given = [
+            (MASTER, &request.master_key),
+            (SELF_SIGNING, &request.self_signing_key),
+            (USER_SIGNING, &request.user_signing_key),
+        ];
         let given = given.into_iter().filter_map(|(usage, key)| Some((usage, key.as_ref()?)));
         let keys: Vec<NewKey> = given.map(|(usage, key)| check(user, usage, key)).collect::<Result<_, _>>()?;
         let keys = &keys;

@@ -7,16 +7,15 @@ use super::{signed::ED25519, touch};
 use crate::{
     Fault, backup,
     keyspace::{
-        CROSS_SIGNING_KEY, DEVICE_KEYS, FALLBACK_KEY, ONE_TIME_ID, ONE_TIME_KEY, OWN_SIGNATURE, SIGNED_HEAD, SIGNED_LOG,
-        STOCK, USER_SIGNATURE,
+        CROSS_SIGNING_KEY, DEVICE_KEYS, FALLBACK_KEY, ONE_TIME_ID, ONE_TIME_KEY, OWN_SIGNATURE, SIGNED_HEAD,
+        SIGNED_LOG, STOCK, USER_SIGNATURE,
     },
     to_device,
     tx::Tx,
 };
 
 /// Removes a device's keys and the messages that wait for it, in the batch that removes the device. Cross-signing keys
-/// stay: they are the user's. A device id that is used again should be forgotten once more in the batch that makes the
-/// new device.
+/// stay: they are the user's. What is under way for the device conflicts with that batch, for it relies on the device.
 pub async fn forget_device(tx: &Tx, user: &UserId, device: &DeviceId) -> Result<(), Fault> {
     let owner = (user.to_owned(), device.to_owned());
     if tx.read(&DEVICE_KEYS, &owner).await?.is_some() {

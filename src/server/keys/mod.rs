@@ -14,7 +14,6 @@ pub mod bounds;
 mod changes;
 mod claim;
 mod cross_signing;
-mod devices;
 mod forget;
 mod one_time;
 mod query;
@@ -29,10 +28,9 @@ use std::sync::Arc;
 
 use ruma::serde::Raw;
 
-pub use changes::touch;
+pub use changes::{touch, touch_renamed};
 pub use claim::ClaimError;
 pub use cross_signing::{CrossSigningError, is_cross_signing_key};
-pub use devices::{KnownDevice, KnownDevices};
 pub use forget::{forget_device, forget_user};
 pub use one_time::KeyCounts;
 pub use query::QueryError;
@@ -40,18 +38,18 @@ pub use signatures::{SignatureFailure, SignatureFailures, SignaturesError};
 pub use turns::Turns;
 pub use upload::UploadError;
 
-use crate::{Base, Fault};
+use crate::{Base, Fault, devices::Devices};
 
 /// The end-to-end keys of this server's users.
 pub struct Keys {
     base: Arc<Base>,
-    devices: Arc<dyn KnownDevices>,
+    devices: Arc<Devices>,
     turns: Turns,
 }
 
 impl Keys {
     /// Over this database and these devices.
-    pub fn new(base: Arc<Base>, devices: Arc<dyn KnownDevices>) -> Self {
+    pub fn new(base: Arc<Base>, devices: Arc<Devices>) -> Self {
         Self { base, devices, turns: Turns::default() }
     }
 }

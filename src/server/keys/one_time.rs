@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use depesche_rules::bounds::{MAX_FALLBACK_KEYS, MAX_KEY_NAME_BYTES, MAX_KEY_OBJECT_BYTES, MAX_ONE_TIME_KEYS};
 use depesche_store::{MAX_SCAN, Position, Stamp, StampAt};
 use ruma::{
     CanonicalJsonValue, DeviceId, OneTimeKeyAlgorithm, OwnedDeviceId, OwnedOneTimeKeyId, OwnedUserId, UInt, UserId,
@@ -14,10 +15,7 @@ use ruma::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{
-    Keys, UploadError,
-    bounds::{MAX_CLAIMED_IDS, MAX_FALLBACK_KEYS, MAX_NAME_BYTES, MAX_OBJECT_BYTES, MAX_ONE_TIME_KEYS},
-};
+use super::{Keys, UploadError, bounds::MAX_CLAIMED_IDS};
 use crate::{
     Fault,
     keyspace::{FALLBACK_KEY, ONE_TIME_ID, ONE_TIME_KEY, STOCK},
@@ -51,7 +49,7 @@ impl NewKey {
             _ => false,
         };
         let text = value.to_string();
-        let fits = id.as_str().len() <= MAX_NAME_BYTES && text.len() <= MAX_OBJECT_BYTES;
+        let fits = id.as_str().len() <= MAX_KEY_NAME_BYTES && text.len() <= MAX_KEY_OBJECT_BYTES;
         let id = id.as_str().to_owned();
         (well_formed && fits).then_some(Self { algorithm: algorithm.as_ref().to_owned(), id, text })
     }

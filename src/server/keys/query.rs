@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use depesche_rules::bounds::MAX_QUERIED_USERS;
 use depesche_store::MAX_SCAN;
 use ruma::{
     OwnedDeviceId, OwnedUserId, UserId,
@@ -18,7 +19,6 @@ use ruma::{
 
 use super::{
     Keys,
-    bounds::{MAX_DEVICES, MAX_QUERIED_USERS},
     claim::unreachable,
     cross_signing::{MASTER, SELF_SIGNING, USER_SIGNING, public_key},
     signed::Signed,
@@ -71,21 +71,21 @@ impl Keys {
         wanted: &[OwnedDeviceId],
         answer: &mut v3::Response,
     ) -> Result<(), Fault> {
-        let known = self.devices.list(view, user).await?;
+        let known = self.devices.names(view, user).await?;
         let signatures = signatures(view, viewer, user).await?;
         if !known.is_empty() {
-            let rows = view.scan(&DEVICE_KEYS, DEVICE_KEYS.under(&(user.clone(),)), MAX_DEVICES).await?;
+            let rows = view.scan(&DEVICE_KEYS, DEVICE_KEYS.under(&(user.clone(),)), MAX_SCAN).await?;
             let mut texts: BTreeMap<_, _> = rows.into_iter().map(|((_, device), text)| (device, text)).collect();
-            let mut devices = BTreeMap::new();
-            for device in known.into_iter().filter(|device| wanted.is_empty() || wanted.contains(&device.id)) {
-                let Some(text) = texts.remove(&device.id) else { continue };
+            let mut answered = BTreeMap::new();
+            for (device, name) in known.into_iter().filter(|(id, _)| wanted.is_empty() || wanted.contains(id)) {
+                let Some(text) = texts.remove(&device) else { continue };
                 let mut keys = parse(&text)?;
-                add(&mut keys, signatures.get(device.id.as_str()));
+                add(&mut keys, signatures.get(device.as_str()));
                 keys.keep_signatures_of(&[user, viewer]);
-                keys.set_display_name(device.display_name);
-                devices.insert(device.id, stored::<DeviceKeys>(keys.text())?);
+                keys.set_display_name(name);
+                answered.insert(device, stored::<DeviceKeys>(keys.text())?);
             }
-            answer.device_keys.insert(user.clone(), devices);
+            answer.device_keys.insert(user.clone(), answered);
         }
         let cross_signing = async |usage| cross_signing_key(view, viewer, user, usage, &signatures).await;
         let (master, of_self) = (cross_signing(MASTER).await?, cross_signing(SELF_SIGNING).await?);
@@ -137,5 +137,5 @@ fn add(keys: &mut Signed, signatures: Option<&Vec<(OwnedUserId, String, String)>
 
 /// A stored object.
 pub(super) fn parse(text: &str) -> Result<Signed, Fault> {
-    Signed::parse(text).ok_or_else(|| Fault::Bug("stored keys are not an object of canonical JSON".to_owned()))
+    Signed::stored(text).ok_or_else(|| Fault::Bug("stored keys are not an object of canonical JSON".to_owned()))
 }

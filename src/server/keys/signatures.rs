@@ -15,11 +15,11 @@
 
 use std::collections::BTreeMap;
 
+use depesche_rules::bounds::{MAX_DEVICE_ID_BYTES, MAX_KEY_NAME_BYTES, MAX_SIGNED_OBJECTS};
 use ruma::{OwnedUserId, UserId, api::client::keys::upload_signatures::v3};
 
 use super::{
     Keys,
-    bounds::{MAX_NAME_BYTES, MAX_SIGNED_OBJECTS},
     changes::touch_signed,
     cross_signing::{MASTER, SELF_SIGNING, USER_SIGNING, current, public_key},
     query::parse,
@@ -88,19 +88,19 @@ impl Keys {
         self.base
             .transact(|tx| async move {
                 let mut failures = SignatureFailures::new();
-                for (signed_user, objects) in &request.signed_keys {
+                for (target, objects) in &request.signed_keys {
                     let mut taken = false;
                     for (id, object) in objects {
-                        match self.take_signatures(&tx, user, signed_user, id, object.get()).await? {
+                        match self.take_signatures(&tx, user, target, id, object.get()).await? {
                             Ok(()) => taken = true,
                             Err(failure) => {
-                                failures.entry(signed_user.clone()).or_default().insert(id.to_owned(), failure);
+                                failures.entry(target.clone()).or_default().insert(id.to_owned(), failure);
                             }
                         }
                     }
                     match taken {
-                        true if signed_user == user => touch(&tx, user).await?,
-                        true => touch_signed(&tx, user, signed_user).await?,
+                        true if target == user => touch(&tx, user).await?,
+                        true => touch_signed(&tx, user, target).await?,
                         false => {}
                     }
                 }
@@ -113,20 +113,20 @@ impl Keys {
         &self,
         tx: &Tx,
         user: &UserId,
-        signed_user: &UserId,
+        target: &UserId,
         id: &str,
         text: &str,
     ) -> Result<Result<(), SignatureFailure>, Fault> {
         let Some(object) = Signed::parse(text).filter(Signed::signatures_are_well_formed) else {
             return Ok(Err(SignatureFailure::Malformed));
         };
-        if id.len() > MAX_NAME_BYTES || !self.is_local(signed_user) {
+        if id.len() > MAX_KEY_NAME_BYTES || !self.is_local(target) {
             return Ok(Err(SignatureFailure::NotFound));
         }
-        let signable = if user == signed_user {
+        let signable = if user == target {
             self.own_signable(tx, user, id, &object).await?
         } else {
-            signable_of_other(tx, user, signed_user, id).await?
+            signable_of_other(tx, user, target, id).await?
         };
         let Some(signable) = signable else { return Ok(Err(SignatureFailure::NotFound)) };
         if !signable.published.same_content(&object) {
@@ -136,24 +136,18 @@ impl Keys {
             return Ok(Err(SignatureFailure::InvalidSignature));
         };
         for (key_id, signature) in valid {
-            let (signer, signed) = (user.to_owned(), signed_user.to_owned());
-            if user == signed_user {
+            let (signer, target) = (user.to_owned(), target.to_owned());
+            if signer == target {
                 tx.put(&OWN_SIGNATURE, &(signer, id.to_owned(), key_id), &signature);
             } else {
-                tx.put(&USER_SIGNATURE, &(signer, signed, id.to_owned(), key_id), &signature);
+                tx.put(&USER_SIGNATURE, &(signer, target, id.to_owned(), key_id), &signature);
             }
         }
         Ok(Ok(()))
     }
 
     /// One of the user's own devices, or the own master key.
-    async fn own_signable(
-        &self,
-        tx: &Tx,
-        user: &UserId,
-        id: &str,
-        object: &Signed,
-    ) -> Result<Option<Signable>, Fault> {
+    async fn own_signable(&self, tx: &Tx, user: &UserId, id: &str, object: &Signed) -> Result<Option<Signable>, Fault> {
         if let Some(published) = device_keys(tx, user, id).await? {
             let signer = signer(tx, user, SELF_SIGNING).await?;
             return Ok(Some(Signable { published, signers: signer.into_iter().collect() }));
@@ -173,20 +167,15 @@ impl Keys {
 }
 
 /// Another user's master key.
-async fn signable_of_other(
-    tx: &Tx,
-    user: &UserId,
-    signed_user: &UserId,
-    id: &str,
-) -> Result<Option<Signable>, Fault> {
-    let master = current(tx, signed_user, MASTER).await?.filter(|key| public_key(key) == Some(id));
+async fn signable_of_other(tx: &Tx, user: &UserId, target: &UserId, id: &str) -> Result<Option<Signable>, Fault> {
+    let master = current(tx, target, MASTER).await?.filter(|key| public_key(key) == Some(id));
     let Some(published) = master else { return Ok(None) };
     let signer = signer(tx, user, USER_SIGNING).await?;
     Ok(Some(Signable { published, signers: signer.into_iter().collect() }))
 }
 
 async fn device_keys(tx: &Tx, user: &UserId, device: &str) -> Result<Option<Signed>, Fault> {
-    if device.is_empty() || device.len() > MAX_NAME_BYTES {
+    if device.is_empty() || device.len() > MAX_DEVICE_ID_BYTES {
         return Ok(None);
     }
     let text = tx.read(&DEVICE_KEYS, &(user.to_owned(), device.into())).await?;

@@ -4,13 +4,12 @@
 //!
 //! Spec: [signing JSON](https://spec.matrix.org/v1.19/appendices/#signing-json).
 
+use depesche_rules::bounds::{MAX_KEY_NAME_BYTES, MAX_KEY_OBJECT_BYTES};
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, SigningKeyAlgorithm, UserId,
     serde::Base64,
     signatures::{to_canonical_json_string_for_signing, verify_canonical_json_bytes},
 };
-
-use super::bounds::{MAX_NAME_BYTES, MAX_OBJECT_BYTES};
 
 /// The algorithm of every key that signs.
 pub const ED25519: &str = "ed25519:";
@@ -22,9 +21,12 @@ pub struct Signed(CanonicalJsonObject);
 impl Signed {
     /// An object a client sent; `None` if it is none, is not canonical or is too large.
     pub fn parse(text: &str) -> Option<Self> {
-        let object: CanonicalJsonObject = serde_json::from_str(text).ok()?;
-        let signed = Self(object);
-        (signed.text().len() <= MAX_OBJECT_BYTES).then_some(signed)
+        Self::stored(text).filter(|signed| signed.text().len() <= MAX_KEY_OBJECT_BYTES)
+    }
+
+    /// An object that was checked before it was stored.
+    pub fn stored(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok().map(Self)
     }
 
     /// The text to store and to send.
@@ -47,7 +49,7 @@ impl Signed {
         let keys = self.0.get("keys")?.as_object()?;
         let keys = keys.iter().map(|(id, key)| {
             let well_formed = id.split_once(':').is_some_and(|(algorithm, _)| !algorithm.is_empty());
-            (well_formed && id.len() <= MAX_NAME_BYTES).then_some(())?;
+            (well_formed && id.len() <= MAX_KEY_NAME_BYTES).then_some(())?;
             Some((id.as_str(), key.as_str()?))
         });
         keys.collect()

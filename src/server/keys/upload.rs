@@ -4,9 +4,12 @@
 
 use std::collections::BTreeSet;
 
-use ruma::{DeviceId, OwnedOneTimeKeyId, UserId, api::client::keys::upload_keys::v3, encryption::OneTimeKey, serde::Raw};
+use depesche_rules::bounds::MAX_ONE_TIME_KEYS;
+use ruma::{
+    DeviceId, OwnedOneTimeKeyId, UserId, api::client::keys::upload_keys::v3, encryption::OneTimeKey, serde::Raw,
+};
 
-use super::{Keys, bounds::MAX_ONE_TIME_KEYS, one_time, one_time::NewKey, signed::Signed, touch};
+use super::{Keys, one_time, one_time::NewKey, signed::Signed, touch};
 use crate::{
     Fault,
     keyspace::{DEVICE_KEYS, OWN_SIGNATURE, STOCK},
@@ -136,7 +139,7 @@ async fn put_device_keys(tx: &Tx, user: &UserId, device: &DeviceId, keys: &Signe
     if before.as_ref() == Some(&text) {
         return Ok(());
     }
-    let same = before.and_then(|before| Signed::parse(&before)).is_some_and(|before| before.same_content(keys));
+    let same = before.and_then(|before| Signed::stored(&before)).is_some_and(|before| before.same_content(keys));
     if !same {
         let signed = (user.to_owned(), device.to_string());
         let signatures = tx.view().scan(&OWN_SIGNATURE, OWN_SIGNATURE.under(&signed), depesche_store::MAX_SCAN).await?;

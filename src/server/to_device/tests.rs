@@ -1,0 +1,215 @@
+use std::{collections::BTreeMap, sync::Arc, sync::atomic::Ordering};
+
+use depesche_store::{Position, faults::Fault as EngineFault};
+use ruma::{UserId, api::client::to_device::send_event_to_device::v3::Request, serde::Raw};
+use serde_json::{Value, json};
+
+use super::{Page, SendError, ToDevice};
+use crate::{
+    keys::{
+        bounds::{MAX_QUEUE, TRANSACTION_MEMORY_MS},
+        tests::{Home, alice, bob},
+    },
+    keyspace::{TO_DEVICE, TO_DEVICE_TXN, TO_DEVICE_TXN_AGE},
+    records::keys::Message,
+    topic,
+};
+
+fn request(txn: &str, messages: Value) -> Request {
+    let messages: BTreeMap<String, BTreeMap<String, Value>> = serde_json::from_value(messages).unwrap();
+    let messages = messages.into_iter().map(|(user, devices)| {
+        let devices = devices.into_iter().map(|(device, content)| {
+            (device.as_str().try_into().unwrap(), Raw::new(&content).unwrap().cast_unchecked())
+        });
+        (user.try_into().unwrap(), devices.collect())
+    });
+    Request::new_raw("m.test".into(), txn.into(), messages.collect())
+}
+
+async fn home() -> (Home, ToDevice) {
+    let home = Home::new();
+    home.device(&alice(), "PHONE").await;
+    home.device(&alice(), "TABLET").await;
+    home.device(&bob(), "DESK").await;
+    let to_device = ToDevice::new(Arc::clone(&home.base), Arc::clone(&home.devices));
+    (home, to_device)
+}
+
+impl ToDevice {
+    async fn sent(&self, txn: &str, messages: Value) {
+        self.send(&bob(), Some("DESK".into()), &request(txn, messages)).await.unwrap();
+    }
+
+    async fn page(&self, user: &UserId, device: &str, since: Position, limit: usize) -> Page {
+        self.read(&self.base.view(), user, device.into(), since, limit).await.unwrap()
+    }
+
+    /// What waits for a device: the field `n` of each message.
+    async fn waiting(&self, user: &UserId, device: &str) -> Vec<u64> {
+        let page = self.page(user, device, Position(0), 100).await;
+        page.events
+            .iter()
+            .map(|event| event.get_field::<Value>("content").unwrap().unwrap()["n"].as_u64().unwrap())
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn messages_reach_the_devices_named() {
+    let (home, to_device) = home().await;
+    let mut watch = home.base.topics().watch();
+    watch.add(topic::device(&alice(), "PHONE".into()));
+    let before = home.base.view().position();
+    to_device
+        .sent(
+            "1",
+            json!({
+                "@alice:a.example": { "*": { "n": 1 }, "TABLET": { "n": 2 }, "NONE": { "n": 3 } },
+                "@bob:a.example": { "DESK": { "n": 4 } },
+                "@carol:a.example": { "*": { "n": 5 } },
+                "@dave:other.example": { "*": { "n": 6 }, "PHONE": { "n": 7 } },
+            }),
+        )
+        .await;
+    assert_eq!(watch.changed_since(before).len(), 1);
+    assert_eq!(to_device.waiting(&alice(), "PHONE").await, [1]);
+    assert_eq!(to_device.waiting(&alice(), "TABLET").await, [2], "one message a device, the one sent by name");
+    assert_eq!(to_device.waiting(&bob(), "DESK").await, [4]);
+    assert_eq!(to_device.waiting(&alice(), "NONE").await, [0u64; 0]);
+    let page = to_device.page(&alice(), "PHONE", Position(0), 100).await;
+    let event: Value = serde_json::from_str(page.events[0].json().get()).unwrap();
+    assert_eq!(event, json!({ "content": { "n": 1 }, "sender": "@bob:a.example", "type": "m.test" }));
+}
+
+#[tokio::test]
+async fn a_repeated_request_sends_nothing_for_a_day() {
+    let (home, to_device) = home().await;
+    let messages = json!({ "@alice:a.example": { "PHONE": { "n": 1 } } });
+    to_device.sent("1", messages.clone()).await;
+    to_device.sent("1", messages.clone()).await;
+    assert_eq!(to_device.waiting(&alice(), "PHONE").await, [1]);
+    // The scope is the device and the event type.
+    let mut other = request("1", messages.clone());
+    to_device.send(&bob(), Some("OTHER".into()), &other).await.unwrap();
+    other.event_type = "m.other".into();
+    to_device.send(&bob(), Some("DESK".into()), &other).await.unwrap();
+    assert_eq!(to_device.waiting(&alice(), "PHONE").await, [1, 1, 1]);
+
+    home.hand.fetch_add(TRANSACTION_MEMORY_MS, Ordering::Relaxed);
+    to_device.sent("2", messages).await;
+    let desk = (bob(), "DESK".into());
+    let view = home.base.view();
+    assert_eq!(view.scan(&TO_DEVICE_TXN, TO_DEVICE_TXN.under(&desk), 10).await.unwrap().len(), 1, "old ones ended");
+    assert_eq!(view.scan(&TO_DEVICE_TXN_AGE, TO_DEVICE_TXN_AGE.under(&desk), 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_request_whose_outcome_was_unknown_is_sent_once() {
+    let (home, to_device) = home().await;
+    let messages = json!({ "@alice:a.example": { "PHONE": { "n": 1 } } });
+    for fault in [EngineFault::UnknownApplied, EngineFault::UnknownLost] {
+        home.faults.next([fault]);
+        let txn = format!("{fault:?}");
+        let lost = to_device.send(&bob(), Some("DESK".into()), &request(&txn, messages.clone())).await;
+        assert!(matches!(lost, Err(SendError::Fault(_))));
+        to_device.sent(&txn, messages.clone()).await;
+    }
+    assert_eq!(to_device.waiting(&alice(), "PHONE").await, [1, 1]);
+}
+
+#[tokio::test]
+async fn messages_come_in_order_page_by_page_until_acknowledged() {
+    let (_home, to_device) = home().await;
+    for n in 0..5 {
+        to_device.sent(&n.to_string(), json!({ "@alice:a.example": { "*": { "n": n } } })).await;
+    }
+    let first = to_device.page(&alice(), "PHONE", Position(0), 2).await;
+    assert_eq!((first.events.len(), first.more), (2, true));
+    let again = to_device.page(&alice(), "PHONE", Position(0), 2).await;
+    assert_eq!(again.last, first.last, "what was not acknowledged comes again");
+    to_device.acknowledge(&alice(), "PHONE".into(), first.last).await.unwrap();
+    assert_eq!(to_device.waiting(&alice(), "PHONE").await, [2, 3, 4]);
+    assert_eq!(to_device.waiting(&alice(), "TABLET").await, [0, 1, 2, 3, 4]);
+    let rest = to_device.page(&alice(), "PHONE", first.last, 100).await;
+    assert_eq!((rest.events.len(), rest.more), (3, false));
+    let none = to_device.page(&alice(), "PHONE", rest.last, 100).await;
+    assert_eq!((none.events.len(), none.last, none.more), (0, rest.last, false));
+    to_device.acknowledge(&alice(), "PHONE".into(), rest.last).await.unwrap();
+    let before = to_device.base.view().position();
+    to_device.acknowledge(&alice(), "PHONE".into(), rest.last).await.unwrap();
+    assert_eq!(to_device.base.view().position(), before, "nothing left to delete");
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_refused_as_a_whole() {
+    let (_home, to_device) = home().await;
+    let long = "x".repeat(65_536);
+    for (messages, large) in [
+        (json!({ "@alice:a.example": { "PHONE": { "n": 1 }, "TABLET": [] } }), false),
+        (json!({ "@alice:a.example": { "PHONE": { "n": 1 }, "TABLET": { "n": long } } }), true),
+    ] {
+        let refused = to_device.send(&bob(), None, &request("1", messages)).await;
+        assert_eq!(matches!(refused, Err(SendError::TooLarge(_))), large);
+        assert_eq!(matches!(refused, Err(SendError::Malformed)), !large);
+    }
+    assert_eq!(to_device.waiting(&alice(), "PHONE").await, [0u64; 0]);
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_fit_into_a_batch_is_refused() {
+    let (home, to_device) = home().await;
+    for no in 0..100 {
+        home.device(&alice(), &format!("D{no}")).await;
+    }
+    let messages = json!({ "@alice:a.example": { "*": { "n": 1, "x": "x".repeat(60_000) } } });
+    let refused = to_device.send(&bob(), None, &request("1", messages)).await;
+    assert!(matches!(refused, Err(SendError::TooLarge("the request"))));
+    assert_eq!(to_device.waiting(&alice(), "PHONE").await, [0u64; 0]);
+}
+
+#[tokio::test]
+async fn a_full_queue_takes_no_more_and_harms_nobody_else() {
+    let (home, to_device) = home().await;
+    let message = Message { sender: bob(), kind: "m.test".to_owned(), content: r#"{"n":0}"#.to_owned() };
+    for page in 0..MAX_QUEUE as u64 / 1000 {
+        let row = |no| (alice(), "PHONE".into(), Position(page * 1000 + no + 1));
+        home.write(|tx| (0..1000).for_each(|no| tx.put(&TO_DEVICE, &row(no), &message))).await;
+    }
+    // So that what comes lies behind them.
+    while home.base.view().position() <= Position(MAX_QUEUE as u64) {
+        home.write(|tx| (0..1).for_each(|_| tx.topic(topic::room(1)))).await;
+    }
+    let both = json!({ "@alice:a.example": { "*": { "n": 1 } } });
+    let full = Position(MAX_QUEUE as u64);
+    to_device.sent("1", both.clone()).await;
+    assert_eq!(to_device.page(&alice(), "PHONE", full, 10).await.events.len(), 0);
+    assert_eq!(to_device.waiting(&alice(), "TABLET").await, [1]);
+    to_device.acknowledge(&alice(), "PHONE".into(), Position(1)).await.unwrap();
+    to_device.sent("2", both.clone()).await;
+    to_device.sent("3", both).await;
+    assert_eq!(to_device.page(&alice(), "PHONE", full, 10).await.events.len(), 1, "room for one");
+    assert_eq!(to_device.waiting(&alice(), "TABLET").await, [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn a_device_that_ends_leaves_no_messages() {
+    let (home, to_device) = home().await;
+    to_device.sent("1", json!({ "@alice:a.example": { "*": { "n": 1 } } })).await;
+    home.no_device(&alice(), "PHONE").await;
+    to_device.sent("2", json!({ "@alice:a.example": { "*": { "n": 2 }, "PHONE": { "n": 2 } } })).await;
+    home.device(&alice(), "PHONE").await;
+    assert_eq!(to_device.waiting(&alice(), "PHONE").await, [0u64; 0]);
+    assert_eq!(to_device.waiting(&alice(), "TABLET").await, [1, 2]);
+}
+
+#[tokio::test]
+async fn futures_can_be_sent() {
+    fn sent<T: Send>(future: T) {
+        drop(future);
+    }
+    let (home, to_device) = home().await;
+    let (view, alice) = (home.base.view(), alice());
+    sent(to_device.send(&alice, None, &request("1", json!({}))));
+    sent(to_device.read(&view, &alice, "PHONE".into(), Position(0), 1));
+    sent(to_device.acknowledge(&alice, "PHONE".into(), Position(0)));
+}
