@@ -50,6 +50,11 @@ impl Error {
         Self::new(StatusCode::BAD_REQUEST, kind, message)
     }
 
+    /// 400 `M_BAD_JSON`: JSON, but not what is asked for.
+    pub fn bad_json(message: impl Into<String>) -> Self {
+        Self::bad_request(ErrorKind::BadJson, message)
+    }
+
     /// 400 `M_INVALID_PARAM`: one parameter has a wrong value.
     pub fn invalid_param(message: impl Into<String>) -> Self {
         Self::bad_request(ErrorKind::InvalidParam, message)

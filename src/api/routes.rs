@@ -23,6 +23,33 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::versions::get),
         // /_matrix/client/v3/
         endpoint(client::capabilities::get),
+        endpoint(client::create_room::post),
+        endpoint(client::directory::room::get),
+        endpoint(client::directory::room::put),
+        endpoint(client::directory::room::delete),
+        endpoint(client::join::post),
+        endpoint(client::joined_rooms::get),
+        endpoint(client::knock::post),
+        endpoint(client::sync::get),
+        // /_matrix/client/v3/rooms/{roomId}/
+        endpoint(client::rooms::aliases::get),
+        endpoint(client::rooms::ban::post),
+        endpoint(client::rooms::context::get),
+        endpoint(client::rooms::event::get),
+        endpoint(client::rooms::forget::post),
+        endpoint(client::rooms::invite::post),
+        endpoint(client::rooms::join::post),
+        endpoint(client::rooms::joined_members::get),
+        endpoint(client::rooms::kick::post),
+        endpoint(client::rooms::leave::post),
+        endpoint(client::rooms::members::get),
+        endpoint(client::rooms::messages::get),
+        endpoint(client::rooms::redact::put),
+        endpoint(client::rooms::send::put),
+        endpoint(client::rooms::state::get_all),
+        endpoint(client::rooms::state::get).last_may_be_empty(),
+        endpoint(client::rooms::state::put).last_may_be_empty(),
+        endpoint(client::rooms::unban::post),
     ]
 }
 

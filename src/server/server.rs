@@ -97,12 +97,7 @@ impl Server {
             filters: Arc::new(Filters::new(Arc::clone(&base))),
             backups: Backups::new(Arc::clone(&base)),
             rooms: Rooms::new(Arc::clone(&base), Arc::new(key)),
-            syncs: Syncs::new(
-                Arc::clone(&base),
-                Arc::clone(&account_data),
-                Arc::clone(&keys),
-                Arc::clone(&to_device),
-            ),
+            syncs: Syncs::new(Arc::clone(&base), Arc::clone(&account_data), Arc::clone(&keys), Arc::clone(&to_device)),
             account_data,
             keys,
             to_device,

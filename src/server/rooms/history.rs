@@ -7,7 +7,8 @@ use std::collections::HashSet;
 
 use depesche_rules::{filter, visibility};
 use ruma::{
-    EventId, OwnedUserId, api::client::filter::RoomEventFilter,
+    EventId, OwnedUserId,
+    api::client::filter::RoomEventFilter,
     events::room::{history_visibility::HistoryVisibility, member::MembershipState},
 };
 use serde_json::value::RawValue;
@@ -133,11 +134,8 @@ impl Viewer<'_> {
         };
         let to = query.to.map(tokens::place).transpose()?;
         let (events, end) = self.collect(from, to, query).await?;
-        let state = if !query.filter.lazy_load_options.is_disabled() {
-            self.senders(&events).await?
-        } else {
-            Vec::new()
-        };
+        let state =
+            if !query.filter.lazy_load_options.is_disabled() { self.senders(&events).await? } else { Vec::new() };
         Ok(Page {
             start: from.to_string(),
             end: end.map(|place| place.to_string()),

@@ -1,0 +1,119 @@
+//! `POST /_matrix/client/v3/createRoom`
+//! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom>
+
+use depesche_rules::json;
+use depesche_server::workflows::create::{Creation, Preset};
+use ruma::{
+    CanonicalJsonObject, OwnedUserId, RoomAliasId,
+    api::{
+        client::room::{
+            Visibility,
+            create_room::v3::{Request, Response, RoomPreset},
+        },
+        error::ErrorKind,
+    },
+    events::StateEventType,
+};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{caller::User, error::Error, route::Context};
+
+/// `POST /_matrix/client/v3/createRoom`
+pub async fn post(context: Context, user: User, request: Request) -> Result<Response, Error> {
+    let server = &context.app.server;
+    if !request.invite_3pid.is_empty() {
+        let words = "this server invites by user id only: it trusts no identity server";
+        return Err(Error::new(http::StatusCode::FORBIDDEN, ErrorKind::ServerNotTrusted, words));
+    }
+    let most = context.app.config.rooms.invites_per_creation;
+    if request.invite.len() > most {
+        return Err(Error::too_large(format!("at most {most} people are invited at once")));
+    }
+    let published = match request.visibility {
+        Visibility::Public => true,
+        Visibility::Private => false,
+        _ => return Err(Error::invalid_param("`visibility` is \"public\" or \"private\"")),
+    };
+    let preset = match request.preset {
+        Some(RoomPreset::PublicChat) => Preset::PublicChat,
+        Some(RoomPreset::PrivateChat) => Preset::PrivateChat,
+        Some(RoomPreset::TrustedPrivateChat) => Preset::TrustedPrivateChat,
+        Some(_) => return Err(Error::invalid_param("this is no preset")),
+        None if published => Preset::PublicChat,
+        None => Preset::PrivateChat,
+    };
+    let alias = match &request.room_alias_name {
+        Some(name) => Some(alias(&context, name)?),
+        None => None,
+    };
+    let creation = Creation {
+        creator_profile: server.member_content(&user.user_id).await?,
+        creator: user.user_id,
+        version: request.room_version,
+        preset,
+        published,
+        alias,
+        name: request.name,
+        topic: request.topic,
+        invite: invites(&context, request.invite, request.is_direct).await?,
+        creation_content: object(request.creation_content.as_ref().map(|raw| raw.json()))?,
+        initial_state: request.initial_state.iter().map(|raw| initial_state(raw.json())).collect::<Result<_, _>>()?,
+        power_levels: object(request.power_level_content_override.as_ref().map(|raw| raw.json()))?,
+    };
+    Ok(Response { room_id: server.rooms.create(creation).await? })
+}
+
+fn alias(context: &Context, localpart: &str) -> Result<ruma::OwnedRoomAliasId, Error> {
+    let valid = !localpart.is_empty() && !localpart.chars().any(|c| c.is_whitespace() || c.is_control() || c == ':');
+    let alias = format!("#{localpart}:{}", context.app.server.base.name);
+    match RoomAliasId::parse(&alias) {
+        Ok(alias) if valid => Ok(alias.to_owned()),
+        _ => Err(Error::invalid_param("`room_alias_name` cannot be the local part of an alias")),
+    }
+}
+
+async fn invites(
+    context: &Context,
+    users: Vec<OwnedUserId>,
+    is_direct: bool,
+) -> Result<Vec<(OwnedUserId, CanonicalJsonObject)>, Error> {
+    let server = &context.app.server;
+    let mut invites: Vec<(OwnedUserId, CanonicalJsonObject)> = Vec::with_capacity(users.len());
+    for user in users {
+        if user.server_name() != server.base.name {
+            return Err(Error::forbidden("this server does not federate, so it cannot invite users of other servers"));
+        }
+        if invites.iter().any(|(invited, _)| *invited == user) {
+            continue;
+        }
+        let mut content = server.member_content(&user).await?;
+        if is_direct {
+            content.insert("is_direct".to_owned(), true.into());
+        }
+        invites.push((user, content));
+    }
+    Ok(invites)
+}
+
+fn object(raw: Option<&RawValue>) -> Result<CanonicalJsonObject, Error> {
+    match raw {
+        Some(raw) => json::raw_object(raw).map_err(|why| Error::bad_json(why.to_string())),
+        None => Ok(CanonicalJsonObject::new()),
+    }
+}
+
+fn initial_state(raw: &RawValue) -> Result<(StateEventType, String, CanonicalJsonObject), Error> {
+    #[derive(Deserialize)]
+    struct InitialState<'a> {
+        #[serde(rename = "type")]
+        kind: StateEventType,
+        #[serde(default)]
+        state_key: String,
+        #[serde(borrow)]
+        content: &'a RawValue,
+    }
+    let state: InitialState<'_> =
+        serde_json::from_str(raw.get()).map_err(|why| Error::bad_json(format!("in `initial_state`: {why}")))?;
+    Ok((state.kind, state.state_key, object(Some(state.content))?))
+}

@@ -1,0 +1,88 @@
+//! `/_matrix/client/v3/rooms/{roomId}/...`: one file per endpoint; here what several of them need.
+
+pub mod aliases;
+pub mod ban;
+pub mod context;
+mod errors;
+pub mod event;
+pub mod forget;
+pub mod invite;
+pub mod join;
+pub mod joined_members;
+pub mod kick;
+pub mod leave;
+pub mod members;
+pub mod messages;
+pub mod redact;
+pub mod send;
+pub mod state;
+pub mod unban;
+
+use depesche_rules::json;
+use depesche_server::rooms::{
+    lane::{Refusal, Sent, Transaction},
+    membership::{Action, Change},
+    show::Viewer,
+    view::RoomView,
+};
+use ruma::{CanonicalJsonObject, OwnedUserId, RoomId, TransactionId, UserId};
+use serde_json::value::RawValue;
+
+use crate::{caller::User, error::Error, route::Context};
+
+/// What a client put into an event's content, as canonical JSON: no floats, no integers beyond 53 bits.
+fn content(raw: &RawValue) -> Result<CanonicalJsonObject, Error> {
+    json::raw_object(raw).map_err(|why| Error::bad_json(why.to_string()))
+}
+
+/// The room of a path, for reading. A room that does not exist is answered like one the caller may not read.
+async fn readable(context: &Context, room: &RoomId) -> Result<RoomView, Error> {
+    let room = context.app.server.rooms.find(room).await?;
+    room.ok_or_else(|| Error::forbidden("you are not in this room, and it is not open to everyone"))
+}
+
+/// The caller's look at a room.
+async fn viewer<'a>(context: &Context, user: &User, room: &'a RoomView) -> Result<Viewer<'a>, Error> {
+    let now = context.app.server.base.now();
+    Ok(Viewer::new(room, user.user_id.clone(), Some(user.device_id.clone()), now).await?)
+}
+
+/// A client's transaction id on one kind of request in one room.
+fn transaction(user: &User, room: &RoomId, kind: &str, id: &TransactionId) -> Transaction {
+    Transaction {
+        user: user.user_id.clone(),
+        device: user.device_id.clone(),
+        scope: format!("{kind} {room}"),
+        id: id.to_string(),
+    }
+}
+
+/// Changes a membership. The content has the profile of whom it is about, where the change is to join, invite or knock.
+pub(super) async fn change(
+    context: &Context,
+    actor: &UserId,
+    target: OwnedUserId,
+    room: &RoomId,
+    action: Action,
+    reason: Option<String>,
+) -> Result<Sent, Error> {
+    let server = &context.app.server;
+    let mut content = match action {
+        Action::Join | Action::Invite | Action::Knock => server.member_content(&target).await?,
+        _ => CanonicalJsonObject::new(),
+    };
+    if let Some(reason) = reason {
+        content.insert("reason".to_owned(), reason.into());
+    }
+    let change = Change { actor: actor.to_owned(), target, action, content };
+    Ok(server.rooms.submit(room, change).await?)
+}
+
+/// What asks for a room that does not exist is refused like what asks for a room the caller is not in: nobody learns
+/// which rooms there are.
+fn unknown_is_forbidden(refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::UnknownRoom => Refusal::Forbidden("you are not joined to this room".into()),
+        other => other,
+    }
+}

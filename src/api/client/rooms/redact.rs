@@ -1,0 +1,21 @@
+//! `PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}`
+//! <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidredacteventidtxnid>
+
+use depesche_server::rooms::send::Redaction;
+use ruma::api::client::redact::redact_event::v3::{Request, Response};
+
+use super::{transaction, unknown_is_forbidden};
+use crate::{caller::User, error::Error, route::Context};
+
+/// `PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}`
+pub async fn put(context: Context, user: User, request: Request) -> Result<Response, Error> {
+    let Request { room_id, event_id, txn_id, reason } = request;
+    let redaction = Redaction {
+        sender: user.user_id.clone(),
+        target: event_id,
+        reason,
+        transaction: Some(transaction(&user, &room_id, "redact", &txn_id)),
+    };
+    let sent = context.app.server.rooms.submit(&room_id, redaction).await.map_err(unknown_is_forbidden)?;
+    Ok(Response { event_id: sent.event_id })
+}

@@ -1,0 +1,24 @@
+//! `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`
+//! <https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid>
+
+use depesche_server::rooms::send::Message;
+use ruma::{
+    api::client::message::send_message_event::v3::{Request, Response},
+    events::TimelineEventType,
+};
+
+use super::{content, transaction, unknown_is_forbidden};
+use crate::{caller::User, error::Error, route::Context};
+
+/// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`. `ts` is for application services alone.
+pub async fn put(context: Context, user: User, request: Request) -> Result<Response, Error> {
+    let Request { room_id, event_type, txn_id, body, timestamp: _ } = request;
+    let message = Message {
+        sender: user.user_id.clone(),
+        kind: TimelineEventType::from(event_type.to_string()),
+        content: content(body.json())?,
+        transaction: Some(transaction(&user, &room_id, "send", &txn_id)),
+    };
+    let sent = context.app.server.rooms.submit(&room_id, message).await.map_err(unknown_is_forbidden)?;
+    Ok(Response { event_id: sent.event_id })
+}

@@ -1,0 +1,14 @@
+//! `POST /_matrix/client/v3/rooms/{roomId}/unban`
+//! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidunban>
+
+use depesche_server::rooms::membership::Action;
+use ruma::api::client::membership::unban_user::v3::{Request, Response};
+
+use super::change;
+use crate::{caller::User, error::Error, route::Context};
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/unban`
+pub async fn post(context: Context, user: User, request: Request) -> Result<Response, Error> {
+    let Request { room_id, user_id, reason } = request;
+    change(&context, &user.user_id, user_id, &room_id, Action::Unban, reason).await.map(|_| Response {})
+}

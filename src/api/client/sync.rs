@@ -1,0 +1,35 @@
+//! `GET /_matrix/client/v3/sync`
+//! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>
+
+use depesche_server::sync;
+use ruma::api::client::{
+    filter::FilterDefinition,
+    sync::sync_events::v3::{Filter, Request, Response},
+};
+
+use crate::{caller::User, error::Error, route::Context};
+
+/// `GET /_matrix/client/v3/sync`. `set_presence` is taken and has no effect: this server keeps no presence.
+pub async fn get(context: Context, user: User, request: Request) -> Result<Response, Error> {
+    let Request { filter, since, full_state, set_presence: _, timeout, use_state_after } = request;
+    let server = &context.app.server;
+    let filter = match filter {
+        None => FilterDefinition::empty(),
+        Some(Filter::FilterDefinition(filter)) => filter,
+        Some(Filter::FilterId(id)) => server
+            .filters
+            .get(&server.base.view(), &user.user_id, &id)
+            .await
+            .map_err(|why| Error::invalid_param(why.to_string()))?,
+    };
+    let request = sync::Request {
+        user: user.user_id,
+        device: user.device_id,
+        filter,
+        since,
+        full_state,
+        timeout: timeout.unwrap_or_default(),
+        use_state_after,
+    };
+    Ok(server.syncs.sync(&request).await?)
+}
