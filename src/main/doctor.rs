@@ -12,9 +12,7 @@ use depesche_config::Config;
 use http::Method;
 use serde_json::json;
 
-use crate::{
-    admin::Admin, cli::Output, commands::config::warnings, failure::Failure, log, signing_key, signing_key::SigningKey,
-};
+use crate::{admin::Admin, cli::Output, commands::config::warnings, failure::Failure, log, signing_key};
 
 /// Files that the server needs besides one for each connection.
 const FILES_FOR_THE_DATABASE: u64 = 2048;
@@ -139,7 +137,7 @@ fn key(config: &Config) -> Option<Finding> {
             Finding::wrong(format!("the signing key {} is missing; restore it from your backup", path.display()))
         });
     }
-    Some(match SigningKey::read(&path) {
+    Some(match signing_key::read(&path) {
         Err(failure) => Finding::wrong(failure.to_string()),
         // That others can read it stands among the warnings of the configuration.
         Ok(_) if signing_key::readable_by_others(&path) => return None,
@@ -194,7 +192,7 @@ mod tests {
         assert!(key(&config).is_none(), "the first start makes it");
         std::fs::create_dir(data.path().join("db")).expect("a folder");
         assert_eq!(key(&config).map(|finding| finding.level), Some(Level::Wrong));
-        crate::signing_key::SigningKey::generate().create(&config.server.signing_key_file()).expect("made");
+        crate::signing_key::create(&config.server.signing_key_file()).expect("made");
         assert_eq!(key(&config).map(|finding| finding.level), Some(Level::Ok));
     }
 

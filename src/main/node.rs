@@ -7,12 +7,13 @@ use std::sync::Arc;
 use axum::Router;
 use depesche_api::{AnsweredTo, App};
 use depesche_config::Config;
+use depesche_rules::signing::SigningKey;
 use depesche_server::{Clock, Parts, Random, Server};
 use depesche_store::{Engine, Options};
 use depesche_store_rocksdb::{RocksDb, RocksOptions};
 use http::Response;
 
-use crate::{data_dir::DataDir, failure::Failure, signing_key::SigningKey};
+use crate::{data_dir::DataDir, failure::Failure, signing_key};
 
 /// A homeserver on its database, without listeners.
 pub struct Node {
@@ -26,9 +27,7 @@ impl Node {
     /// Takes the data folder, opens or creates the database, and starts the server on it.
     pub async fn open(config: &Arc<Config>, new_signing_key: bool) -> Result<Self, Failure> {
         let data = DataDir::open(&config.server.data_dir)?;
-        let key = signing_key(config, &data, new_signing_key)?;
-        let key = depesche_rules::signing::SigningKey::from_seed(key.seed, &key.version)
-            .map_err(|error| Failure::failed("the signing key is not usable", error))?;
+        let key = own_key(config, &data, new_signing_key)?;
         let engine = open_engine(config, &data).await?;
         let parts = Parts {
             config: Arc::clone(config),
@@ -95,13 +94,13 @@ pub fn caller_of<B>(response: &Response<B>) -> Option<&str> {
 
 /// The key of the configuration. The first start makes it; later it must be there, because events signed with another
 /// key would be doubted.
-fn signing_key(config: &Config, data: &DataDir, new: bool) -> Result<SigningKey, Failure> {
+fn own_key(config: &Config, data: &DataDir, new: bool) -> Result<SigningKey, Failure> {
     let path = config.server.signing_key_file();
     if path.exists() {
-        if crate::signing_key::readable_by_others(&path) {
+        if signing_key::readable_by_others(&path) {
             tracing::warn!(path = %path.display(), "the signing key can be read by others; make it private: chmod 600");
         }
-        return SigningKey::read(&path);
+        return signing_key::read(&path);
     }
     if data.has_database() && !new {
         return Err(Failure::Failed(format!(
@@ -110,8 +109,7 @@ fn signing_key(config: &Config, data: &DataDir, new: bool) -> Result<SigningKey,
             path.display()
         )));
     }
-    let key = SigningKey::generate();
-    key.create(&path)?;
+    let key = signing_key::create(&path)?;
     tracing::info!(path = %path.display(), "made a signing key; keep a copy of this file in a safe place");
     Ok(key)
 }
