@@ -69,8 +69,10 @@ impl Process {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Err(format!("the server ended at its start: {status}"));
             }
-            if answers(address) {
-                return Ok(());
+            match first_line(address) {
+                Some(line) if line.starts_with("HTTP/1.1 200") => return Ok(()),
+                Some(line) => return Err(format!("the server answered {line:?} to /_matrix/client/versions")),
+                None => {}
             }
             // The one place that waits for wall time: a foreign process gives no other sign.
             std::thread::sleep(POLL);
@@ -87,12 +89,13 @@ impl Drop for Process {
     }
 }
 
-fn answers(address: SocketAddr) -> bool {
-    let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) else { return false };
-    let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+/// The first line of the answer about versions, if there is an answer.
+fn first_line(address: SocketAddr) -> Option<String> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     let request = format!("GET /_matrix/client/versions HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    let mut answer = String::new();
-    stream.write_all(request.as_bytes()).is_ok()
-        && stream.read_to_string(&mut answer).is_ok()
-        && answer.starts_with("HTTP/1.1 200")
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    String::from_utf8_lossy(&answer).lines().next().map(str::to_owned)
 }

@@ -79,8 +79,10 @@ pub struct Server {
 
 /// The server that all cases of a test binary share: many users, open registration.
 pub fn shared() -> &'static Server {
-    static SHARED: OnceLock<Server> = OnceLock::new();
-    SHARED.get_or_init(|| Server::start(Options::default()))
+    // A failure is remembered too: the cases would otherwise wait for it one after the other.
+    static SHARED: OnceLock<Result<Server, String>> = OnceLock::new();
+    let server = SHARED.get_or_init(|| Server::try_start(Options::default()));
+    server.as_ref().unwrap_or_else(|error| panic!("{error}"))
 }
 
 impl Server {

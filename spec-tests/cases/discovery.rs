@@ -30,7 +30,7 @@ async fn well_known_names_the_homeserver() {
 #[tokio::test]
 async fn contacts_that_are_not_configured_are_not_found() {
     let answer = shared().client().get("/.well-known/matrix/support", &[]).await;
-    answer.error_in(404, &["M_NOT_FOUND", "M_UNRECOGNIZED"]);
+    answer.status(404);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod account;
 mod account_data;
 mod aliases;
+mod bad_input;
 mod create_room;
 mod devices;
 mod discovery;

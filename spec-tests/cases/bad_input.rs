@@ -1,0 +1,260 @@
+//! Input that is wrong: the right status and code, nothing written, the connection kept. Client-server API, "API
+//! Standards"; "Size limits"; appendices, "Canonical JSON".
+
+use depesche_spec_tests::prelude::*;
+use depesche_spec_tests::user::txn;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+const SEND: &str = "/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}";
+
+async fn send_raw(user: &User, room: &str, body: &str) -> Answer {
+    let request = user.put(SEND, &[room, "org.example.x", &txn()]);
+    request.raw("application/json", body.as_bytes().to_vec()).await
+}
+
+/// The number of events in a room's history.
+async fn count(user: &User, room: &str) -> usize {
+    let query = [("dir", "b"), ("limit", "100")];
+    let page = user.get("/_matrix/client/v3/rooms/{roomId}/messages", &[room]).query(&query).await.ok();
+    page["chunk"].as_array().map_or(0, Vec::len)
+}
+
+#[tokio::test]
+async fn what_is_no_json_is_not_json() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    let before = count(&alice, &room).await;
+    for body in ["{", "{\"a\":}", "{\"a\":1}}", "nonsense", "{'a': 1}", "{\"a\":1,}", "\"open"] {
+        send_raw(&alice, &room, body).await.error(400, "M_NOT_JSON");
+    }
+    assert_eq!(count(&alice, &room).await, before);
+}
+
+#[tokio::test]
+async fn json_that_is_no_object_is_bad() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    for body in ["[]", "7", "null", "\"text\""] {
+        send_raw(&alice, &room, body).await.error_in(400, &["M_BAD_JSON", "M_NOT_JSON", "M_UNKNOWN"]);
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_utf8_are_refused() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    let before = count(&alice, &room).await;
+    for bytes in [&b"{\"body\":\"\xff\xfe\"}"[..], b"\xc3\x28", b"{\"\xed\xa0\x80\":1}"] {
+        let request = alice.put(SEND, &[&room, "m.room.message", &txn()]);
+        let answer = request.raw("application/json", bytes.to_vec()).await;
+        answer.error_in(400, &["M_NOT_JSON", "M_BAD_JSON"]);
+    }
+    assert_eq!(count(&alice, &room).await, before);
+}
+
+#[tokio::test]
+async fn numbers_outside_canonical_json_are_not_sent() {
+    let alice = shared().user("alice").await;
+    for version in ["6", "11", "12"] {
+        let room = alice.create_room(json!({ "room_version": version })).await;
+        let before = count(&alice, &room).await;
+        for number in ["1.5", "9007199254740992", "-9007199254740992", "123456789012345678901234567890"] {
+            let answer = send_raw(&alice, &room, &format!("{{\"body\":\"x\",\"n\":{number}}}")).await;
+            answer.error_in(400, &["M_BAD_JSON", "M_NOT_JSON"]);
+        }
+        assert_eq!(count(&alice, &room).await, before, "version {version}");
+        for number in ["9007199254740991", "-9007199254740991", "0"] {
+            send_raw(&alice, &room, &format!("{{\"body\":\"x\",\"n\":{number}}}")).await.ok();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_whole_number_written_with_a_point_is_no_integer() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    for number in ["1.0", "1e3"] {
+        let answer = send_raw(&alice, &room, &format!("{{\"body\":\"x\",\"n\":{number}}}")).await;
+        answer.error_in(400, &["M_BAD_JSON", "M_NOT_JSON"]);
+    }
+}
+
+#[tokio::test]
+async fn a_number_beyond_all_floats_is_refused() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    let answer = send_raw(&alice, &room, "{\"body\":\"x\",\"n\":1e400}").await;
+    differs(
+        "appendices#canonical-json",
+        || drop(answer.clone().error_in(400, &["M_BAD_JSON", "M_NOT_JSON"])),
+        || drop(answer.clone().error(500, "M_UNKNOWN")),
+    );
+}
+
+#[tokio::test]
+async fn deep_nesting_is_refused() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    for depth in [5_000, 30_000] {
+        let body = format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        let answer = send_raw(&alice, &room, &body).await;
+        differs(
+            "client-server-api#standard-error-response",
+            || drop(answer.clone().error_in(400, &["M_NOT_JSON", "M_BAD_JSON", "M_TOO_LARGE"])),
+            || assert!(answer.status >= 400, "{answer}"),
+        );
+    }
+    alice.say(&room, "still there").await;
+}
+
+#[tokio::test]
+async fn an_event_that_is_too_large_is_refused() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    let before = count(&alice, &room).await;
+    let body = json!({ "body": "x".repeat(65_536) });
+    let answer = alice.put(SEND, &[&room, "org.example.x", &txn()]).json(body).await;
+    answer.error(413, "M_TOO_LARGE");
+    assert_eq!(count(&alice, &room).await, before);
+    let body = json!({ "body": "x".repeat(60_000) });
+    alice.put(SEND, &[&room, "org.example.x", &txn()]).json(body).await.ok();
+}
+
+#[tokio::test]
+async fn event_type_and_state_key_have_at_most_255_bytes() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    let path = "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}";
+    let (fits, too_long) = ("k".repeat(255), "k".repeat(256));
+    alice.put(path, &[&room, "org.example.x", &fits]).json(json!({})).await.ok();
+    alice.put(path, &[&room, &fits, ""]).json(json!({})).await.ok();
+    for (kind, key) in [("org.example.x", too_long.as_str()), (too_long.as_str(), "")] {
+        let answer = alice.put(path, &[&room, kind, key]).json(json!({})).await;
+        assert!([400, 413].contains(&answer.status), "{answer}");
+    }
+    // Bytes, not characters.
+    let answer = alice.put(path, &[&room, "org.example.x", &"ü".repeat(128)]).json(json!({})).await;
+    assert!([400, 413].contains(&answer.status), "{answer}");
+}
+
+#[tokio::test]
+async fn a_huge_body_is_refused_and_nothing_is_written() {
+    let alice = shared().user("alice").await;
+    let path = "/_matrix/client/v3/user/{userId}/account_data/{type}";
+    let body = json!({ "x": "x".repeat(80_000_000) });
+    let answer = alice.put(path, &[&alice.id, "org.example.huge"]).json(body).await;
+    // The server may close the connection while the client still writes: then there is no answer to read.
+    differs(
+        "client-server-api#common-error-codes",
+        || assert!([0, 413].contains(&answer.status), "{answer}"),
+        || assert!([0, 413].contains(&answer.status), "{answer}"),
+    );
+    alice.get(path, &[&alice.id, "org.example.huge"]).await.error(404, "M_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn unknown_endpoints_are_unrecognized() {
+    let alice = shared().user("alice").await;
+    for path in
+        ["/_matrix/client/v3/nothing", "/_matrix/client/v99/sync", "/_matrix/nothing", "/_matrix/client/v3/rooms"]
+    {
+        alice.get(path, &[]).await.error(404, "M_UNRECOGNIZED");
+        alice.without_token().post(path, &[]).json(json!({})).await.error(404, "M_UNRECOGNIZED");
+    }
+}
+
+#[tokio::test]
+async fn unknown_methods_are_unrecognized() {
+    let alice = shared().user("alice").await;
+    alice.delete("/_matrix/client/v3/sync", &[]).await.error(405, "M_UNRECOGNIZED");
+    alice.get("/_matrix/client/v3/createRoom", &[]).await.error(405, "M_UNRECOGNIZED");
+    alice.put("/_matrix/client/v3/account/whoami", &[]).json(json!({})).await.error(405, "M_UNRECOGNIZED");
+    alice.without_token().put("/_matrix/client/v3/login", &[]).json(json!({})).await.error(405, "M_UNRECOGNIZED");
+}
+
+#[tokio::test]
+async fn ids_that_are_none_are_refused() {
+    let alice = shared().user("alice").await;
+    for room in ["nonsense", "!", "#alias:depesche.test", "@user:depesche.test"] {
+        let answer = alice.put(SEND, &[room, "m.room.message", &txn()]).json(json!({ "body": "x" })).await;
+        assert!((400..500).contains(&answer.status), "{answer}");
+        let answer = alice.get("/_matrix/client/v3/rooms/{roomId}/state", &[room]).await;
+        assert!((400..500).contains(&answer.status), "{answer}");
+        let answer = alice.get("/_matrix/client/v3/rooms/{roomId}/members", &[room]).await;
+        assert!((400..500).contains(&answer.status), "{answer}");
+    }
+    let room = alice.public_room().await;
+    let answer = alice.get("/_matrix/client/v3/rooms/{roomId}/event/{eventId}", &[&room, "nonsense"]).await;
+    assert!([400, 404].contains(&answer.status), "{answer}");
+    for user in ["nonsense", "@", "@x"] {
+        let answer = alice.get("/_matrix/client/v3/profile/{userId}", &[user]).await;
+        assert!((400..500).contains(&answer.status), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn fields_of_the_wrong_type_are_refused() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    let before = count(&alice, &room).await;
+    let path = "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}";
+    for (kind, content) in [
+        ("m.room.power_levels", json!({ "users": [] })),
+        ("m.room.power_levels", json!({ "ban": "fifty" })),
+        ("m.room.member", json!({ "membership": 7 })),
+    ] {
+        let key = if kind == "m.room.member" { alice.id.as_str() } else { "" };
+        let answer = alice.put(path, &[&room, kind, key]).json(content.clone()).await;
+        assert!([400, 403].contains(&answer.status), "{kind} {content}: {answer}");
+    }
+    assert_eq!(count(&alice, &room).await, before);
+}
+
+#[tokio::test]
+async fn a_body_needs_no_content_type() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    let request = alice.put(SEND, &[&room, "m.room.message", &txn()]);
+    request.raw("text/plain", b"{\"msgtype\":\"m.text\",\"body\":\"x\"}".to_vec()).await.ok();
+}
+
+/// Writes a request on an open connection and reads the answer, whose body has a length or comes in chunks.
+async fn exchange(stream: &mut TcpStream, request: &[u8]) -> String {
+    stream.write_all(request).await.expect("the connection is open");
+    let mut answer = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length =
+                head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:").map(str::to_owned));
+            let complete = match length {
+                Some(length) => body.len() >= length.trim().parse().expect("a length"),
+                None => body.ends_with("0\r\n\r\n"),
+            };
+            if complete {
+                return text;
+            }
+        }
+        let read = stream.read_buf(&mut answer).await.expect("the connection is open");
+        assert_ne!(read, 0, "the server closed the connection after {text:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_connection_survives_wrong_requests() {
+    let alice = shared().user("alice").await;
+    let mut stream = TcpStream::connect(alice.address()).await.expect("a connection");
+    let head = format!("Host: x\r\nAuthorization: Bearer {}\r\n", alice.token());
+    let broken = "{broken";
+    for (request, status) in [
+        (format!("POST /_matrix/client/v3/createRoom HTTP/1.1\r\n{head}Content-Length: 7\r\n\r\n{broken}"), "400"),
+        (format!("GET /_matrix/client/v3/nothing HTTP/1.1\r\n{head}\r\n"), "404"),
+        (format!("DELETE /_matrix/client/v3/sync HTTP/1.1\r\n{head}\r\n"), "405"),
+        ("GET /_matrix/client/v3/account/whoami HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(), "401"),
+        (format!("GET /_matrix/client/v3/account/whoami HTTP/1.1\r\n{head}\r\n"), "200"),
+    ] {
+        let answer = exchange(&mut stream, request.as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{request:?}: {answer}");
+    }
+}
