@@ -63,7 +63,15 @@ impl Syncs {
         rooms: &BTreeMap<RoomNo, Membership>,
         perhaps: &[RoomNo],
     ) -> Result<DeviceLists, Fault> {
-        let mut compare = Compare { view, user, since, rooms, encrypted: HashMap::new(), came: BTreeSet::new(), went: BTreeSet::new() };
+        let mut compare = Compare {
+            view,
+            user,
+            since,
+            rooms,
+            encrypted: HashMap::new(),
+            came: BTreeSet::new(),
+            went: BTreeSet::new(),
+        };
         for room in perhaps {
             if compare.state_changed(*room).await? {
                 compare.joined(*room).await?;
@@ -231,7 +239,9 @@ async fn changed(room: &RoomView, before: RootRecord, after: RootRecord) -> Resu
         let numbers: Vec<_> = chunk.iter().map(|(key, _, _)| *key).collect();
         let keys = room.keys(&numbers).await?;
         let named = chunk.iter().zip(keys).filter(|(_, key)| key.kind == "m.room.member");
-        members.extend(named.filter_map(|((_, was, is), key)| Some((OwnedUserId::try_from(key.state_key).ok()?, *was, *is))));
+        members.extend(
+            named.filter_map(|((_, was, is), key)| Some((OwnedUserId::try_from(key.state_key).ok()?, *was, *is))),
+        );
     }
     let numbers: Vec<EventNo> = members.iter().flat_map(|(_, was, is)| [*was, *is]).flatten().collect();
     let events = delta::events(room, &numbers).await?;

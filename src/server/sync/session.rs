@@ -87,7 +87,8 @@ impl Session {
                 }
             }
             if !self.complete {
-                let unknown: Vec<_> = self.joined().map(|(room, _)| room).filter(|room| !self.known.contains_key(room)).collect();
+                let unknown: Vec<_> =
+                    self.joined().map(|(room, _)| room).filter(|room| !self.known.contains_key(room)).collect();
                 self.known.extend(unknown.into_iter().map(|room| (room, view.position())));
                 self.complete = true;
             }
@@ -115,7 +116,10 @@ impl Session {
 
     /// The rooms that the user is in.
     pub fn joined(&self) -> impl Iterator<Item = (RoomNo, &Membership)> {
-        self.rooms.iter().filter(|(_, member)| member.state == MembershipState::Join).map(|(room, member)| (*room, member))
+        self.rooms
+            .iter()
+            .filter(|(_, member)| member.state == MembershipState::Join)
+            .map(|(room, member)| (*room, member))
     }
 
     /// The joined rooms in which something may have happened since a position.

@@ -29,7 +29,8 @@ pub struct Shape {
 impl Shape {
     /// As the filter says.
     pub fn new(filter: &FilterDefinition, now: MilliSecondsSinceUnixEpoch) -> Self {
-        let format = if filter.event_format == EventFormat::Federation { Format::Federation } else { Format::WithoutRoom };
+        let format =
+            if filter.event_format == EventFormat::Federation { Format::Federation } else { Format::WithoutRoom };
         Self { format, fields: filter.event_fields.as_deref().map(EventFields::new), now }
     }
 

@@ -71,7 +71,10 @@ impl Syncs {
             rooms,
             account_data: v3::GlobalAccountData { events: global.iter().map(Entry::event).collect() },
             to_device: v3::ToDevice { events: waiting.events },
-            device_lists: WireLists { changed: lists.changed.into_iter().collect(), left: lists.left.into_iter().collect() },
+            device_lists: WireLists {
+                changed: lists.changed.into_iter().collect(),
+                left: lists.left.into_iter().collect(),
+            },
             device_one_time_keys_count: counts.one_time,
             device_unused_fallback_key_types: Some(counts.unused_fallback),
             ..v3::Response::new(next.to_string())
@@ -206,7 +209,8 @@ impl Asked<'_> {
 fn room_data(request: &Request, room: &RoomId, entries: &[Entry]) -> v3::RoomAccountData {
     let wanted = &request.filter.room.account_data;
     let passes = |entry: &&Entry| {
-        let has_url = || serde_json::from_str::<serde_json::Value>(entry.content.get()).is_ok_and(|c| c.get("url").is_some());
+        let has_url =
+            || serde_json::from_str::<serde_json::Value>(entry.content.get()).is_ok_and(|c| c.get("url").is_some());
         filter::parts(wanted, room, &entry.kind, None, has_url)
     };
     v3::RoomAccountData { events: entries.iter().filter(passes).map(Entry::event).collect() }
