@@ -1,0 +1,67 @@
+//! What a poll reads does not grow with what the user or the room has besides.
+
+use depesche_store::{
+    Options,
+    counting::{Counting, Counts},
+    memory::Memory,
+};
+
+use super::*;
+use crate::testing::user;
+
+/// What one later answer reads when one of so many rooms has a new message.
+async fn with_rooms(count: usize) -> Counts {
+    let engine = Counting::new(Memory::new(Options::default()));
+    let counted = engine.count();
+    let server = Server::on(Arc::new(engine));
+    let (alice, bob, _) = users();
+    let busy = server.rooms.public_room(&alice).await;
+    server.rooms.join(&busy, &bob).await;
+    for _ in 1..count {
+        let room = server.rooms.public_room(&alice).await;
+        server.rooms.join(&room, &bob).await;
+    }
+    let mut client = server.client_with(&bob, json!({ "room": { "state": { "lazy_load_members": true } } }));
+    client.sync().await;
+    server.rooms.say(&busy, &alice, "first").await;
+    client.sync().await;
+    server.rooms.say(&busy, &alice, "second").await;
+    let before = counted.snapshot();
+    let answer = client.sync().await;
+    let read = counted.snapshot() - before;
+    assert_eq!(brief(&answer["rooms"]["join"][busy.as_str()]["timeline"]), ["second"]);
+    read
+}
+
+/// What one later answer reads in a room of so many members.
+async fn with_members(count: usize) -> Counts {
+    let engine = Counting::new(Memory::new(Options::default()));
+    let counted = engine.count();
+    let server = Server::on(Arc::new(engine));
+    let (alice, ..) = users();
+    let room = server.rooms.public_room(&alice).await;
+    for n in 0..count {
+        server.rooms.join(&room, &user(&format!("member{n}"))).await;
+    }
+    let mut client = server.client_with(&alice, json!({ "room": { "state": { "lazy_load_members": true } } }));
+    client.sync().await;
+    server.rooms.say(&room, &user("member0"), "new").await;
+    let before = counted.snapshot();
+    client.sync().await;
+    counted.snapshot() - before
+}
+
+#[tokio::test]
+async fn one_changed_room_costs_the_same_among_ten_and_a_thousand() {
+    let few = with_rooms(10).await;
+    assert!(few.rows_read < 60, "{few:?}");
+    assert_eq!(few.commits, 0);
+    let many = with_rooms(1000).await;
+    assert_eq!((few.rows_read, few.gets, few.scans), (many.rows_read, many.gets, many.scans));
+}
+
+#[tokio::test]
+async fn members_of_the_room_cost_at_most_the_depth_of_the_tree() {
+    let (few, many) = (with_members(10).await, with_members(1000).await);
+    assert!(many.rows_read <= few.rows_read + 12, "{few:?} {many:?}");
+}

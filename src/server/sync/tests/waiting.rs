@@ -1,0 +1,155 @@
+//! Long polls: what wakes them, what ends them, and that nothing falls between two.
+
+use futures::future::join_all;
+use tokio::time::{Instant, advance};
+
+use super::*;
+use crate::{rooms::membership::Action, testing::user};
+
+const LONG: Duration = Duration::from_secs(30);
+
+#[tokio::test(start_paused = true)]
+async fn with_nothing_new_the_timeout_ends_it() {
+    let server = Server::new();
+    let (alice, bob, _) = users();
+    let room = server.rooms.room(&alice).await;
+    let mut client = server.client(&alice);
+    client.sync().await;
+    let before = Instant::now();
+    server.rooms.room(&bob).await;
+    let answer = client.sync_for(LONG).await;
+    assert_eq!(answer.get("rooms"), None);
+    assert_eq!(before.elapsed(), LONG);
+    // Longer than the configuration allows is shortened.
+    client.sync_for(Duration::from_secs(100_000)).await;
+    assert_eq!(before.elapsed(), LONG + server.rooms.base.config.limits.sync_timeout);
+    server.rooms.say(&room, &alice, "still watched").await;
+    assert_eq!(brief(&client.sync().await["rooms"]["join"][room.as_str()]["timeline"]), ["still watched"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_new_wakes_it() {
+    let server = Server::new();
+    let (alice, bob, _) = users();
+    let room = server.rooms.public_room(&alice).await;
+    let mut client = server.client(&bob);
+    client.sync().await;
+    let wait = async |client: &Client, what: &str| {
+        let mut waiting = client.clone();
+        let before = Instant::now();
+        let poll = tokio::spawn(async move { (waiting.sync_for(LONG).await, waiting) });
+        advance(Duration::from_secs(1)).await;
+        tokio::task::yield_now().await;
+        match what {
+            "invite" => drop(server.rooms.change(&room, &alice, &bob, Action::Invite).await.unwrap()),
+            "join" => server.rooms.join(&room, &bob).await,
+            "message" => drop(server.rooms.say(&room, &alice, "hello").await),
+            "account data" => {
+                let content = serde_json::value::to_raw_value(&json!({})).unwrap();
+                server.account_data.set(&bob, 0, "m.any", &content).await.unwrap();
+            }
+            "keys" => {
+                let alice = &alice;
+                server.rooms.base.transact(|tx| async move { crate::keys::touch(&tx, alice).await }).await.unwrap();
+            }
+            other => panic!("{other}"),
+        }
+        let (answer, client) = poll.await.unwrap();
+        assert_eq!(before.elapsed(), Duration::from_secs(1), "{what}: {answer}");
+        client
+    };
+    for what in ["invite", "join", "message", "account data", "keys"] {
+        client = wait(&client, what).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_stops_answers_at_once() {
+    let server = Server::new();
+    let (alice, ..) = users();
+    let mut client = server.client(&alice);
+    client.sync().await;
+    let before = Instant::now();
+    let poll = tokio::spawn(async move { client.sync_for(LONG).await });
+    tokio::task::yield_now().await;
+    server.rooms.stop.send(true).unwrap();
+    poll.await.unwrap();
+    assert!(before.elapsed() < LONG);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_polls_of_one_device_both_wake() {
+    let server = Server::new();
+    let (alice, ..) = users();
+    let room = server.rooms.room(&alice).await;
+    let mut client = server.client(&alice);
+    client.sync().await;
+    let polls: Vec<_> = (0..2)
+        .map(|_| {
+            let mut client = client.clone();
+            tokio::spawn(async move { client.sync_for(LONG).await })
+        })
+        .collect();
+    advance(Duration::from_secs(1)).await;
+    let before = Instant::now();
+    server.rooms.say(&room, &alice, "both").await;
+    for answer in join_all(polls).await {
+        assert_eq!(brief(&answer.unwrap()["rooms"]["join"][room.as_str()]["timeline"]), ["both"]);
+    }
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    server.rooms.say(&room, &alice, "next").await;
+    assert_eq!(brief(&client.sync().await["rooms"]["join"][room.as_str()]["timeline"]), ["both", "next"]);
+}
+
+#[tokio::test]
+async fn a_poll_given_up_leaves_its_watch_behind() {
+    let server = Server::new();
+    let (alice, ..) = users();
+    let room = server.rooms.room(&alice).await;
+    let mut client = server.client(&alice);
+    client.sync().await;
+    client.request.timeout = LONG;
+    assert!(futures::future::poll_immediate(Box::pin(client.ask())).await.is_none());
+    server.rooms.say(&room, &alice, "after").await;
+    assert_eq!(brief(&client.sync().await["rooms"]["join"][room.as_str()]["timeline"]), ["after"]);
+}
+
+/// Writers in several rooms, of which some are joined on the way; a reader gets every message once and in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_falls_between_two_answers() {
+    const ROOMS: usize = 8;
+    const MESSAGES: usize = 60;
+    let server = Arc::new(Server::new());
+    let (alice, bob, _) = users();
+    let mut rooms = Vec::new();
+    for _ in 0..ROOMS {
+        rooms.push(server.rooms.public_room(&alice).await);
+    }
+    let writers = rooms.iter().enumerate().map(|(number, room)| {
+        let (server, room, bob) = (Arc::clone(&server), room.clone(), bob.clone());
+        tokio::spawn(async move {
+            for n in 0..MESSAGES {
+                if n == number * 5 {
+                    server.rooms.join(&room, &bob).await;
+                }
+                server.rooms.say(&room, &user("alice"), &n.to_string()).await;
+                tokio::task::yield_now().await;
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let mut client = server.client_with(&bob, json!({ "room": { "timeline": { "limit": 1000 } } }));
+    let mut read = vec![Vec::new(); ROOMS];
+    while read.iter().any(|messages: &Vec<String>| messages.last() != Some(&(MESSAGES - 1).to_string())) {
+        let answer = client.sync_for(LONG).await;
+        for (room, read) in rooms.iter().zip(&mut read) {
+            let joined = &answer["rooms"]["join"][room.as_str()]["timeline"];
+            assert_eq!(joined.get("limited"), None);
+            read.extend(brief(joined).into_iter().filter(|name| name.parse::<usize>().is_ok()));
+        }
+    }
+    join_all(writers).await;
+    for messages in read {
+        assert!(messages.iter().map(|text| text.parse::<usize>().unwrap()).eq(0..MESSAGES), "{messages:?}");
+    }
+}
