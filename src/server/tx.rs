@@ -202,6 +202,7 @@ impl Tx {
     }
 
     /// What this batch itself says of a key: `Some(None)` if it deletes it.
+    #[expect(clippy::option_option, reason = "the outer says whether the batch writes the key, the inner what")]
     fn own(&self, key: &Bytes) -> Option<Option<Bytes>> {
         self.batch().operations.get(key).map(|operation| match operation {
             Operation::Put(value, _) => Some(value.clone()),

@@ -57,9 +57,9 @@ pub async fn post(context: Context, user: User, request: Request) -> Result<Resp
         name: request.name,
         topic: request.topic,
         invite: invites(&context, request.invite, request.is_direct).await?,
-        creation_content: object(request.creation_content.as_ref().map(|raw| raw.json()))?,
+        creation_content: object(request.creation_content.as_ref().map(ruma::serde::Raw::json))?,
         initial_state: request.initial_state.iter().map(|raw| initial_state(raw.json())).collect::<Result<_, _>>()?,
-        power_levels: object(request.power_level_content_override.as_ref().map(|raw| raw.json()))?,
+        power_levels: object(request.power_level_content_override.as_ref().map(ruma::serde::Raw::json))?,
     };
     Ok(Response { room_id: server.rooms.create(creation).await? })
 }
@@ -68,7 +68,7 @@ fn alias(context: &Context, localpart: &str) -> Result<ruma::OwnedRoomAliasId, E
     let valid = !localpart.is_empty() && !localpart.chars().any(|c| c.is_whitespace() || c.is_control() || c == ':');
     let alias = format!("#{localpart}:{}", context.app.server.base.name);
     match RoomAliasId::parse(&alias) {
-        Ok(alias) if valid => Ok(alias.to_owned()),
+        Ok(alias) if valid => Ok(alias),
         _ => Err(Error::invalid_param("`room_alias_name` cannot be the local part of an alias")),
     }
 }

@@ -109,16 +109,15 @@ fn state_key(pdu: &Pdu) -> Option<StateKey> {
 
 /// Sets a state in the tree, giving its key a number if it has none.
 async fn set_state(working: &mut Working, tx: &Tx, key: &StateKey, event: EventNo) -> Result<KeyNo, Fault> {
-    let key_no = match working.key_no(tx, key).await? {
-        Some(known) => known,
-        None => {
-            let no = working.head.next_key;
-            working.head.next_key += 1;
-            tx.put(&KEY_NO, &(working.no, key.kind.clone(), key.state_key.clone()), &no);
-            tx.put(&KEY, &(working.no, no), key);
-            working.remember_key(key.clone(), no);
-            no
-        }
+    let key_no = if let Some(known) = working.key_no(tx, key).await? {
+        known
+    } else {
+        let no = working.head.next_key;
+        working.head.next_key += 1;
+        tx.put(&KEY_NO, &(working.no, key.kind.clone(), key.state_key.clone()), &no);
+        tx.put(&KEY, &(working.no, no), key);
+        working.remember_key(key.clone(), no);
+        no
     };
     let (room, root, next) = (working.no, working.head.root, working.head.next_node);
     let set = Tree::of(tx.view(), room, working.nodes()).set(root, &[(key_no, Some(event))], next).await?;

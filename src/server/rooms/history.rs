@@ -135,7 +135,7 @@ impl Viewer<'_> {
         let to = query.to.map(tokens::place).transpose()?;
         let (events, end) = self.collect(from, to, query).await?;
         let state =
-            if !query.filter.lazy_load_options.is_disabled() { self.senders(&events).await? } else { Vec::new() };
+            if query.filter.lazy_load_options.is_disabled() { Vec::new() } else { self.senders(&events).await? };
         Ok(Page {
             start: from.to_string(),
             end: end.map(|place| place.to_string()),
@@ -153,9 +153,10 @@ impl Viewer<'_> {
     ) -> Result<(Vec<Event>, Option<Place>), Fault> {
         let (mut at, mut found, mut looked_at) = (from, Vec::new(), 0);
         loop {
-            let rows = match query.backwards {
-                true => self.room().timeline_before(at, STEP).await?,
-                false => self.room().timeline_from(at, STEP).await?,
+            let rows = if query.backwards {
+                self.room().timeline_before(at, STEP).await?
+            } else {
+                self.room().timeline_from(at, STEP).await?
             };
             let last_step = rows.len() < STEP;
             let within = |place: Place| to.is_none_or(|to| if query.backwards { place >= to } else { place < to });
@@ -226,13 +227,13 @@ impl Viewer<'_> {
         };
         let last = after.last().unwrap_or(&event);
         let root = self.room().root_after(last.no).await?;
-        let state = if !filter.lazy_load_options.is_disabled() {
+        let state = if filter.lazy_load_options.is_disabled() {
+            self.state_below(root).await?
+        } else {
             let around: Vec<Event> = before.iter().chain([&event]).chain(&after).cloned().collect();
             let mut state = self.state_without_members(root).await?;
             state.extend(self.senders(&around).await?);
             state
-        } else {
-            self.state_below(root).await?
         };
         let end = end.unwrap_or_else(|| RoomView::place_after(self.room().view.position()));
         Ok(Context {

@@ -41,7 +41,7 @@ const WAITING: usize = 1024;
 /// How often a batch is decided, the first time included.
 const ATTEMPTS: usize = 3;
 /// How long a lane keeps its room in memory with nothing to do.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 /// What someone wants of a room. Decided at its turn, on the state that the intents before it left.
 pub trait Intent: Send + Sync + 'static {
@@ -199,7 +199,7 @@ impl Lanes {
                 Ok(working) => return Some(working),
                 Err(Setback::HalfDone) => {}
                 Err(Setback::Fault(Fault::Commit(CommitError::Conflict(_)))) if conflicts + 1 < ATTEMPTS => {
-                    conflicts += 1
+                    conflicts += 1;
                 }
                 Err(Setback::Fault(fault)) => {
                     for job in jobs {

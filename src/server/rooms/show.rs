@@ -35,8 +35,16 @@ pub struct Viewer<'a> {
     own: Option<Membership>,
     /// By root: the history visibility and the viewer's membership there.
     seen: HashMap<RootRecord, (HistoryVisibility, MembershipState)>,
-    /// The last state event number at which the viewer joined, known once asked.
-    last_join: Option<Option<EventNo>>,
+    /// The event by which the viewer last joined.
+    last_join: LastJoin,
+}
+
+/// The event by which a viewer last joined: looked up only where history visibility asks for it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum LastJoin {
+    NotAsked,
+    Never,
+    At(EventNo),
 }
 
 /// How an event is written for a client.
@@ -59,7 +67,7 @@ impl<'a> Viewer<'a> {
         now: MilliSecondsSinceUnixEpoch,
     ) -> Result<Self, Fault> {
         let own = room.membership(&user).await?;
-        Ok(Self { room, user, device, now, own, seen: HashMap::new(), last_join: None })
+        Ok(Self { room, user, device, now, own, seen: HashMap::new(), last_join: LastJoin::NotAsked })
     }
 
     /// The room looked at.
@@ -137,10 +145,10 @@ impl<'a> Viewer<'a> {
         if !own.was_joined {
             return Ok(false);
         }
-        if self.last_join.is_none() {
-            self.last_join = Some(self.find_last_join(own.event).await?);
+        if self.last_join == LastJoin::NotAsked {
+            self.last_join = self.find_last_join(own.event).await?.map_or(LastJoin::Never, LastJoin::At);
         }
-        Ok(self.last_join.flatten().is_some_and(|join| join > event))
+        Ok(matches!(self.last_join, LastJoin::At(join) if join > event))
     }
 
     /// Follows the viewer's own membership events back to the last join.
@@ -173,10 +181,8 @@ impl<'a> Viewer<'a> {
     /// One event in the format of the answer.
     pub async fn show_one(&mut self, event: &Event, format: Format) -> Result<Box<RawValue>, Fault> {
         let root = self.room.root_before(event.no).await?;
-        let membership = match self.is_own(&event.pdu) {
-            true => visibility::membership(Some(&event.pdu)),
-            false => self.at(root).await?.1,
-        };
+        let membership =
+            if self.is_own(&event.pdu) { visibility::membership(Some(&event.pdu)) } else { self.at(root).await?.1 };
         let replaced = match event.pdu.state_key() {
             Some(key) => self.room.state_event(root, &event.pdu.kind().to_string(), key).await?,
             None => None,

@@ -132,7 +132,7 @@ impl Rooms {
             .map_err(|why| CreateError::InvalidState(why.to_string()))?;
         append::event(&mut working, &tx, &self.base.name, Accepted { pdu: create, auth: Vec::new(), sent_with: None })
             .await?;
-        for draft in self.drafts(creation, rules) {
+        for draft in drafts(creation, rules) {
             lane::write(&self.base, &self.key, &mut working, &tx, draft, None).await?;
         }
         self.name_room(creation, &tx, &working).await?;
@@ -193,48 +193,6 @@ impl Rooms {
         build::build(draft, &place).map_err(|why| Refusal::from(why).into())
     }
 
-    /// The events behind the create event, in their order.
-    fn drafts(&self, creation: &Creation, rules: &RoomVersionRules) -> Vec<EventDraft> {
-        let creator = &creation.creator;
-        let mut member = creation.creator_profile.clone();
-        member.insert("membership".to_owned(), "join".to_owned().into());
-        let mut drafts = vec![
-            EventDraft::state(creator.clone(), StateEventType::RoomMember, creator.as_str(), member),
-            EventDraft::state(creator.clone(), StateEventType::RoomPowerLevels, "", power_levels(creation, rules)),
-        ];
-        let mut state = |kind: StateEventType, state_key: &str, content: CanonicalJsonObject| {
-            drafts.push(EventDraft::state(creator.clone(), kind, state_key, content));
-        };
-        if let Some(alias) = &creation.alias {
-            state(StateEventType::RoomCanonicalAlias, "", object([("alias", alias.to_string().into())]));
-        }
-        for (kind, content) in preset(creation.preset) {
-            // What the client sets itself is not set twice.
-            if !creation.initial_state.iter().any(|(own, key, _)| *own == kind && key.is_empty()) {
-                state(kind, "", content);
-            }
-        }
-        for (kind, state_key, content) in &creation.initial_state {
-            let renamed = *kind == StateEventType::RoomName && creation.name.is_some()
-                || *kind == StateEventType::RoomTopic && creation.topic.is_some();
-            if !(renamed && state_key.is_empty()) {
-                state(kind.clone(), state_key, content.clone());
-            }
-        }
-        if let Some(name) = &creation.name {
-            state(StateEventType::RoomName, "", object([("name", name.clone().into())]));
-        }
-        if let Some(topic) = &creation.topic {
-            state(StateEventType::RoomTopic, "", topic_content(topic));
-        }
-        for (user, content) in &creation.invite {
-            let mut content = content.clone();
-            content.insert("membership".to_owned(), "invite".to_owned().into());
-            state(StateEventType::RoomMember, user.as_str(), content);
-        }
-        drafts
-    }
-
     fn default_version(&self) -> RoomVersionId {
         self.base.config.rooms.default_version.clone()
     }
@@ -249,6 +207,48 @@ impl From<Refusal> for CreateError {
             other => Self::InvalidState(other.to_string()),
         }
     }
+}
+
+/// The events behind the create event, in their order.
+fn drafts(creation: &Creation, rules: &RoomVersionRules) -> Vec<EventDraft> {
+    let creator = &creation.creator;
+    let mut member = creation.creator_profile.clone();
+    member.insert("membership".to_owned(), "join".to_owned().into());
+    let mut drafts = vec![
+        EventDraft::state(creator.clone(), StateEventType::RoomMember, creator.as_str(), member),
+        EventDraft::state(creator.clone(), StateEventType::RoomPowerLevels, "", power_levels(creation, rules)),
+    ];
+    let mut state = |kind: StateEventType, state_key: &str, content: CanonicalJsonObject| {
+        drafts.push(EventDraft::state(creator.clone(), kind, state_key, content));
+    };
+    if let Some(alias) = &creation.alias {
+        state(StateEventType::RoomCanonicalAlias, "", object([("alias", alias.to_string().into())]));
+    }
+    for (kind, content) in preset(creation.preset) {
+        // What the client sets itself is not set twice.
+        if !creation.initial_state.iter().any(|(own, key, _)| *own == kind && key.is_empty()) {
+            state(kind, "", content);
+        }
+    }
+    for (kind, state_key, content) in &creation.initial_state {
+        let renamed = *kind == StateEventType::RoomName && creation.name.is_some()
+            || *kind == StateEventType::RoomTopic && creation.topic.is_some();
+        if !(renamed && state_key.is_empty()) {
+            state(kind.clone(), state_key, content.clone());
+        }
+    }
+    if let Some(name) = &creation.name {
+        state(StateEventType::RoomName, "", object([("name", name.clone().into())]));
+    }
+    if let Some(topic) = &creation.topic {
+        state(StateEventType::RoomTopic, "", topic_content(topic));
+    }
+    for (user, content) in &creation.invite {
+        let mut content = content.clone();
+        content.insert("membership".to_owned(), "invite".to_owned().into());
+        state(StateEventType::RoomMember, user.as_str(), content);
+    }
+    drafts
 }
 
 /// The topic as text of both kinds: the plain field and the block of `m.topic`.
