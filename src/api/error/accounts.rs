@@ -32,8 +32,7 @@ impl From<LoginError> for Error {
 impl From<RefreshError> for Error {
     fn from(error: RefreshError) -> Self {
         match error {
-            // The session may go on with another login of the same device.
-            RefreshError::Unknown => Self::unknown_token(true),
+            RefreshError::Unknown => Self::unknown_token(false),
             RefreshError::Locked => Self::locked(),
             RefreshError::Fault(fault) => fault.into(),
         }
