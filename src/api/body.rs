@@ -3,7 +3,7 @@
 //! Invariant: whatever goes wrong, what is left of a body is read and thrown away up to a bound, so that the connection
 //! can carry the next request; beyond the bound the connection closes.
 
-use std::{fmt, time::Duration};
+use std::{borrow::Cow, collections::HashMap, fmt, time::Duration};
 
 use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
@@ -11,7 +11,7 @@ use depesche_rules::bounds::MAX_JSON_DEPTH;
 use http::StatusCode;
 use http_body_util::BodyExt;
 use ruma::api::error::ErrorKind;
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::error::Error;
 
@@ -80,6 +80,12 @@ pub fn check_json(bytes: &[u8]) -> Result<(), Error> {
             Error::bad_request(ErrorKind::NotJson, format!("The request body is not JSON: {error}"))
         }
     })
+}
+
+/// Whether a body is an object with this field.
+pub fn has_field(bytes: &[u8], field: &str) -> bool {
+    let fields: Option<HashMap<Cow<'_, str>, IgnoredAny>> = serde_json::from_slice(bytes).ok();
+    fields.is_some_and(|fields| fields.contains_key(field))
 }
 
 /// The body itself: an object and nothing else.

@@ -4,6 +4,8 @@
 //! beside the handlers' modules they serve, the common ones here. See "Standard error response" of the specification:
 //! <https://spec.matrix.org/v1.19/client-server-api/#standard-error-response>.
 
+mod accounts;
+
 use std::{error::Error as StdError, time::Duration};
 
 use axum::{
@@ -43,6 +45,12 @@ impl Error {
     pub fn new(status: StatusCode, kind: ErrorKind, message: impl Into<String>) -> Self {
         let body = Body::Standard(StandardErrorBody { kind, message: message.into() });
         Self { status, body, retry_after: None, cause: None }
+    }
+
+    /// As [`Self::new`], with an errcode that ruma has no name for.
+    pub fn with_errcode(status: StatusCode, errcode: &str, message: impl Into<String>) -> Self {
+        let kind = serde_json::from_value(serde_json::json!({ "errcode": errcode })).unwrap_or(ErrorKind::Unknown);
+        Self::new(status, kind, message)
     }
 
     /// 400: the request is wrong in itself.
@@ -89,6 +97,11 @@ impl Error {
     /// 401 `M_USER_LOCKED`, a soft logout: an operator has locked the account, and may unlock it.
     pub fn locked() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, ErrorKind::UserLocked, "The account has been locked")
+    }
+
+    /// 403 `M_USER_DEACTIVATED`.
+    pub fn deactivated() -> Self {
+        Self::new(StatusCode::FORBIDDEN, ErrorKind::UserDeactivated, "The account has been deactivated")
     }
 
     /// 403 `M_USER_SUSPENDED`.

@@ -13,6 +13,7 @@ mod envelope;
 pub mod error;
 pub mod route;
 pub mod routes;
+mod uia;
 pub mod well_known;
 
 use std::sync::Arc;

@@ -49,6 +49,7 @@ pub struct Endpoint {
     admission: Admission,
     body_limit: usize,
     missing_field: ErrorKind,
+    needed_field: Option<&'static str>,
     call: Call,
 }
 
@@ -83,6 +84,7 @@ where
         admission: Admission { need: R::Authentication::NEED, locked: false },
         body_limit: MAX_BODY_BYTES,
         missing_field: ErrorKind::BadJson,
+        needed_field: None,
         call: erase(handler),
     }
 }
@@ -144,6 +146,12 @@ impl Endpoint {
     /// `M_BAD_JSON`, the common code.
     pub fn missing_is_a_parameter(mut self) -> Self {
         self.missing_field = ErrorKind::MissingParam;
+        self
+    }
+
+    /// Refuses a body without this field before it is read as the endpoint's type: for types whose reader would panic.
+    pub fn needs(mut self, field: &'static str) -> Self {
+        self.needed_field = Some(field);
         self
     }
 
@@ -230,6 +238,11 @@ impl Endpoint {
         let body = body::read(body, self.body_limit).await?;
         if !body.is_empty() && !matches!(self.method, Method::GET) {
             body::check_json(&body)?;
+        }
+        if let Some(field) = self.needed_field
+            && !body::has_field(&body, field)
+        {
+            return Err(Error::bad_request(self.missing_field.clone(), format!("missing field `{field}`")));
         }
         let incoming = Incoming { head, body, path_args, missing_field: self.missing_field.clone() };
         (self.call)(Context { app, client_address }, user, incoming).await

@@ -21,16 +21,51 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(well_known::support),
         // /_matrix/client/
         endpoint(client::versions::get),
-        // /_matrix/client/v3/
+        // /_matrix/client/v3/account/
+        endpoint(client::account::deactivate::post),
+        endpoint(client::account::password::post),
+        endpoint(client::account::whoami::get),
+        // /_matrix/client/v3/capabilities
         endpoint(client::capabilities::get),
+        // /_matrix/client/v3/createRoom
         endpoint(client::create_room::post),
+        // /_matrix/client/v3/devices, delete_devices
+        endpoint(client::delete_devices::post),
+        endpoint(client::devices::list),
+        endpoint(client::devices::get),
+        endpoint(client::devices::put),
+        endpoint(client::devices::delete),
+        // /_matrix/client/v3/directory/, join, joined_rooms
         endpoint(client::directory::room::get),
         endpoint(client::directory::room::put),
         endpoint(client::directory::room::delete),
         endpoint(client::join::post),
         endpoint(client::joined_rooms::get),
+        // /_matrix/client/v3/keys/
+        endpoint(client::keys::claim::post),
+        endpoint(client::keys::device_signing::upload),
+        endpoint(client::keys::query::post),
+        endpoint(client::keys::signatures::upload),
+        endpoint(client::keys::upload::post).large_body(),
+        // /_matrix/client/v3/knock
         endpoint(client::knock::post),
-        endpoint(client::sync::get),
+        // /_matrix/client/v3/login, logout, refresh
+        endpoint(client::login::get),
+        // ruma's reader of a login panics without this field.
+        endpoint(client::login::post).needs("type"),
+        endpoint(client::login::get_token),
+        endpoint(client::logout::post).for_locked_too(),
+        endpoint(client::logout::all).for_locked_too(),
+        endpoint(client::refresh::post),
+        // /_matrix/client/v3/profile/
+        endpoint(client::profile::get),
+        endpoint(client::profile::get_field),
+        endpoint(client::profile::put).missing_is_a_parameter(),
+        endpoint(client::profile::delete),
+        // /_matrix/client/v3/register
+        endpoint(client::register::post),
+        endpoint(client::register::available),
+        endpoint(client::register::token_validity),
         // /_matrix/client/v3/rooms/{roomId}/
         endpoint(client::rooms::aliases::get),
         endpoint(client::rooms::ban::post),
@@ -50,6 +85,35 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::state::get).last_may_be_empty(),
         endpoint(client::rooms::state::put).last_may_be_empty(),
         endpoint(client::rooms::unban::post),
+        // /_matrix/client/v3/room_keys/
+        endpoint(client::room_keys::keys::put).large_body(),
+        endpoint(client::room_keys::keys::put_room).large_body(),
+        endpoint(client::room_keys::keys::put_session),
+        endpoint(client::room_keys::keys::get),
+        endpoint(client::room_keys::keys::get_room),
+        endpoint(client::room_keys::keys::get_session),
+        endpoint(client::room_keys::keys::delete),
+        endpoint(client::room_keys::keys::delete_room),
+        endpoint(client::room_keys::keys::delete_session),
+        endpoint(client::room_keys::version::post),
+        endpoint(client::room_keys::version::get_latest),
+        endpoint(client::room_keys::version::get),
+        endpoint(client::room_keys::version::put),
+        endpoint(client::room_keys::version::delete),
+        // /_matrix/client/v3/sendToDevice/
+        endpoint(client::send_to_device::put).large_body(),
+        // /_matrix/client/v3/sync
+        endpoint(client::sync::get),
+        // /_matrix/client/v3/user/
+        endpoint(client::user::account_data::put),
+        endpoint(client::user::account_data::get),
+        endpoint(client::user::filter::post),
+        endpoint(client::user::filter::get),
+        endpoint(client::user::rooms::account_data::put),
+        endpoint(client::user::rooms::account_data::get),
+        endpoint(client::user::rooms::tags::get),
+        endpoint(client::user::rooms::tags::put),
+        endpoint(client::user::rooms::tags::delete),
     ]
 }
 

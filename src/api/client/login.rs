@@ -1,0 +1,96 @@
+//! `/_matrix/client/v3/login`: from a proof to an access token.
+//! <https://spec.matrix.org/v1.19/client-server-api/#legacy-login>
+
+use std::time::Duration;
+
+use depesche_server::accounts::{Credentials, LoggedIn, LoginError, NewSession, Purpose, login::named_user};
+use ruma::api::{
+    client::session::{
+        get_login_token::v1 as get_login_token,
+        get_login_types::v3::{self as get_login_types, LoginType, PasswordLoginType, TokenLoginType},
+        login::v3::{DiscoveryInfo, HomeserverInfo, LoginInfo, Password, Request, Response},
+    },
+    error::ErrorKind,
+};
+
+use crate::{
+    App,
+    caller::{Anyone, User},
+    error::Error,
+    route::Context,
+    uia,
+};
+
+/// `GET /_matrix/client/v3/login`
+pub async fn get(context: Context, _: Anyone, _: get_login_types::Request) -> Result<get_login_types::Response, Error> {
+    let accounts = &context.app.config.accounts;
+    let mut flows = Vec::new();
+    if accounts.password_login {
+        flows.push(LoginType::Password(PasswordLoginType {}));
+    }
+    if accounts.token_login {
+        flows.push(LoginType::Token(TokenLoginType { get_login_token: true }));
+    }
+    Ok(get_login_types::Response { flows })
+}
+
+/// `POST /_matrix/client/v3/login`
+pub async fn post(context: Context, _: Anyone, request: Request) -> Result<Response, Error> {
+    let Request { login_info, device_id, initial_device_display_name, refresh_token } = request;
+    let credentials = match &login_info {
+        LoginInfo::Password(password) => {
+            // Nobody is called "": a third-party identifier names no user here.
+            Credentials::Password { user: user(password).unwrap_or_default(), password: &password.password }
+        }
+        LoginInfo::Token(token) => Credentials::Token(&token.token),
+        LoginInfo::ApplicationService(_) => {
+            let text = "There are no application services here";
+            return Err(Error::bad_request(ErrorKind::AppserviceLoginUnsupported, text));
+        }
+        _ => return Err(LoginError::NotOffered.into()),
+    };
+    let new = NewSession { device: device_id, display_name: initial_device_display_name, refreshable: refresh_token };
+    Ok(answer(&context.app, context.app.server.accounts.login(credentials, &new).await?))
+}
+
+/// `POST /_matrix/client/v1/login/get_token`
+pub async fn get_token(
+    context: Context,
+    caller: User,
+    request: get_login_token::Request,
+) -> Result<get_login_token::Response, Error> {
+    if !context.app.config.accounts.token_login {
+        return Err(LoginError::NotOffered.into());
+    }
+    uia::confirm(&context.app, Purpose::LoginToken, Some(&caller), &(), request.auth.as_ref()).await?;
+    let issued = context.app.server.accounts.issue_login_token(&caller.user_id).await?;
+    let expires_in = Duration::from_millis(issued.expires_in_ms);
+    Ok(get_login_token::Response { expires_in, login_token: issued.token })
+}
+
+/// Whom a login names, in either of the two ways.
+#[expect(deprecated, reason = "clients still send `user`")]
+fn user(password: &Password) -> Option<&str> {
+    match &password.identifier {
+        Some(identifier) => named_user(identifier),
+        None => password.user.as_deref(),
+    }
+}
+
+#[expect(deprecated, reason = "the struct has a field `home_server`, which nobody needs")]
+fn answer(app: &App, logged_in: LoggedIn) -> Response {
+    let LoggedIn { user, device, tokens } = logged_in;
+    let base_url = app.config.server.base_url.as_ref();
+    Response {
+        user_id: user,
+        access_token: tokens.access,
+        home_server: None,
+        device_id: device,
+        well_known: base_url.map(|url| DiscoveryInfo {
+            homeserver: HomeserverInfo { base_url: url.as_str().trim_end_matches('/').to_owned() },
+            identity_server: None,
+        }),
+        refresh_token: tokens.refresh,
+        expires_in: tokens.expires_in_ms.map(Duration::from_millis),
+    }
+}

@@ -1,0 +1,94 @@
+//! `/_matrix/client/v3/profile/{userId}`: what users say of themselves.
+//! <https://spec.matrix.org/v1.19/client-server-api/#profiles>
+//!
+//! Everybody may look a profile up. Display name and avatar also stand in the membership events of the user's rooms, so
+//! a change of either goes there before it is answered.
+
+use depesche_server::profiles::{AVATAR_URL, DISPLAYNAME, ProfileError};
+use ruma::{
+    UserId,
+    api::{
+        client::profile::{
+            ProfileFieldValue, UserProfile, delete_profile_field, get_profile, get_profile_field, set_profile_field,
+        },
+        error::ErrorKind,
+    },
+};
+
+use crate::{
+    caller::{Anyone, User},
+    error::Error,
+    route::Context,
+};
+
+/// `GET /_matrix/client/v3/profile/{userId}`
+pub async fn get(
+    context: Context,
+    _: Anyone,
+    request: get_profile::v3::Request,
+) -> Result<get_profile::v3::Response, Error> {
+    let profile = context.app.server.profiles.get(&request.user_id).await?;
+    let data: UserProfile = profile.0.into_iter().collect();
+    Ok(get_profile::v3::Response { data })
+}
+
+/// `GET /_matrix/client/v3/profile/{userId}/{keyName}`
+pub async fn get_field(
+    context: Context,
+    _: Anyone,
+    request: get_profile_field::v3::Request,
+) -> Result<get_profile_field::v3::Response, Error> {
+    let field = request.field.as_str();
+    let value = context.app.server.profiles.get_field(&request.user_id, field).await?;
+    let value = ProfileFieldValue::new(field, value).map_err(Error::internal)?;
+    Ok(get_profile_field::v3::Response { value: Some(value) })
+}
+
+/// `PUT /_matrix/client/v3/profile/{userId}/{keyName}`
+pub async fn put(
+    context: Context,
+    caller: User,
+    request: set_profile_field::v3::Request,
+) -> Result<set_profile_field::v3::Response, Error> {
+    caller.must_be(&request.user_id)?;
+    caller.must_not_be_suspended()?;
+    let (field, value) = (request.value.field_name(), request.value.value().into_owned());
+    context.app.server.profiles.set_field(&caller.user_id, field.as_str(), value).await?;
+    propagate(&context, &caller.user_id, field.as_str()).await?;
+    Ok(set_profile_field::v3::Response {})
+}
+
+/// `DELETE /_matrix/client/v3/profile/{userId}/{keyName}`
+pub async fn delete(
+    context: Context,
+    caller: User,
+    request: delete_profile_field::v3::Request,
+) -> Result<delete_profile_field::v3::Response, Error> {
+    caller.must_be(&request.user_id)?;
+    caller.must_not_be_suspended()?;
+    let field = request.field.as_str();
+    context.app.server.profiles.remove_field(&caller.user_id, field).await?;
+    propagate(&context, &caller.user_id, field).await?;
+    Ok(delete_profile_field::v3::Response {})
+}
+
+async fn propagate(context: &Context, user: &UserId, field: &str) -> Result<(), Error> {
+    if [DISPLAYNAME, AVATAR_URL].contains(&field) {
+        context.app.server.propagate_profile(user).await?;
+    }
+    Ok(())
+}
+
+impl From<ProfileError> for Error {
+    fn from(error: ProfileError) -> Self {
+        let kind = match error {
+            ProfileError::NotFound => return Self::not_found(error.to_string()),
+            ProfileError::KeyTooLarge => ErrorKind::KeyTooLarge,
+            ProfileError::InvalidKey => ErrorKind::InvalidParam,
+            ProfileError::InvalidValue(_) => ErrorKind::BadJson,
+            ProfileError::TooLarge => ErrorKind::ProfileTooLarge,
+            ProfileError::Fault(fault) => return fault.into(),
+        };
+        Self::bad_request(kind, error.to_string())
+    }
+}
