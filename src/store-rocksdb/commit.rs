@@ -231,10 +231,7 @@ impl Writer {
             self.kept.forget(through);
         }
         let before = self.shared.published();
-        self.shared.publish(before.after(last, trimmed.unwrap_or(before.trimmed()), volatile));
-        for (position, topics) in announced {
-            self.shared.topics.announce(position, topics);
-        }
+        self.shared.publish(before.after(last, trimmed.unwrap_or(before.trimmed()), volatile), announced);
         Ok(())
     }
 

@@ -23,12 +23,13 @@ pub use open::OpenError;
 pub use options::RocksOptions;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock},
     thread::JoinHandle,
 };
 
-use depesche_store::{Batch, Changes, CommitError, Engine, Position, ReadError, Reading, Snapshot, Topics};
+use depesche_store::{Batch, Changes, CommitError, Engine, Position, ReadError, Reading, Snapshot, Topic, Topics};
 use futures::future::BoxFuture;
 
 use crate::{commit::Queue, pool::Pool, statistics::Figures, view::Published};
@@ -94,10 +95,16 @@ impl Shared {
         Arc::clone(&self.published.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The commit thread alone calls this.
-    fn publish(&self, newest: Published) {
-        let mut published = Arc::new(newest);
-        std::mem::swap(&mut *self.published.write().unwrap_or_else(PoisonError::into_inner), &mut published);
+    /// The commit thread alone calls this. Announces under the lock, so that no snapshot shows a batch before its
+    /// topics are out, and whoever hears of one finds it in the next snapshot.
+    fn publish(&self, newest: Published, announced: Vec<(Position, BTreeSet<Topic>)>) {
+        let mut newest = Arc::new(newest);
+        let mut published = self.published.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut *published, &mut newest);
+        for (position, topics) in announced {
+            self.topics.announce(position, topics);
+        }
+        drop(published);
         // What is the old one now goes here, outside the lock.
     }
 }

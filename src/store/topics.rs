@@ -42,7 +42,8 @@ impl Topics {
         }
     }
 
-    /// Engines call this after a group is visible, in commit order.
+    /// Engines call this in commit order at the moment a group becomes visible: no snapshot shows a batch before its
+    /// topics are announced, and whoever hears of one finds the batch in the next snapshot.
     pub fn announce(&self, position: Position, topics: impl IntoIterator<Item = Topic>) {
         let waiting = lock(&self.waiting);
         for topic in topics {

@@ -95,6 +95,33 @@ pub fn a_watch_before_the_snapshot_misses_nothing<D: Database>() {
     });
 }
 
+/// The order of a long poll that keeps its watch: what a snapshot shows, the watch has heard of.
+pub fn what_a_snapshot_shows_was_announced<D: Database>() {
+    let (_database, engine) = open::<D>();
+    run(async {
+        let readers: Vec<_> = (0..3).map(|_| tokio::spawn(read_what_is_announced(Arc::clone(&engine)))).collect();
+        write_some(Arc::clone(&engine)).await;
+        for reader in readers {
+            reader.await.expect("a reader");
+        }
+    });
+}
+
+async fn read_what_is_announced(engine: Arc<dyn Engine>) {
+    let mut watch = engine.topics().watch();
+    watch.add(Topic(1));
+    let mut snapshot = engine.snapshot();
+    let mut last = number(snapshot.get(&[1]).await.expect("read").as_deref());
+    while last < WRITES {
+        let newer = engine.snapshot();
+        let heard = !watch.changed_since(snapshot.position()).is_empty();
+        let now = number(newer.get(&[1]).await.expect("read").as_deref());
+        assert!(heard || now == last, "visible before it was announced");
+        (snapshot, last) = (newer, now);
+        tokio::task::yield_now().await;
+    }
+}
+
 async fn write_some(engine: Arc<dyn Engine>) {
     for number in 1..=WRITES {
         commit(&*engine, batch().put([1], number.to_be_bytes()).topic(1)).await;
