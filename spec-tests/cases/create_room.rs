@@ -165,7 +165,7 @@ async fn the_id_of_a_version_12_room_is_that_of_its_create_event() {
 #[tokio::test]
 async fn unknown_versions_are_unsupported() {
     let alice = shared().user("alice").await;
-    for version in ["99", "", "org.example.version"] {
+    for version in ["99", "org.example.version"] {
         let body = json!({ "room_version": version });
         let answer = alice.post("/_matrix/client/v3/createRoom", &[]).json(body).await;
         answer.error(400, "M_UNSUPPORTED_ROOM_VERSION");

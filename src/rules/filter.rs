@@ -46,9 +46,9 @@ fn longest_room_list(filter: &RoomEventFilter) -> usize {
     lists.into_iter().chain(optional).chain([rooms]).max().unwrap_or(0)
 }
 
-/// How many events to return: what the client's filter says, at least 1 and at most `max`.
+/// How many events to return: what the client's filter says (none is a possible answer), at most `max`.
 pub fn limit(filter: &RoomEventFilter, default: u32, max: u32) -> u32 {
-    filter.limit.map_or(default, |limit| u32::try_from(u64::from(limit)).unwrap_or(u32::MAX)).clamp(1, max)
+    filter.limit.map_or(default, |limit| u32::try_from(u64::from(limit)).unwrap_or(u32::MAX)).min(max)
 }
 
 /// Whether a room passes the filter of the whole `room` section.

@@ -123,6 +123,9 @@ pub const NAMED: Table<(OwnedUserId, RoomNo, u32), ()> = Table::new(0x41, "named
 
 /// Rooms in the published room directory. Written by `workflows::create` and `directory`.
 pub const PUBLISHED: Table<(RoomNo,), ()> = Table::new(0x42, "published");
+/// What a user said of an event with an annotation: the event's id, a hash of sender, type and key. Written by
+/// `rooms::append`.
+pub const ANNOTATION: Table<(RoomNo, String, [u8; 32]), EventNo> = Table::new(0x43, "annotation");
 
 // End-to-end keys, backups, to-device messages (0x50..0x6F)
 /// The identity keys of a device (canonical JSON). Written by `keys::upload`.

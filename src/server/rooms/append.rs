@@ -11,7 +11,7 @@ use ruma::{
     events::{TimelineEventType, room::member::MembershipState},
 };
 
-use super::{state::Tree, working::Working};
+use super::{annotations, state::Tree, working::Working};
 use crate::{
     keyspace::{
         EVENT, EVENT_NO, EventNo, HEAD, KEY, KEY_NO, KeyNo, MEMBER, META, NAMED, NODE, ROOM, ROOM_NO, ROOT_AT,
@@ -81,6 +81,7 @@ pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, event: Acc
     if let Some(target) = redacts {
         redact(working, tx, target, no).await?;
     }
+    annotations::remember(working, tx, no, &pdu);
     if *pdu.kind() == TimelineEventType::RoomMember {
         change_member(working, tx, no, &pdu).await?;
     }

@@ -115,6 +115,9 @@ pub enum Refusal {
     /// What the request names in the room does not exist.
     #[error("{0}")]
     NotFound(String),
+    /// The same annotation of the same event by the same user.
+    #[error("{0}")]
+    SaidAlready(String),
     /// An alias does not point where it has to.
     #[error("{0}")]
     BadAlias(String),

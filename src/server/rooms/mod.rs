@@ -1,6 +1,7 @@
 //! Rooms: one writer each (the lane), one module that writes events (append), one view for all readers.
 
 pub mod aliases;
+pub mod annotations;
 pub mod append;
 pub mod history;
 pub mod lane;

@@ -9,6 +9,7 @@ use ruma::{
     events::{StateEventType, TimelineEventType, room::member::MembershipState},
 };
 
+use super::annotations;
 use super::lane::{Intent, Refusal, Transaction, Turn, Verdict};
 
 /// An event that is not state.
@@ -29,6 +30,9 @@ impl Intent for Message {
             turn.must_be_joined(&self.sender).await?;
             if self.kind == TimelineEventType::RoomRedaction {
                 return redaction(turn, &self.sender, self.content.clone()).await;
+            }
+            if annotations::is_said(turn.working, turn.tx, &self.sender, &self.kind.to_string(), &self.content).await? {
+                return Err(Refusal::SaidAlready("you have said this of that event already".into()));
             }
             let (sender, kind, content) = (self.sender.clone(), self.kind.clone(), self.content.clone());
             Ok(Verdict::Append(vec![EventDraft::message(sender, kind, content)]))

@@ -21,6 +21,7 @@ impl From<Refusal> for Error {
             Refusal::InvalidParam(_) => Self::invalid_param(words),
             Refusal::TooLarge(_) => Self::too_large(words),
             Refusal::UnknownRoom | Refusal::NotFound(_) => Self::not_found(words),
+            Refusal::SaidAlready(_) => Self::bad_request(ErrorKind::DuplicateAnnotation, words),
             Refusal::BadAlias(_) => Self::bad_request(ErrorKind::BadAlias, words),
             Refusal::UnableToAuthorise(_) => Self::bad_request(ErrorKind::UnableToAuthorizeJoin, words),
             Refusal::Busy => Self::contended(Duration::from_secs(1), words),

@@ -12,9 +12,9 @@ pub async fn put(context: Context, user: User, request: Request) -> Result<Respo
     let Request { room_id, event_id, txn_id, reason } = request;
     let redaction = Redaction {
         sender: user.user_id.clone(),
+        transaction: Some(transaction(&user, &room_id, &format!("redact {event_id}"), &txn_id)),
         target: event_id,
         reason,
-        transaction: Some(transaction(&user, &room_id, "redact", &txn_id)),
     };
     let sent = context.app.server.rooms.submit(&room_id, redaction).await.map_err(unknown_is_forbidden)?;
     Ok(Response { event_id: sent.event_id })

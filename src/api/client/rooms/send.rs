@@ -17,7 +17,7 @@ pub async fn put(context: Context, user: User, request: Request) -> Result<Respo
         sender: user.user_id.clone(),
         kind: TimelineEventType::from(event_type.to_string()),
         content: content(body.json())?,
-        transaction: Some(transaction(&user, &room_id, "send", &txn_id)),
+        transaction: Some(transaction(&user, &room_id, &format!("send {event_type}"), &txn_id)),
     };
     let sent = context.app.server.rooms.submit(&room_id, message).await.map_err(unknown_is_forbidden)?;
     Ok(Response { event_id: sent.event_id })
