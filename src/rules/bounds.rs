@@ -97,7 +97,8 @@ pub const DEFAULT_MESSAGES_LIMIT: u32 = 10;
 pub const MAX_CONTEXT_LIMIT: u32 = 200;
 /// Timeline events of one room in `/sync`, when the client's filter asks for more. Ours.
 pub const MAX_SYNC_TIMELINE_LIMIT: u32 = 1000;
-/// Timeline events of one room in `/sync`, when the filter does not say. Ours; the specification leaves it open.
+/// Timeline events of one room in `/sync`, when the filter does not say. Ours, as Synapse; the specification leaves it
+/// open.
 pub const DEFAULT_SYNC_TIMELINE_LIMIT: u32 = 10;
 /// Entries of any other page (directory, hierarchy, relations). Ours.
 pub const MAX_PAGE: u32 = 500;

@@ -1,10 +1,14 @@
 //! Device lists: whose keys a client must fetch anew, and whose it may forget.
 //!
-//! `changed` has the users who share a room with the viewer and whose keys changed, and those who share an encrypted
-//! room with the viewer that they did not share at the token. `left` has those who shared one then and share none now.
+//! `changed` has the users who share a room with the viewer and whose keys changed, those who joined a room of the
+//! viewer's, and all members of an encrypted room that the viewer joined or that became encrypted. `left` has those who
+//! went from a room of the viewer's, or from whose encrypted room the viewer went, and who share no encrypted room now.
+//!
+//! The specification asks for encrypted rooms alone; those who come to others are said as well, for clients that begin
+//! before the room does.
 //!
 //! Costs what changed: key changes by the log of `keys`, memberships by the difference of states. A whole list of members
-//! is read only of encrypted rooms that the viewer joined or left.
+//! is read only of encrypted rooms.
 //!
 //! Spec: [device list tracking](https://spec.matrix.org/v1.19/client-server-api/#tracking-the-device-list-for-a-user),
 //! [extensions to sync](https://spec.matrix.org/v1.19/client-server-api/#e2e-extensions-to-sync).
@@ -29,7 +33,7 @@ const PAGE: usize = 1000;
 /// Whose keys to fetch anew, and whose to forget.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct DeviceLists {
-    /// Their keys changed, or they came to share an encrypted room.
+    /// Their keys changed, or they came to share a room.
     pub changed: BTreeSet<OwnedUserId>,
     /// They share no encrypted room any more.
     pub left: BTreeSet<OwnedUserId>,
@@ -122,7 +126,7 @@ struct Compare<'a> {
     since: Position,
     rooms: &'a BTreeMap<RoomNo, Membership>,
     encrypted: HashMap<RoomNo, bool>,
-    /// Who came to share an encrypted room.
+    /// Who came to share a room.
     came: BTreeSet<OwnedUserId>,
     /// Who went from one.
     went: BTreeSet<OwnedUserId>,
@@ -146,11 +150,12 @@ impl Compare<'_> {
     async fn joined(&mut self, no: RoomNo) -> Result<(), Fault> {
         let room = RoomView::open(self.view, no).await?;
         let before = room.root_at(self.since).await?;
-        if !is_encrypted(&room, room.root()).await? {
-            return Ok(());
-        }
-        if !self.was_joined(&room, before).await? || !is_encrypted(&room, before).await? {
+        let was_joined = self.was_joined(&room, before).await?;
+        let is_encrypted_now = is_encrypted(&room, room.root()).await?;
+        if is_encrypted_now && !(was_joined && is_encrypted(&room, before).await?) {
             self.came.extend(members(&room).await?);
+        }
+        if !was_joined {
             return Ok(());
         }
         for member in changed(&room, before, room.root()).await? {

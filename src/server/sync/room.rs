@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use depesche_rules::{bounds, filter, visibility};
 use depesche_store::Position;
 use ruma::{
-    MilliSecondsSinceUnixEpoch, OwnedUserId, UserId,
+    MilliSecondsSinceUnixEpoch, OwnedUserId, UInt, UserId,
     api::client::{
         filter::{FilterDefinition, LazyLoadOptions},
         sync::sync_events::v3::{JoinedRoom, LeftRoom, RoomAccountData, State, StateEvents, Timeline as WireTimeline},
@@ -55,7 +55,10 @@ impl<'a> Asked<'a> {
     /// From a request. `most` bounds the events of a timeline.
     pub fn new(request: &'a Request, since: Option<Position>, now: MilliSecondsSinceUnixEpoch, most: usize) -> Self {
         let most = u32::try_from(most).unwrap_or(u32::MAX).min(bounds::MAX_SYNC_TIMELINE_LIMIT);
-        let limit = filter::limit(&request.filter.room.timeline, bounds::DEFAULT_SYNC_TIMELINE_LIMIT.min(most), most);
+        let wanted = &request.filter.room.timeline;
+        // The specification wants more than 0; clients that say 0 want no events.
+        let none = wanted.limit.is_some_and(|limit| limit == UInt::MIN);
+        let limit = filter::limit(wanted, bounds::DEFAULT_SYNC_TIMELINE_LIMIT.min(most), most);
         let (lazy, redundant) = match request.filter.room.state.lazy_load_options {
             LazyLoadOptions::Disabled => (false, true),
             LazyLoadOptions::Enabled { include_redundant_members } => (true, include_redundant_members),
@@ -64,7 +67,7 @@ impl<'a> Asked<'a> {
             request,
             since,
             shape: Shape::new(&request.filter, now),
-            limit: limit as usize,
+            limit: if none { 0 } else { limit as usize },
             want: Want { after: request.use_state_after, lazy },
             redundant,
             now,
@@ -275,11 +278,12 @@ async fn wire_timeline(
     timeline: &Timeline,
     span: &Span,
 ) -> Result<WireTimeline, Fault> {
-    // With nothing in it, the timeline begins where the client's knowledge ends.
-    let begins = timeline.first.map(|(place, _)| place).or_else(|| span.after.map(RoomView::place_after));
+    // With nothing in it, the timeline begins where the client's knowledge ends, unless all of it was left out.
+    let known = span.after.filter(|_| !timeline.limited).map(RoomView::place_after);
+    let begins = timeline.first.map(|(place, _)| place).or(known).unwrap_or(span.before);
     Ok(WireTimeline {
         limited: timeline.limited,
-        prev_batch: Some(begins.unwrap_or(span.before).to_string()),
+        prev_batch: Some(begins.to_string()),
         events: asked.shape.timeline(viewer, &timeline.events).await?,
     })
 }

@@ -11,21 +11,14 @@ mod waiting;
 use std::{sync::Arc, time::Duration};
 
 use depesche_store::Engine;
-use futures::future::BoxFuture;
 use ruma::{
-    DeviceId, OwnedDeviceId, OwnedUserId, UserId,
+    OwnedUserId, UserId,
     api::{OutgoingResponseExt, client::filter::FilterDefinition},
 };
 use serde_json::{Value, json};
 
 use super::{Request, SyncError, Syncs};
-use crate::{
-    account_data::AccountData,
-    keys::{Keys, KnownDevice, KnownDevices},
-    testing::Fixture,
-    to_device::ToDevice,
-    tx::{Fault, Tx, View},
-};
+use crate::{account_data::AccountData, devices::Devices, keys::Keys, testing::Fixture, to_device::ToDevice};
 
 /// A server with what `/sync` is joined from.
 struct Server {
@@ -47,8 +40,9 @@ impl Server {
     fn of(rooms: Fixture) -> Self {
         let base = || Arc::clone(&rooms.base);
         let account_data = Arc::new(AccountData::new(base()));
-        let keys = Arc::new(Keys::new(base(), Arc::new(OnePhoneEach)));
-        let to_device = Arc::new(ToDevice::new(base(), Arc::new(OnePhoneEach)));
+        let devices = Arc::new(Devices::new(base(), Vec::new()));
+        let keys = Arc::new(Keys::new(base(), Arc::clone(&devices)));
+        let to_device = Arc::new(ToDevice::new(base(), devices));
         let parts = (Arc::clone(&account_data), keys, Arc::clone(&to_device));
         let syncs = Syncs::new(base(), parts.0, parts.1, parts.2);
         Self { rooms, account_data, to_device, syncs }
@@ -119,19 +113,6 @@ fn brief(events: &Value) -> Vec<String> {
 fn sorted(mut names: Vec<String>) -> Vec<String> {
     names.sort();
     names
-}
-
-/// Every user has one device.
-struct OnePhoneEach;
-
-impl KnownDevices for OnePhoneEach {
-    fn list<'a>(&'a self, _: &'a View, _: &'a UserId) -> BoxFuture<'a, Result<Vec<KnownDevice>, Fault>> {
-        Box::pin(async { Ok(vec![KnownDevice { id: OwnedDeviceId::from("PHONE"), display_name: None }]) })
-    }
-
-    fn hold<'a>(&'a self, _: &'a Tx, _: &'a UserId, device: &'a DeviceId) -> BoxFuture<'a, Result<bool, Fault>> {
-        Box::pin(async move { Ok(device == "PHONE") })
-    }
 }
 
 fn users() -> (OwnedUserId, OwnedUserId, OwnedUserId) {

@@ -100,7 +100,7 @@ proptest! {
     #[test]
     fn a_client_knows_the_state(
         steps in prop::collection::vec(step(), 1..40),
-        limit in 1..8usize,
+        limit in 0..8usize,
         after: bool,
         filter in prop_oneof![
             Just(json!({})),

@@ -278,3 +278,22 @@ async fn mentions_are_counted_and_reading_by_sending_ends_them() {
     server.rooms.say(&room, &bob, "read").await;
     assert_eq!(counts(&client.sync().await), json!({ "highlight_count": 0, "notification_count": 0 }));
 }
+
+#[tokio::test]
+async fn a_limit_of_nothing_leaves_the_events_to_messages() {
+    let server = Server::new();
+    let (alice, ..) = users();
+    let room = server.rooms.room(&alice).await;
+    let mut client = server.client_with(&alice, json!({ "room": { "timeline": { "limit": 0 } } }));
+    client.sync().await;
+    server.rooms.set(&room, &alice, StateEventType::RoomName, json!({ "name": "new" })).await;
+    server.rooms.say(&room, &alice, "left out").await;
+    let answer = client.sync().await;
+    let joined = &answer["rooms"]["join"][room.as_str()];
+    assert_eq!((&joined["timeline"]["limited"], &joined["timeline"]["events"]), (&json!(true), &json!([])));
+    assert_eq!(brief(&joined["state"]), ["m.room.name"]);
+    let place = tokens::place(joined["timeline"]["prev_batch"].as_str().unwrap()).unwrap();
+    let view = server.rooms.rooms.find(&room).await.unwrap().unwrap();
+    let newest = view.event(view.timeline_before(place, 1).await.unwrap()[0].1).await.unwrap();
+    assert_eq!(newest.pdu.content().get(), r#"{"body":"left out","msgtype":"m.text"}"#);
+}

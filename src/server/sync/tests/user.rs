@@ -6,7 +6,11 @@ use ruma::{api::client::to_device::send_event_to_device::v3 as send, serde::Raw}
 use serde_json::value::to_raw_value;
 
 use super::*;
-use crate::{account_data::GLOBAL, keyspace::TO_DEVICE};
+use crate::{
+    account_data::GLOBAL,
+    keyspace::{DEVICE, TO_DEVICE},
+    records::accounts::Device,
+};
 
 async fn set(server: &Server, user: &UserId, room: u64, kind: &str, content: Value) {
     let content = to_raw_value(&content).unwrap();
@@ -63,6 +67,10 @@ async fn send_to(server: &Server, from: &UserId, to: &UserId, n: usize) {
 async fn messages_to_a_device_stay_until_acknowledged() {
     let server = Server::new();
     let (alice, bob, _) = users();
+    let tx = server.rooms.base.tx();
+    let device = Device { display_name: None, created_ms: 0 };
+    tx.put(&DEVICE, &(alice.clone(), "PHONE".into()), &device);
+    server.rooms.base.commit(&tx).await.unwrap();
     let mut client = server.client(&alice);
     client.sync().await;
     for n in 0..150 {
