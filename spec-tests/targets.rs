@@ -45,10 +45,12 @@ name = \"Privacy\"
 url = \"https://depesche.test/privacy\"
 ";
 
-/// The executable `name` in the profile's directory: test executables lie in its `deps`.
+/// The executable `name` in the profile's directory; test executables lie in its `deps`.
 fn beside_the_tests(name: &str) -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(|e| e.to_string())?;
-    own.parent().and_then(Path::parent).map(|profile| profile.join(name)).ok_or_else(|| "no profile directory".into())
+    let folder = own.parent().filter(|folder| folder.file_name() != Some("deps".as_ref()));
+    let profile = folder.or_else(|| own.parent().and_then(Path::parent)).ok_or("no profile directory")?;
+    Ok(profile.join(name))
 }
 
 pub fn synapse(directory: &Path, address: SocketAddr, options: &Options) -> Result<Command, String> {
