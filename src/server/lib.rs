@@ -1,6 +1,6 @@
 //! The homeserver: no HTTP, no storage engine, no TLS.
 //!
-//! Read the modules in this order; each uses only what stands above it (a test keeps it so).
+//! `layers.rs` has the modules in the order to read them: each uses only what stands above it, and a test keeps it so.
 
 pub mod account_data;
 pub mod accounts;
@@ -24,6 +24,8 @@ pub mod topic;
 pub mod tx;
 pub mod workflows;
 
+#[cfg(test)]
+mod layers;
 #[cfg(test)]
 pub mod testing;
 

@@ -1,0 +1,131 @@
+//! What the house promises and Cargo does not see by itself: who depends on whom, what is absent, and what must never
+//! come into the lock file. Reads manifests and sources as text.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the repository").to_owned()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|why| panic!("{path}: {why}"))
+}
+
+/// What a crate's manifest lists under `[dependencies]`.
+fn dependencies(crate_: &str) -> BTreeSet<String> {
+    let manifest = read(&format!("src/{crate_}/Cargo.toml"));
+    let (_, section) = manifest.split_once("[dependencies]\n").expect("every crate depends on something");
+    let lines = section.lines().take_while(|line| !line.starts_with('['));
+    lines
+        .filter(|line| line.contains('='))
+        .filter_map(|line| line.split(['.', ' ', '=']).next())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Our own crates that a crate may list, and others that it must not.
+const LAYERS: &[(&str, &[&str], &[&str])] = &[
+    ("store", &[], &["ruma", "rocksdb"]),
+    ("store-rocksdb", &["depesche-store"], &["ruma"]),
+    ("rules", &[], &["tokio", "futures", "rand", "tracing"]),
+    ("config", &[], &["tokio"]),
+    (
+        "server",
+        &["depesche-store", "depesche-rules", "depesche-config"],
+        &["axum", "hyper", "http", "tower", "rocksdb"],
+    ),
+    ("api", &["depesche-server", "depesche-rules", "depesche-config"], &["rocksdb"]),
+];
+
+#[test]
+fn the_layers_are_those_of_the_house() {
+    for (crate_, ours, never) in LAYERS {
+        let listed = dependencies(crate_);
+        assert!(!listed.is_empty(), "src/{crate_}/Cargo.toml is not read");
+        for dependency in &listed {
+            let allowed = !dependency.starts_with("depesche") || ours.contains(&dependency.as_str());
+            assert!(allowed && !never.contains(&dependency.as_str()), "{crate_} must not depend on {dependency}");
+        }
+    }
+}
+
+/// The sources below a folder, tests included.
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let (mut found, mut folders) = (Vec::new(), vec![root().join(folder)]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("the folder can be read").map(|entry| entry.expect("an entry").path())
+        {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if entry.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&entry).expect("a source is text");
+                found.push((entry, text));
+            }
+        }
+    }
+    assert!(found.len() > 10, "the sources of {folder} are not where they were");
+    found
+}
+
+#[test]
+fn what_the_layers_do_not_have() {
+    let absent = [
+        (
+            "src/server",
+            ["StatusCode", "ErrorKind", "errcode"].as_slice(),
+            "a status or an errcode is the API's to choose",
+        ),
+        (
+            "src/rules",
+            &["async fn", "async move", ".await", "SystemTime", "Instant::now"],
+            "a rule neither waits nor looks at a clock",
+        ),
+        ("src/store", &["ruma", "OwnedUserId", "OwnedRoomId"], "the store knows nothing of Matrix"),
+        ("src/api", &["depesche_store"], "a handler touches no table"),
+    ];
+    for (folder, words, why) in absent {
+        for (file, text) in sources(folder) {
+            for word in words {
+                let found = text.lines().find(|line| !line.trim_start().starts_with("//") && line.contains(word));
+                assert!(found.is_none(), "{}: {why}: {}", file.display(), found.unwrap_or_default());
+            }
+        }
+    }
+}
+
+/// Name, version and source of every package of the lock file.
+fn locked() -> Vec<(String, String, Option<String>)> {
+    let field = |package: &str, name: &str| {
+        let line = package.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = \""));
+        line.map(|value| value.trim_end_matches('"').to_owned())
+    };
+    let lock = read("Cargo.lock");
+    let packages = lock.split("[[package]]").skip(1);
+    packages
+        .map(|package| {
+            let (name, version) = (field(package, "name"), field(package, "version"));
+            (name.expect("a name"), version.expect("a version"), field(package, "source"))
+        })
+        .collect()
+}
+
+#[test]
+fn the_lock_file_has_one_tls_and_one_ruma() {
+    let locked = locked();
+    let has = |name: &str| locked.iter().any(|(locked, ..)| locked == name);
+    for banned in ["openssl", "openssl-sys", "native-tls", "ring"] {
+        assert!(!has(banned), "{banned} is in Cargo.lock; see docs/decisions/0004-crates-and-build.md");
+    }
+    assert!(!has("rustls") || has("aws-lc-rs"), "rustls has no provider but aws-lc");
+    assert_eq!(locked.iter().filter(|(name, ..)| name == "ruma").count(), 1);
+    for (name, version, source) in &locked {
+        match source {
+            None => assert!(name.starts_with("depesche"), "{name} {version} comes from nowhere"),
+            Some(source) => assert_eq!(source, "registry+https://github.com/rust-lang/crates.io-index", "{name}"),
+        }
+    }
+}
