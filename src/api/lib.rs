@@ -6,6 +6,7 @@
 //!
 //! To add an endpoint, read `docs/adding-an-endpoint.md`.
 
+pub mod admin;
 pub mod body;
 pub mod caller;
 pub mod client;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use depesche_config::Config;
 use depesche_server::Server;
 
+pub use admin::router as admin_router;
 pub use caller::AnsweredTo;
 pub use routes::{Routed, listing, router};
 

@@ -3,6 +3,7 @@
 
 use axum::body::Body;
 
+mod admin;
 mod common;
 mod connection;
 mod fixture;

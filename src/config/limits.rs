@@ -14,13 +14,6 @@ section! {
         /// reverse proxy keeps idle connections.
         head_timeout: Duration = preset(Duration::from_secs(75))
             .within(Duration::from_secs(1)..=Duration::from_hours(1)),
-        /// How long a request may take to send its body.
-        body_timeout: Duration = preset(Duration::from_mins(1))
-            .within(Duration::from_secs(1)..=Duration::from_hours(1)),
-        /// The largest body of a request, in kilobytes.
-        body_kb: usize = preset(4096).within(64..=65_536),
-        /// Requests in work at a time, not counting those that wait in /sync. More are told to come again.
-        requests_in_work: usize = preset(1000).within(1..=100_000),
         /// The longest that /sync waits for something new, whatever the client asks for.
         sync_timeout: Duration = preset(Duration::from_mins(1))
             .within(Duration::from_secs(1)..=Duration::from_mins(10)),
@@ -28,10 +21,6 @@ section! {
         events_per_page: usize = preset(1000).within(10..=10_000),
         /// Devices of one user; a login beyond is refused.
         devices_per_user: usize = preset(500).within(1..=10_000),
-        /// One-time keys that are kept for one device.
-        one_time_keys_per_device: usize = preset(500).within(50..=10_000),
-        /// To-device messages that wait for one device.
-        to_device_per_device: usize = preset(10_000).within(100..=1_000_000),
         /// The largest entry of account data, in kilobytes.
         account_data_kb: usize = preset(64).within(1..=1024),
         /// Entries of account data of one user, those of rooms included.

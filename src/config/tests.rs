@@ -33,13 +33,13 @@ fn defaults_are_safe() {
 fn values_are_read() {
     let config = parse(
         "listen = [\"127.0.0.1:1\", \"[::1]:2\"]\nshutdown_timeout = \"5m\"\n\
-         [log]\nformat = \"json\"\n[limits]\nbody_kb = 1_024\n\
+         [log]\nformat = \"json\"\n[limits]\nconnections = 1_024\n\
          [[registration.terms]]\nid = \"a\"\nversion = \"1\"\nname = \"A\"\nurl = \"https://a.org/\"\n",
     );
     assert_eq!(config.server.listen.len(), 2);
     assert_eq!(config.server.shutdown_timeout, Duration::from_mins(5));
     assert_eq!(config.log.format, LogFormat::Json);
-    assert_eq!(config.limits.body_kb, 1024);
+    assert_eq!(config.limits.connections, 1024);
     assert_eq!(config.registration.terms[0].language, "en");
     assert_eq!(parse("listen = \"[::1]:2\"").server.listen.len(), 1, "a list of one needs no brackets");
 }

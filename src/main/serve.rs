@@ -1,7 +1,6 @@
 //! `depesche serve`: listeners around a node, from the first byte to an orderly end.
 
 pub mod accept;
-mod body;
 mod notify;
 
 use std::{os::unix::fs::FileTypeExt, path::Path, sync::Arc, time::Duration};

@@ -66,7 +66,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("signing.key");
         std::fs::write(&path, "ed25519 a secret-but-broken\n").expect("written");
-        let refused = read(&path).err().expect("no key").to_string();
+        let refused = read(&path).expect_err("no key").to_string();
         assert!(refused.contains("does not hold a signing key") && !refused.contains("secret"), "{refused}");
     }
 }

@@ -1,5 +1,5 @@
-//! Accepting connections and serving requests on them, with a bound on everything: connections, time for the head, time
-//! for the body, time to end.
+//! Accepting connections and serving requests on them, with a bound on everything: connections, size of the head and
+//! time for it, time to end. The bounds on bodies are `api`'s, which can answer to them.
 //!
 //! HTTP/1.1 only: clients come through a reverse proxy, which speaks HTTP/2 with them and this with us. hyper's
 //! detection of HTTP/2 on the same port would wait for the first bytes without a timeout.
@@ -27,7 +27,6 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
-use super::body::Timely;
 use crate::metrics::Connection;
 
 /// The pause after an error of the listener that is not the connection's own: no files left, mostly.
@@ -149,7 +148,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let used = AtomicBool::new(false);
     let service = service_fn(|request: Request<Incoming>| {
         used.store(true, Ordering::Relaxed);
-        let mut request = request.map(|body| Body::new(Timely::new(body, limits.body_timeout)));
+        let mut request = request.map(Body::new);
         if let Some(peer) = peer {
             request.extensions_mut().insert(ConnectInfo(peer));
         }
