@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 
 use super::view::{Event, RoomView};
 use crate::{
-    keyspace::EventNo,
+    keyspace::{EventNo, ROOT_BEFORE},
     records::{
         events::Status,
         rooms::{Membership, RootRecord},
@@ -33,6 +33,8 @@ pub struct Viewer<'a> {
     device: Option<OwnedDeviceId>,
     now: MilliSecondsSinceUnixEpoch,
     own: Option<Membership>,
+    /// By event: the state before it.
+    roots: HashMap<EventNo, RootRecord>,
     /// By root: the history visibility and the viewer's membership there.
     seen: HashMap<RootRecord, (HistoryVisibility, MembershipState)>,
     /// The event by which the viewer last joined.
@@ -67,7 +69,16 @@ impl<'a> Viewer<'a> {
         now: MilliSecondsSinceUnixEpoch,
     ) -> Result<Self, Fault> {
         let own = room.membership(&user).await?;
-        Ok(Self { room, user, device, now, own, seen: HashMap::new(), last_join: LastJoin::NotAsked })
+        Ok(Self {
+            room,
+            user,
+            device,
+            now,
+            own,
+            roots: HashMap::new(),
+            seen: HashMap::new(),
+            last_join: LastJoin::NotAsked,
+        })
     }
 
     /// The room looked at.
@@ -83,6 +94,21 @@ impl<'a> Viewer<'a> {
     /// The viewer's own relation to the room now.
     pub fn own(&self) -> Option<&Membership> {
         self.own.as_ref()
+    }
+
+    /// Reads in one step what will be asked of each of these events.
+    pub async fn foresee(&mut self, events: &[EventNo]) -> Result<(), Fault> {
+        let keys: Vec<_> = events.iter().map(|no| (self.room.no, *no)).collect();
+        let roots = self.room.view.get_many(&ROOT_BEFORE, &keys).await?;
+        self.roots.extend(events.iter().zip(roots).filter_map(|(no, root)| Some((*no, root?))));
+        Ok(())
+    }
+
+    async fn root_before(&self, event: EventNo) -> Result<RootRecord, Fault> {
+        match self.roots.get(&event) {
+            Some(root) => Ok(*root),
+            None => self.room.root_before(event).await,
+        }
     }
 
     /// The events that the viewer may see, in the order given.
@@ -101,7 +127,7 @@ impl<'a> Viewer<'a> {
         if event.meta.facts.status != Status::Accepted {
             return Ok(false);
         }
-        let root = self.room.root_before(event.no).await?;
+        let root = self.root_before(event.no).await?;
         let (visibility, membership) = self.at(root).await?;
         // Joined at the event sees the event, and so does whoever may see everything: no need to look further.
         if membership == MembershipState::Join || visibility == HistoryVisibility::WorldReadable {
@@ -180,7 +206,7 @@ impl<'a> Viewer<'a> {
 
     /// One event in the format of the answer.
     pub async fn show_one(&mut self, event: &Event, format: Format) -> Result<Box<RawValue>, Fault> {
-        let root = self.room.root_before(event.no).await?;
+        let root = self.root_before(event.no).await?;
         let membership =
             if self.is_own(&event.pdu) { visibility::membership(Some(&event.pdu)) } else { self.at(root).await?.1 };
         let replaced = match event.pdu.state_key() {

@@ -195,12 +195,11 @@ impl Compare<'_> {
 
     async fn shares_encrypted(&mut self, user: &UserId) -> Result<bool, Fault> {
         for no in self.shared(user).await? {
-            let encrypted = match self.encrypted.get(&no) {
-                Some(known) => *known,
-                None => {
-                    let room = RoomView::open(self.view, no).await?;
-                    is_encrypted(&room, room.root()).await?
-                }
+            let encrypted = if let Some(known) = self.encrypted.get(&no) {
+                *known
+            } else {
+                let room = RoomView::open(self.view, no).await?;
+                is_encrypted(&room, room.root()).await?
             };
             self.encrypted.insert(no, encrypted);
             if encrypted {

@@ -8,7 +8,9 @@ use ruma::{
     MilliSecondsSinceUnixEpoch, OwnedUserId, UInt, UserId,
     api::client::{
         filter::{FilterDefinition, LazyLoadOptions},
-        sync::sync_events::v3::{JoinedRoom, LeftRoom, RoomAccountData, State, StateEvents, Timeline as WireTimeline},
+        sync::sync_events::v3::{
+            JoinedRoom, LeftRoom, RoomAccountData, RoomSummary, State, StateEvents, Timeline as WireTimeline,
+        },
     },
     events::room::member::MembershipState,
 };
@@ -118,7 +120,7 @@ pub async fn joined(
     let summary = if everything || said.clone().any(|event| summary::depends_on(&event.pdu.kind().to_string())) {
         summary::summary(room, asked.user()).await?
     } else {
-        Default::default()
+        RoomSummary::default()
     };
     let nothing = timeline.events.is_empty() && !timeline.limited && state.is_empty() && account_data.is_empty();
     if nothing && !everything && !counts_changed(room, known).await? {
@@ -180,11 +182,9 @@ async fn left_unseen(
 ) -> Result<LeftRoom, Fault> {
     let place = leave.meta.place;
     let span = Span { after: asked.since, before: place, always: None };
-    let (shown, state) = match filter::event(&asked.filter().room.timeline, &leave.pdu) {
-        true => (vec![leave.clone()], Vec::new()),
-        false => (Vec::new(), vec![leave.clone()]),
-    };
-    let state = if asked.want.after { vec![leave] } else { state };
+    let shows = filter::event(&asked.filter().room.timeline, &leave.pdu);
+    let shown = if shows { vec![leave.clone()] } else { Vec::new() };
+    let state = if asked.want.after || !shows { vec![leave] } else { Vec::new() };
     let timeline = Timeline { events: shown, limited: false, first: None };
     Ok(LeftRoom {
         timeline: wire_timeline(asked, viewer, &timeline, &span).await?,

@@ -45,14 +45,13 @@ impl Shape {
         let mut shown = Vec::with_capacity(events.len());
         for event in events {
             let plain = self.format == Format::WithoutRoom && event.meta.facts.redacted_by.is_none();
-            shown.push(self.select(match plain {
-                true => {
-                    let unsigned =
-                        Unsigned { age: Some(client_event::age(&event.pdu, self.now)), ..Unsigned::default() };
-                    client_event::client_json(&event.pdu, RoomField::Absent, &unsigned)
-                }
-                false => viewer.show_one(event, self.format).await?,
-            }));
+            let json = if plain {
+                let unsigned = Unsigned { age: Some(client_event::age(&event.pdu, self.now)), ..Unsigned::default() };
+                client_event::client_json(&event.pdu, RoomField::Absent, &unsigned)
+            } else {
+                viewer.show_one(event, self.format).await?
+            };
+            shown.push(self.select(json));
         }
         Ok(shown)
     }

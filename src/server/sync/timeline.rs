@@ -59,6 +59,7 @@ impl Timeline {
             let page = limit + 1 - timeline.events.len();
             let rows = span.rows(&room.view, room.no, before, page).await?;
             let numbers: Vec<_> = rows.iter().filter(|(place, _)| place.back == 0).map(|(_, no)| *no).collect();
+            viewer.foresee(&numbers).await?;
             for event in room.events(&numbers).await? {
                 if timeline.take(viewer, wanted, span, event, limit).await?.is_break() {
                     timeline.events.reverse();

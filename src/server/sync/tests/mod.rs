@@ -103,9 +103,10 @@ fn brief(events: &Value) -> Vec<String> {
     let Some(events) = events["events"].as_array() else { return Vec::new() };
     let name = |event: &Value| match (event["content"]["body"].as_str(), event["state_key"].as_str()) {
         (Some(body), _) => body.to_owned(),
-        (None, Some("")) => event["type"].as_str().unwrap_or_default().to_owned(),
-        (None, Some(key)) => format!("{} {}", event["content"]["membership"].as_str().unwrap_or_default(), key),
-        (None, None) => event["type"].as_str().unwrap_or_default().to_owned(),
+        (None, Some(key)) if !key.is_empty() => {
+            format!("{} {}", event["content"]["membership"].as_str().unwrap_or_default(), key)
+        }
+        _ => event["type"].as_str().unwrap_or_default().to_owned(),
     };
     events.iter().map(name).collect()
 }

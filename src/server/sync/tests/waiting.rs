@@ -153,3 +153,22 @@ async fn nothing_falls_between_two_answers() {
         assert!(messages.iter().map(|text| text.parse::<usize>().unwrap()).eq(0..MESSAGES), "{messages:?}");
     }
 }
+
+#[tokio::test]
+async fn without_its_session_a_device_still_goes_on_from_its_token() {
+    let server = Server::new();
+    let (alice, ..) = users();
+    let (busy, quiet) = (server.rooms.room(&alice).await, server.rooms.room(&alice).await);
+    let mut client = server.client(&alice);
+    client.sync().await;
+    server.rooms.say(&busy, &alice, "before").await;
+    // As after a restart, or on a device that was away for long.
+    client.request.device = "ANOTHER".into();
+    let answer = client.sync().await;
+    assert_eq!(brief(&answer["rooms"]["join"][busy.as_str()]["timeline"]), ["before"]);
+    assert_eq!(answer["rooms"]["join"].get(quiet.as_str()), None);
+    server.rooms.say(&quiet, &alice, "after").await;
+    let answer = client.sync().await;
+    assert_eq!(brief(&answer["rooms"]["join"][quiet.as_str()]["timeline"]), ["after"]);
+    assert_eq!(answer["rooms"]["join"].get(busy.as_str()), None);
+}
