@@ -88,7 +88,8 @@ fn what_the_layers_do_not_have() {
         ("src/api", &["depesche_store"], "a handler touches no table"),
     ];
     for (folder, words, why) in absent {
-        for (file, text) in sources(folder) {
+        // Tests of the API run it on the memory engine.
+        for (file, text) in sources(folder).into_iter().filter(|(file, _)| !file.ends_with("tests/fixture.rs")) {
             for word in words {
                 let found = text.lines().find(|line| !line.trim_start().starts_with("//") && line.contains(word));
                 assert!(found.is_none(), "{}: {why}: {}", file.display(), found.unwrap_or_default());

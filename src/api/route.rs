@@ -49,6 +49,7 @@ pub struct Endpoint {
     admission: Admission,
     body_limit: usize,
     missing_field: ErrorKind,
+    optional_body: bool,
     needed_field: Option<&'static str>,
     call: Call,
 }
@@ -65,6 +66,7 @@ struct Incoming {
     body: Bytes,
     path_args: Vec<String>,
     missing_field: ErrorKind,
+    optional_body: bool,
 }
 
 /// The endpoint that this handler serves, registered under each path it ever had.
@@ -84,6 +86,8 @@ where
         admission: Admission { need: R::Authentication::NEED, locked: false },
         body_limit: MAX_BODY_BYTES,
         missing_field: ErrorKind::BadJson,
+        // Where nothing is required, clients leave the body out.
+        optional_body: R::METHOD == Method::POST,
         needed_field: None,
         call: erase(handler),
     }
@@ -107,8 +111,7 @@ where
 impl Incoming {
     fn decode<R>(self, read: Decode<R>) -> Result<R, Error> {
         let path_args: Vec<&str> = self.path_args.iter().map(String::as_str).collect();
-        // Where nothing is required, clients leave the body out.
-        let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
+        let body: &[u8] = if self.body.is_empty() && self.optional_body { b"{}" } else { &self.body };
         let request = http::Request::from_parts(self.head, body);
         read(request, &path_args).map_err(|error| refuse(error, self.body.is_empty(), self.missing_field))
     }
@@ -138,6 +141,12 @@ fn encode<T: OutgoingResponse>(response: T) -> Result<Response, Error> {
 }
 
 impl Endpoint {
+    /// Takes a missing body for an empty object, as every `POST` does.
+    pub fn optional_body(mut self) -> Self {
+        self.optional_body = true;
+        self
+    }
+
     /// Lets the body be as large as uploads of many keys or messages are.
     pub fn large_body(mut self) -> Self {
         self.body_limit = MAX_KEYS_BODY_BYTES;
@@ -246,7 +255,13 @@ impl Endpoint {
         {
             return Err(Error::bad_request(self.missing_field.clone(), format!("missing field `{field}`")));
         }
-        let incoming = Incoming { head, body, path_args, missing_field: self.missing_field.clone() };
+        let incoming = Incoming {
+            head,
+            body,
+            path_args,
+            missing_field: self.missing_field.clone(),
+            optional_body: self.optional_body,
+        };
         (self.call)(Context { app, client_address }, user, incoming).await
     }
 }

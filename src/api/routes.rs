@@ -79,7 +79,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::leave::post),
         endpoint(client::rooms::members::get),
         endpoint(client::rooms::messages::get),
-        endpoint(client::rooms::redact::put),
+        endpoint(client::rooms::redact::put).optional_body(),
         endpoint(client::rooms::send::put),
         endpoint(client::rooms::state::get_all),
         endpoint(client::rooms::state::get).last_may_be_empty(),

@@ -26,10 +26,6 @@ pub async fn post(context: Context, user: User, request: Request) -> Result<Resp
         let words = "this server invites by user id only: it trusts no identity server";
         return Err(Error::new(http::StatusCode::FORBIDDEN, ErrorKind::ServerNotTrusted, words));
     }
-    let most = context.app.config.rooms.invites_per_creation;
-    if request.invite.len() > most {
-        return Err(Error::too_large(format!("at most {most} people are invited at once")));
-    }
     let published = match request.visibility {
         Visibility::Public => true,
         Visibility::Private => false,

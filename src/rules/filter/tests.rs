@@ -92,7 +92,7 @@ fn sections_that_need_not_be_computed() {
 fn limits_are_kept() {
     for (json, expected) in [
         (json!({}), 20),
-        (json!({ "limit": 0 }), 1),
+        (json!({ "limit": 0 }), 0),
         (json!({ "limit": 5 }), 5),
         (json!({ "limit": 100 }), 100),
         (json!({ "limit": 101 }), 100),
