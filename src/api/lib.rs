@@ -6,6 +6,7 @@
 //!
 //! To add an endpoint, read `docs/adding-an-endpoint.md`.
 
+pub mod admin;
 pub mod body;
 pub mod caller;
 pub mod client;

@@ -48,7 +48,7 @@ impl Node {
 
     /// What the commands of the operator reach.
     pub fn admin_router(&self) -> Router {
-        db::router(Arc::clone(&self.engine))
+        depesche_api::admin::router(&self.app).merge(db::router(Arc::clone(&self.engine)))
     }
 
     /// Ends what waits for something new (long polls). Requests in work go on.
