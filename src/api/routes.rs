@@ -42,6 +42,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::join::post),
         endpoint(client::joined_rooms::get),
         // /_matrix/client/v3/keys/
+        endpoint(client::keys::changes::get),
         endpoint(client::keys::claim::post),
         endpoint(client::keys::device_signing::upload),
         endpoint(client::keys::query::post),

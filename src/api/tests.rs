@@ -3,10 +3,19 @@
 
 use axum::body::Body;
 
+mod account;
 mod admin;
 mod common;
 mod connection;
+mod devices;
 mod fixture;
+mod keys;
+mod login;
+mod profile;
+mod register;
+mod room_keys;
+mod send_to_device;
 mod table;
+mod user;
 
-use fixture::{Answer, Home, ask, refused};
+use fixture::{Answer, CONFIG, Home, Person, ask, refused};

@@ -92,17 +92,6 @@ async fn browsers_may_read_every_answer() {
     assert_eq!(home.ask("OPTIONS /_matrix/client/v3/capabilities", "").await.status, 204);
 }
 
-#[tokio::test]
-async fn every_answer_has_a_request_id_of_its_own() {
-    let home = Home::open().await;
-    let mut ids = Vec::new();
-    for _ in 0..2 {
-        let answer = home.ask("GET /", "").await;
-        ids.push(answer.headers["x-request-id"].clone());
-    }
-    assert_ne!(ids[0], ids[1]);
-}
-
 /// A server with one endpoint, in everything else as the real one, and alice.
 struct Alone {
     router: Router,

@@ -12,7 +12,7 @@ use depesche_server::{
 use depesche_store::{Options, memory::Memory};
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::{App, router};
@@ -102,10 +102,34 @@ impl Home {
         ask(&self.router, None, line, body).await
     }
 
+    /// Asks without a token, with a JSON body.
+    pub async fn send(&self, line: &str, body: Value) -> Answer {
+        self.ask(line, body.to_string()).await
+    }
+
+    /// Asks as a user, with a JSON body.
+    pub async fn send_as(&self, person: &Person, line: &str, body: Value) -> Answer {
+        self.ask_as(person, line, body.to_string()).await
+    }
+
+    /// Asks as a user for what needs the password: once without it, which must be answered 401, then with it.
+    pub async fn confirm_as(&self, person: &Person, line: &str, mut body: Value) -> Answer {
+        let asked = self.send_as(person, line, body.clone()).await;
+        assert_eq!(asked.status, 401, "{}", asked.body);
+        body["auth"] = password_stage(person, &asked.body["session"], "pass-word");
+        self.send_as(person, line, body).await
+    }
+
     /// Asks as a user.
     pub async fn ask_as(&self, person: &Person, line: &str, body: impl Into<Body>) -> Answer {
         ask(&self.router, Some(&person.token), line, body).await
     }
+}
+
+/// The stage `m.login.password`.
+pub fn password_stage(person: &Person, session: &Value, password: &str) -> Value {
+    let identifier = json!({ "type": "m.id.user", "user": person.id });
+    json!({ "type": "m.login.password", "session": session, "identifier": identifier, "password": password })
 }
 
 /// Asks a router.

@@ -1,0 +1,88 @@
+//! `/account`.
+
+use serde_json::json;
+
+use super::{Home, ask, fixture::password_stage, refused};
+
+const PASSWORD: &str = "POST /_matrix/client/v3/account/password";
+const DEACTIVATE: &str = "POST /_matrix/client/v3/account/deactivate";
+const WHOAMI: &str = "GET /_matrix/client/v3/account/whoami";
+
+#[tokio::test]
+async fn a_new_password_is_confirmed_with_the_old_one() {
+    let home = Home::open().await;
+    let (phone, tablet) = (home.user("alice").await, home.device("alice", "TABLET").await);
+    let body = json!({ "new_password": "another-password" });
+    let asked = home.send_as(&phone, PASSWORD, body.clone()).await;
+    assert_eq!((asked.status, &asked.body["flows"]), (401, &json!([{ "stages": ["m.login.password"] }])));
+    let mut wrong = body.clone();
+    wrong["auth"] = password_stage(&phone, &asked.body["session"], "wrong");
+    let answer = home.send_as(&phone, PASSWORD, wrong).await;
+    assert_eq!(refused(&answer), (401, "M_FORBIDDEN"));
+    assert!(answer.body["flows"].is_array() && answer.body["error"].is_string(), "{}", answer.body);
+    assert_eq!(home.confirm_as(&phone, PASSWORD, body).await.body, json!({}));
+    assert_eq!(home.ask_as(&phone, WHOAMI, "").await.status, 200);
+    assert_eq!(refused(&home.ask_as(&tablet, WHOAMI, "").await), (401, "M_UNKNOWN_TOKEN"));
+}
+
+#[tokio::test]
+async fn what_was_confirmed_for_one_request_does_not_serve_another() {
+    let home = Home::open().await;
+    let alice = home.user("alice").await;
+    let asked = home.send_as(&alice, PASSWORD, json!({ "new_password": "another-password" })).await.body;
+    let auth = password_stage(&alice, &asked["session"], "pass-word");
+    let other = home.send_as(&alice, PASSWORD, json!({ "new_password": "a-third-one", "auth": auth })).await;
+    assert_eq!(refused(&other), (403, "M_FORBIDDEN"));
+    assert_eq!(refused(&home.send_as(&alice, DEACTIVATE, json!({ "auth": auth })).await), (403, "M_FORBIDDEN"));
+}
+
+#[tokio::test]
+async fn a_password_that_does_not_do_is_refused_before_the_confirmation() {
+    let home = Home::open().await;
+    let alice = home.user("alice").await;
+    let answer = home.send_as(&alice, PASSWORD, json!({ "new_password": "short" })).await;
+    assert_eq!(refused(&answer), (400, "M_WEAK_PASSWORD"));
+    assert_eq!(refused(&home.send_as(&alice, PASSWORD, json!({})).await), (400, "M_BAD_JSON"));
+}
+
+#[tokio::test]
+async fn without_a_token_the_password_says_whose_it_is() {
+    let home = Home::open().await;
+    let (alice, bob) = (home.user("alice").await, home.user("bob").await);
+    let body = json!({ "new_password": "another-password" });
+    let asked = home.send(PASSWORD, body.clone()).await;
+    assert_eq!(asked.status, 401);
+    let mut body = body;
+    body["auth"] = password_stage(&alice, &asked.body["session"], "pass-word");
+    assert_eq!(home.send(PASSWORD, body).await.status, 200);
+    assert_eq!(refused(&home.ask_as(&alice, WHOAMI, "").await), (401, "M_UNKNOWN_TOKEN"));
+    assert_eq!(home.ask_as(&bob, WHOAMI, "").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_deactivated_account_is_gone() {
+    let home = Home::open().await;
+    let alice = home.user("alice").await;
+    let answer = home.confirm_as(&alice, DEACTIVATE, json!({ "erase": true })).await;
+    assert_eq!(answer.body, json!({ "id_server_unbind_result": "success" }));
+    assert_eq!(refused(&home.ask_as(&alice, WHOAMI, "").await), (401, "M_UNKNOWN_TOKEN"));
+    assert_eq!(refused(&home.ask("GET /_matrix/client/v3/profile/@alice:test", "").await), (404, "M_NOT_FOUND"));
+}
+
+#[tokio::test]
+async fn an_operator_may_keep_passwords_and_accounts_to_himself() {
+    let home = Home::with("[server]\nname = \"test\"\n[accounts]\nchange_password = false\ndeactivate = false\n").await;
+    let alice = home.user("alice").await;
+    let body = json!({ "new_password": "another-password" });
+    assert_eq!(refused(&home.send_as(&alice, PASSWORD, body).await), (403, "M_FORBIDDEN"));
+    assert_eq!(refused(&home.send_as(&alice, DEACTIVATE, json!({})).await), (403, "M_FORBIDDEN"));
+    let capabilities = home.ask_as(&alice, "GET /_matrix/client/v3/capabilities", "").await.body;
+    assert_eq!(capabilities["capabilities"]["m.change_password"]["enabled"], false);
+}
+
+#[tokio::test]
+async fn whoami_needs_a_token() {
+    let home = Home::open().await;
+    assert_eq!(refused(&home.ask(WHOAMI, "").await), (401, "M_MISSING_TOKEN"));
+    assert_eq!(refused(&ask(&home.router, Some("wrong"), WHOAMI, "").await), (401, "M_UNKNOWN_TOKEN"));
+}
