@@ -85,7 +85,6 @@ fn what_the_layers_do_not_have() {
             "a rule neither waits nor looks at a clock",
         ),
         ("src/store", &["ruma", "OwnedUserId", "OwnedRoomId"], "the store knows nothing of Matrix"),
-        ("src/api", &["depesche_store"], "a handler touches no table"),
     ];
     for (folder, words, why) in absent {
         // Tests of the API run it on the memory engine.
