@@ -110,6 +110,7 @@ refresh_token_lifetime: 24h
 nonrefreshable_access_token_lifetime: 24h
 ui_auth: {session_timeout: 0}
 presence: {enabled: false}
+login_via_existing_session: {enabled: true, require_ui_auth: true}
 default_room_version: '12'
 caches: {sync_response_cache_duration: 0}
 rc_message: &free {per_second: 100000, burst_count: 100000}

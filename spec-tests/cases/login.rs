@@ -236,3 +236,18 @@ async fn a_logout_ends_the_refresh_token_too() {
     let answer = shared().client().post("/_matrix/client/v3/refresh", &[]).json(body).await;
     answer.error(401, "M_UNKNOWN_TOKEN");
 }
+
+#[tokio::test]
+async fn a_login_token_logs_in_one_more_device_once() {
+    let alice = shared().user("alice").await;
+    let first = alice.post("/_matrix/client/v1/login/get_token", &[]).json(json!({})).await.status(401);
+    let mut auth = by_password(&alice.id, PASSWORD);
+    auth["session"] = first["session"].clone();
+    let answer = alice.post("/_matrix/client/v1/login/get_token", &[]).json(json!({ "auth": auth })).await.ok();
+    assert!(answer["expires_in_ms"].as_u64().is_some_and(|ms| ms > 0), "{answer}");
+    let body = json!({ "type": "m.login.token", "token": answer["login_token"] });
+    let login = alice.without_token().post("/_matrix/client/v3/login", &[]).json(body.clone()).await.ok();
+    assert_eq!(login["user_id"], json!(alice.id));
+    assert_ne!(login["device_id"], json!(alice.device));
+    alice.without_token().post("/_matrix/client/v3/login", &[]).json(body).await.error(403, "M_FORBIDDEN");
+}

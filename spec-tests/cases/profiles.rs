@@ -105,3 +105,15 @@ async fn a_profile_needs_a_token_to_change() {
     let answer = alice.without_token().put(NAME, &[&alice.id]).json(json!({ "displayname": "x" })).await;
     answer.error(401, "M_MISSING_TOKEN");
 }
+
+#[tokio::test]
+async fn a_deleted_field_is_gone() {
+    let alice = shared().user("alice").await;
+    let (name, avatar) = (json!({ "displayname": "Alice" }), json!({ "avatar_url": "mxc://example.org/a" }));
+    alice.put("/_matrix/client/v3/profile/{userId}/{keyName}", &[&alice.id, "displayname"]).json(name).await.ok();
+    alice.put("/_matrix/client/v3/profile/{userId}/{keyName}", &[&alice.id, "avatar_url"]).json(avatar).await.ok();
+    alice.delete("/_matrix/client/v3/profile/{userId}/{keyName}", &[&alice.id, "displayname"]).await.ok();
+    let whole = alice.get("/_matrix/client/v3/profile/{userId}", &[&alice.id]).await.ok();
+    assert!(whole.get("displayname").is_none(), "{whole}");
+    assert_eq!(whole["avatar_url"], "mxc://example.org/a");
+}

@@ -1,8 +1,8 @@
 //! Which case calls which endpoint, read from the sources of the cases.
 //!
 //! A case names an endpoint by the specification's path template, as a literal right behind the method:
-//! `alice.put("/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}", ...)`. A call in a function of the same file
-//! counts for the cases that use the function.
+//! `alice.put("/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}", ...)`, or as a constant of the file. A call in
+//! a function of the same file counts for the cases that use the function.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -40,6 +40,7 @@ struct Function<'a> {
 
 /// The calls of the cases in one file.
 fn calls_of(file: &str, source: &str) -> Vec<Call> {
+    let source = &with_constants(source);
     let functions = functions(source);
     let by_name: BTreeMap<&str, &Function<'_>> = functions.iter().map(|function| (function.name, function)).collect();
     let mut calls = Vec::new();
@@ -52,6 +53,36 @@ fn calls_of(file: &str, source: &str) -> Vec<Call> {
     calls.sort();
     calls.dedup();
     calls
+}
+
+/// The source with each constant and variable that holds a path written out where it is an argument. A name means what
+/// was last said above the line.
+fn with_constants(source: &str) -> String {
+    let mut paths: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut written = String::with_capacity(source.len() * 2);
+    for statement in source.split_inclusive(';') {
+        let line = statement.rsplit("\n\n").next().unwrap_or(statement).trim();
+        let line = line.rsplit("{\n").next().unwrap_or(line).trim();
+        if let Some((name, literal)) = path_of(line) {
+            paths.insert(name, literal);
+        }
+        let argument =
+            |text: String, (name, literal): (&&str, &&str)| text.replace(&format!("({name},"), &format!("({literal},"));
+        written.push_str(&paths.iter().fold(statement.to_owned(), argument));
+    }
+    written
+}
+
+/// The name and the path of `const NAME: &str = "/...";` or `let name = "/...";`.
+fn path_of(statement: &str) -> Option<(&str, &str)> {
+    let (head, value) = statement.strip_suffix(';')?.split_once('=')?;
+    let head = head.trim();
+    let name = match head.strip_prefix("const ") {
+        Some(constant) => constant.split_once(':')?.0,
+        None => head.strip_prefix("let ")?,
+    };
+    let literal = value.trim();
+    (literal.starts_with("\"/") && literal.ends_with('"')).then_some((name, literal))
 }
 
 /// The functions at the top level: rustfmt begins their heads and ends their bodies in the first column.
