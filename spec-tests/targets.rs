@@ -18,7 +18,7 @@ pub fn depesche(directory: &Path, address: SocketAddr, options: &Options) -> Res
     let data = directory.join("data");
     let mut text = format!(
         "[server]\nname = {SERVER_NAME:?}\nbase_url = \"http://{address}\"\ndata_dir = {data:?}\n\
-         listen = [\"{address}\"]\n\n[registration]\n"
+         listen = [\"{address}\"]\n\n[accounts]\ntoken_login = true\n\n[registration]\n"
     );
     text.push_str(match options.registration {
         Registration::Open => "mode = \"open\"\n",
