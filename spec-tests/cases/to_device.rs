@@ -98,8 +98,8 @@ async fn a_long_poll_wakes_for_a_message() {
     syncer.next().await;
     let wait = syncer.request(30_000).into_future();
     let (answer, ()) = tokio::join!(wait, send(&alice, &bob, &bob.device, 3));
-    let answer = answer.ok();
-    assert_eq!(numbers(&answer), [3], "{answer}");
+    let sync = answer.ok();
+    assert_eq!(numbers(&sync), [3], "{sync}");
 }
 
 #[tokio::test]
