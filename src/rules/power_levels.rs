@@ -114,6 +114,11 @@ impl PowerLevels {
         &self.creators
     }
 
+    /// The users whom the power levels event gives a level of their own.
+    pub fn named(&self) -> impl Iterator<Item = &OwnedUserId> {
+        self.users.keys()
+    }
+
     /// The level that sending an event of this type takes. Memberships have levels of their own.
     pub fn required_for(&self, kind: &TimelineEventType, is_state: bool) -> Int {
         let default = if is_state { self.state_default } else { self.events_default };

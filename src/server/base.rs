@@ -65,7 +65,7 @@ impl Base {
     /// Reads, decides and commits; on a conflict with another batch, all of it again. `decide` must therefore have no
     /// effect but what it puts into the batch. An error of `decide` commits nothing.
     ///
-    /// ```ignore
+    /// ```text
     /// base.transact(|tx| async move {
     ///     let profile = tx.read(&PROFILE, &key).await?;
     ///     tx.put(&PROFILE, &key, &changed(profile));

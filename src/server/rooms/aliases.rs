@@ -2,6 +2,7 @@
 //!
 //! Spec: [room aliases](https://spec.matrix.org/v1.19/client-server-api/#room-aliases).
 
+use depesche_rules::bounds::{MAX_ALIASES_PER_ROOM, MAX_ROOM_ALIAS_BYTES};
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedRoomAliasId, RoomAliasId, RoomId, UserId,
     events::{StateEventType, TimelineEventType},
@@ -13,9 +14,6 @@ use crate::{
     records::rooms::Alias,
     tx::Fault,
 };
-
-/// The most aliases of one room.
-const ALIASES: usize = 1000;
 
 /// Why an alias is not made or deleted.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -55,8 +53,8 @@ impl Rooms {
         let Some(no) = view.filter(|_| joined).map(|view| view.no) else {
             return Err(AliasError::Forbidden("you are not joined to this room".into()));
         };
-        let known = self.base.view().scan(&ROOM_ALIAS, ROOM_ALIAS.under(&(no,)), ALIASES).await?;
-        if known.len() == ALIASES {
+        let known = self.base.view().scan(&ROOM_ALIAS, ROOM_ALIAS.under(&(no,)), MAX_ALIASES_PER_ROOM).await?;
+        if known.len() >= MAX_ALIASES_PER_ROOM {
             return Err(AliasError::Forbidden("the room has as many aliases as it may have".into()));
         }
         self.base
@@ -81,10 +79,11 @@ impl Rooms {
         if target.creator != user && !self.may_name(user, view.as_ref()).await? {
             return Err(AliasError::Forbidden("you may not delete this alias".into()));
         }
-        let no = view.as_ref().map(|view| view.no);
+        let (target, no) = (&target, view.as_ref().map(|view| view.no));
         self.base
             .transact(|tx| async move {
-                if tx.read(&ALIAS, &(alias.clone(),)).await?.is_none() {
+                // Gone, or given to another room, since the right to delete it was looked at.
+                if tx.read(&ALIAS, &(alias.clone(),)).await?.as_ref() != Some(target) {
                     return Err(AliasError::NotFound);
                 }
                 tx.delete(&ALIAS, &(alias.clone(),));
@@ -104,7 +103,7 @@ impl Rooms {
     pub async fn aliases_of(&self, viewer: &mut Viewer<'_>) -> Result<Vec<OwnedRoomAliasId>, ReadRefusal> {
         viewer.readable_root().await?;
         let no = viewer.room().no;
-        let rows = viewer.room().view.scan(&ROOM_ALIAS, ROOM_ALIAS.under(&(no,)), ALIASES).await?;
+        let rows = viewer.room().view.scan(&ROOM_ALIAS, ROOM_ALIAS.under(&(no,)), MAX_ALIASES_PER_ROOM).await?;
         Ok(rows.into_iter().map(|((_, alias), ())| alias).collect())
     }
 
@@ -115,8 +114,7 @@ impl Rooms {
             None => return Ok(()),
         };
         let current = current.and_then(|event| event.pdu.content_as::<CanonicalJsonObject>().ok()).unwrap_or_default();
-        let known = named(&current).map_err(|_| Refusal::BadContent("the present aliases cannot be read".into()));
-        let known = known.unwrap_or_default();
+        let known = named(&current).unwrap_or_default();
         for alias in named(content).map_err(Refusal::InvalidParam)? {
             if known.contains(&alias) {
                 continue;
@@ -134,7 +132,7 @@ impl Rooms {
         if alias.server_name() != self.base.name {
             return invalid("this server makes only aliases of its own name");
         }
-        if alias.alias().is_empty() || alias.as_str().len() > 255 {
+        if alias.alias().is_empty() || alias.as_str().len() > MAX_ROOM_ALIAS_BYTES {
             return invalid("an alias has between one and 255 bytes");
         }
         if alias.alias().chars().any(|c| c.is_whitespace() || c.is_control() || c == ':') {

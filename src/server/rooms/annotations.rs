@@ -3,7 +3,7 @@
 //! Spec: [annotations](https://spec.matrix.org/v1.19/client-server-api/#event-annotations-and-reactions): a second
 //! annotation of the same type, key and sender on the same event is refused.
 
-use depesche_rules::pdu::Pdu;
+use depesche_rules::{bounds::MAX_EVENT_ID_BYTES, pdu::Pdu};
 use ruma::{CanonicalJsonObject, CanonicalJsonValue, OwnedUserId};
 use sha2::{Digest, Sha256};
 
@@ -24,6 +24,10 @@ fn key(room: RoomNo, sender: &OwnedUserId, kind: &str, content: &CanonicalJsonOb
         _ => None,
     };
     let target = field("event_id").filter(|_| field("rel_type") == Some("m.annotation"))?;
+    if target.len() > MAX_EVENT_ID_BYTES {
+        // No event has such a name, and no row has such a key.
+        return None;
+    }
     let mut hash = Sha256::new();
     for part in [sender.as_str(), kind, field("key")?] {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());

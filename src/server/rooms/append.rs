@@ -140,13 +140,12 @@ async fn redacted(working: &mut Working, tx: &Tx, pdu: &Pdu) -> Result<Option<Ev
     Ok(redaction::applies(pdu, &target, &levels).then_some(no))
 }
 
-async fn redact(working: &Working, tx: &Tx, target: EventNo, by: EventNo) -> Result<(), Fault> {
+async fn redact(working: &mut Working, tx: &Tx, target: EventNo, by: EventNo) -> Result<(), Fault> {
     let key = (working.no, target);
-    // Peeked and written: only the room's lane writes this row, and the head row fences it.
     let Some(mut meta) = tx.read(&META, &key).await? else { return Ok(()) };
     meta.facts.redacted_by = Some(by);
     put_meta(tx, working.no, target, &meta);
-    Ok(())
+    working.forget_content(target)
 }
 
 /// An anchor of 0 means that the event is of this batch: the engine stamps it.

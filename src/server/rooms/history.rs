@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use depesche_rules::{filter, visibility};
+use depesche_rules::{filter, pdu::Pdu, visibility};
 use ruma::{
     EventId, OwnedUserId,
     api::client::filter::RoomEventFilter,
@@ -137,7 +137,7 @@ impl Viewer<'_> {
         let state =
             if query.filter.lazy_load_options.is_disabled() { Vec::new() } else { self.senders(&events).await? };
         Ok(Page {
-            start: from.to_string(),
+            start: query.from.map_or_else(|| from.to_string(), str::to_owned),
             end: end.map(|place| place.to_string()),
             events: self.show(&events, Format::WithRoom).await?,
             state,
@@ -174,7 +174,11 @@ impl Viewer<'_> {
                 }
             }
             looked_at += STEP;
-            if stopped || last_step {
+            if stopped {
+                // There is more, though not for this question; whoever asks on from there has it all.
+                return Ok((found, to.filter(|to| *to != from)));
+            }
+            if last_step {
                 return Ok((found, None));
             }
             if looked_at >= LOOKED_AT {
@@ -200,6 +204,13 @@ impl Viewer<'_> {
 
     /// One event, if the viewer may see it.
     pub async fn event(&mut self, id: &EventId) -> Result<Event, ReadRefusal> {
+        if self.own().is_some_and(|own| own.forgotten) {
+            // Who forgot a room sees of it what a stranger does.
+            self.readable_root().await.map_err(|refusal| match refusal {
+                ReadRefusal::Forbidden => ReadRefusal::NotFound,
+                other => other,
+            })?;
+        }
         let no = self.room().event_no(id).await?.ok_or(ReadRefusal::NotFound)?;
         let event = self.room().event(no).await?;
         if self.may_see(&event).await? { Ok(event) } else { Err(ReadRefusal::NotFound) }
@@ -273,7 +284,8 @@ impl Viewer<'_> {
         self.room().state_event(root, kind, state_key).await?.ok_or(ReadRefusal::NotFound)
     }
 
-    /// The membership events of a room, now or at a token, of one membership or of all but one.
+    /// The membership events of a room, now or at a token: of one membership, of all but one, or (with both) of those
+    /// that are either.
     pub async fn members(
         &mut self,
         at: Option<&str>,
@@ -290,23 +302,30 @@ impl Viewer<'_> {
             .into_iter()
             .filter(|event| {
                 let membership = visibility::membership(Some(&event.pdu));
-                only.is_none_or(|only| membership == *only) && not.is_none_or(|not| membership != *not)
+                match (only, not) {
+                    (None, None) => true,
+                    _ => only.is_some_and(|only| membership == *only) || not.is_some_and(|not| membership != *not),
+                }
             })
             .collect();
         Ok(self.show(&wanted, Format::WithRoom).await?)
     }
 
-    /// Who is joined, with the membership event. Only for who is joined.
-    pub async fn joined(&mut self) -> Result<Vec<(OwnedUserId, Event)>, ReadRefusal> {
+    /// Who is joined, with what can be read of the membership event. Only for who is joined.
+    pub async fn joined(&mut self) -> Result<Vec<(OwnedUserId, Pdu)>, ReadRefusal> {
         if self.own().is_none_or(|own| own.state != MembershipState::Join) {
             return Err(ReadRefusal::Forbidden);
         }
         let members = self.room().member_events(self.room().root()).await?;
-        let joined = members.into_iter().filter_map(|event| {
-            let user = event.pdu.state_key()?.try_into().ok()?;
-            (visibility::membership(Some(&event.pdu)) == MembershipState::Join).then_some((user, event))
-        });
-        Ok(joined.collect())
+        let mut joined = Vec::with_capacity(members.len());
+        for event in members {
+            let user = event.pdu.state_key().and_then(|user| OwnedUserId::try_from(user).ok());
+            let is_joined = visibility::membership(Some(&event.pdu)) == MembershipState::Join;
+            if let Some(user) = user.filter(|_| is_joined) {
+                joined.push((user, self.room().readable(event)?));
+            }
+        }
+        Ok(joined)
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
 
 use depesche_rules::{
     auth::{self, Reject},
+    bounds::MAX_TRANSACTION_ID_BYTES,
     build::{self, EventDraft, Placement},
     format::FormatError,
     signing::SigningKey,
@@ -159,6 +160,10 @@ impl Lanes {
 
     fn queue(self: &Arc<Self>, room: RoomNo, job: Job) -> Result<(), Refusal> {
         let mut open = self.open();
+        // A lane that is listed and gone has panicked. The next one reads what is stored.
+        if open.get(&room).is_some_and(mpsc::Sender::is_closed) {
+            open.remove(&room);
+        }
         let lane = open.entry(room).or_insert_with(|| {
             let (lane, queue) = mpsc::channel(WAITING);
             tokio::spawn(Arc::clone(self).run(room, queue));
@@ -263,7 +268,9 @@ impl Lanes {
             }
             let appended = working.appended;
             let verdict = self.take(working, tx, jobs[turn].intent.as_ref()).await;
-            if verdict.is_err() && working.appended > appended {
+            // A fault may have struck in the middle of an append.
+            let half_done = working.appended > appended || matches!(verdict, Err(Refusal::Fault(_)));
+            if verdict.is_err() && half_done {
                 let job = jobs.remove(turn);
                 job.answer(verdict.map(|event_id| Sent { event_id, position: Position(0) }));
                 return Err(Setback::HalfDone);
@@ -274,24 +281,22 @@ impl Lanes {
 
     /// One intent: a repetition is answered as the first time; what it decides is written.
     async fn take(&self, working: &mut Working, tx: &Tx, intent: &dyn Intent) -> Result<OwnedEventId, Refusal> {
-        let known = intent.transaction().map(Transaction::key);
+        let known = intent.transaction().map(Transaction::key).transpose()?;
         if let Some(key) = &known
             && let Some(event_id) = tx.read(&TRANSACTION, key).await?
         {
             return Ok(event_id);
         }
         let verdict = intent.decide(&mut Turn { working: &mut *working, tx, base: &self.base }).await?;
-        let event_id = match verdict {
-            Verdict::Already(event_id) => event_id,
-            Verdict::Append(drafts) => {
-                let mut last = None;
-                for draft in drafts {
-                    let event = write(&self.base, &self.key, working, tx, draft, intent.transaction()).await?;
-                    last = Some(event);
-                }
-                last.ok_or_else(|| Fault::Bug("an intent appends nothing".into()))?
-            }
+        let drafts = match verdict {
+            Verdict::Already(event_id) => return Ok(event_id),
+            Verdict::Append(drafts) => drafts,
         };
+        let mut last = None;
+        for draft in drafts {
+            last = Some(write(&self.base, &self.key, working, tx, draft, intent.transaction()).await?);
+        }
+        let event_id = last.ok_or_else(|| Fault::Bug("an intent appends nothing".into()))?;
         if let Some(key) = &known {
             tx.put(&TRANSACTION, key, &event_id);
         }
@@ -354,7 +359,7 @@ pub async fn write(
 
 /// Why a batch has to be decided again, or cannot be.
 enum Setback {
-    /// An intent failed after it had appended: it has its answer, and the others are decided anew without it.
+    /// An intent failed after it had begun to append: it has its answer, and the others are decided anew without it.
     HalfDone,
     /// The store failed, or another node was faster.
     Fault(Fault),
@@ -374,8 +379,13 @@ impl Job {
 }
 
 impl Transaction {
-    fn key(&self) -> (OwnedUserId, OwnedDeviceId, String, String) {
-        (self.user.clone(), self.device.clone(), self.scope.clone(), self.id.clone())
+    /// The key of its row. A longer id would not fit there, and would take the whole batch with it.
+    fn key(&self) -> Result<(OwnedUserId, OwnedDeviceId, String, String), Refusal> {
+        if self.id.len() > MAX_TRANSACTION_ID_BYTES {
+            let why = format!("a transaction id has at most {MAX_TRANSACTION_ID_BYTES} bytes");
+            return Err(Refusal::InvalidParam(why));
+        }
+        Ok((self.user.clone(), self.device.clone(), self.scope.clone(), self.id.clone()))
     }
 }
 

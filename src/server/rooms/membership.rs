@@ -17,7 +17,7 @@ use serde::Deserialize;
 use super::lane::{Intent, Refusal, Turn, Verdict};
 use crate::keyspace::{MEMBER, ROOM_NO};
 
-/// How many members are looked at, at most, to find one who may vouch for a restricted join.
+/// How many members without a level of their own are looked at, at most, to find one who may vouch for a restricted join.
 const VOUCHERS: usize = 1000;
 
 /// What is to become of a member.
@@ -25,6 +25,8 @@ const VOUCHERS: usize = 1000;
 pub enum Action {
     /// To be in the room.
     Join,
+    /// To look different in a room one is in.
+    Present,
     /// To ask someone in.
     Invite,
     /// To ask to be let in.
@@ -62,15 +64,25 @@ impl Change {
     async fn judge(&self, turn: &mut Turn<'_>) -> Result<Verdict, Refusal> {
         let current = turn.working.state(turn.tx, "m.room.member", self.target.as_str()).await?;
         let before = turn.working.membership(turn.tx, &self.target).await?;
-        if self.action != Action::Join && self.action != Action::Knock && self.actor != self.target {
+        if self.actor != self.target {
             turn.must_be_joined(&self.actor).await?;
+        }
+        if self.action == Action::Invite && self.target.server_name() != turn.base.name {
+            let why = "this server does not federate, so it cannot invite users of other servers";
+            return Err(Refusal::Forbidden(why.into()));
         }
         let (state, so_already) = self.outcome(before.as_ref())?;
         let mut content = self.content.clone();
         content.insert("membership".to_owned(), state.to_string().into());
+        // Only this server says who vouches, and only below.
+        content.remove("join_authorised_via_users_server");
         if let Some(event) = current.filter(|_| so_already) {
             let stored = event.content_as::<CanonicalJsonObject>().unwrap_or_default();
-            if self.action != Action::Join || self.same_profile(&stored) {
+            let presents = matches!(self.action, Action::Join | Action::Present);
+            if self.action == Action::Ban {
+                self.must_be_able_to_ban(turn).await?;
+            }
+            if !presents || self.same_profile(&stored) {
                 return Ok(Verdict::Already(event.event_id().clone()));
             }
         }
@@ -87,6 +99,10 @@ impl Change {
         let forbidden = |why: &str| Err(Refusal::Forbidden(why.to_owned()));
         match self.action {
             Action::Join => Ok((M::Join, before == Some(&M::Join))),
+            Action::Present => match before {
+                Some(M::Join) => Ok((M::Join, true)),
+                _ => forbidden("you are not in this room"),
+            },
             Action::Knock => match before {
                 Some(M::Join) => forbidden("you are joined to this room already"),
                 Some(M::Invite) => forbidden("you are invited to this room already"),
@@ -114,6 +130,14 @@ impl Change {
         }
     }
 
+    /// A ban that is in force makes no event that the rules would judge.
+    async fn must_be_able_to_ban(&self, turn: &mut Turn<'_>) -> Result<(), Refusal> {
+        match turn.working.power_levels(turn.tx).await? {
+            Some(levels) if levels.can_ban(&self.actor, &self.target) => Ok(()),
+            _ => Err(Refusal::Forbidden("banning this user takes a higher power level".into())),
+        }
+    }
+
     /// Whether a joined member would look the same after joining again.
     fn same_profile(&self, stored: &CanonicalJsonObject) -> bool {
         ["displayname", "avatar_url"].iter().all(|field| self.content.get(*field) == stored.get(*field))
@@ -126,7 +150,6 @@ impl Change {
         before: Option<&MembershipState>,
         content: &mut CanonicalJsonObject,
     ) -> Result<(), Refusal> {
-        content.remove("join_authorised_via_users_server");
         let invited = matches!(before, Some(MembershipState::Invite | MembershipState::Join));
         if invited || !turn.working.rules.authorization.restricted_join_rule {
             return Ok(());
@@ -185,10 +208,11 @@ impl JoinRules {
 }
 
 impl Turn<'_> {
-    /// A joined member of this server whose level is enough to invite.
+    /// A joined member of this server whose level is enough to invite: those first whom creation or power levels name,
+    /// since in a room where not everybody may invite they are the only ones.
     async fn voucher(&mut self) -> Result<Option<OwnedUserId>, Refusal> {
         let Some(levels) = self.working.power_levels(self.tx).await? else { return Ok(None) };
-        let named: Vec<OwnedUserId> = levels.creators().iter().cloned().collect();
+        let named: Vec<OwnedUserId> = levels.creators().iter().chain(levels.named()).cloned().collect();
         let members = self.working.member_names(self.tx, VOUCHERS).await?;
         for user in named.into_iter().chain(members) {
             let local = user.server_name() == self.base.name;

@@ -90,6 +90,10 @@ impl Intent for State {
     fn decide<'a>(&'a self, turn: &'a mut Turn<'_>) -> BoxFuture<'a, Result<Verdict, Refusal>> {
         Box::pin(async move {
             turn.must_be_joined(&self.sender).await?;
+            if self.kind.to_string() == "m.room.redaction" {
+                // It would take effect like any other, and past the check of who may redact what.
+                return Err(Refusal::BadContent("a redaction is not state".into()));
+            }
             let current = turn.working.state(turn.tx, &self.kind.to_string(), &self.state_key).await?;
             // Setting what is set already makes no event, as long as the same user says it.
             if let Some(event) = current

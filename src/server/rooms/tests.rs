@@ -1,5 +1,8 @@
 //! Rooms on the memory engine.
 
+mod judged;
+mod reading;
+
 use std::sync::Arc;
 
 use depesche_store::{Engine, Options, memory::Memory};

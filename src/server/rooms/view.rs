@@ -126,7 +126,9 @@ impl RoomView {
     pub async fn power_levels(&self) -> Result<Option<PowerLevels>, Fault> {
         let Some(create) = self.state_event(self.root(), "m.room.create", "").await? else { return Ok(None) };
         let event = self.state_event(self.root(), "m.room.power_levels", "").await?;
-        let levels = PowerLevels::new(&create.pdu, event.as_ref().map(|event| &event.pdu), self.rules)
+        let create = self.readable(create)?;
+        let event = event.map(|event| self.readable(event)).transpose()?;
+        let levels = PowerLevels::new(&create, event.as_ref(), self.rules)
             .map_err(|why| Fault::Bug(format!("accepted power levels cannot be read: {why}")))?;
         Ok(Some(levels))
     }

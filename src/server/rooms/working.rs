@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use depesche_rules::{pdu::Pdu, power_levels::PowerLevels, tree::Node, versions, visibility};
+use depesche_rules::{pdu::Pdu, power_levels::PowerLevels, redaction, tree::Node, versions, visibility};
 use ruma::{
     OwnedEventId, OwnedUserId, RoomVersionId, UserId, events::room::member::MembershipState,
     room_version_rules::RoomVersionRules,
@@ -20,6 +20,8 @@ use crate::{
 
 /// What is kept of a room's events and state beyond this many entries is dropped between batches.
 const KEPT: usize = 4096;
+/// The same in bytes of events: a room of large messages is not kept in memory whole.
+const KEPT_BYTES: usize = 1024 * 1024;
 
 /// A room in the hands of its lane.
 pub struct Working {
@@ -40,6 +42,7 @@ pub struct Working {
     state: HashMap<StateKey, Option<EventNo>>,
     keys: HashMap<StateKey, KeyNo>,
     pdus: HashMap<EventNo, Pdu>,
+    pdu_bytes: usize,
     nodes: HashMap<NodeNo, Node>,
     levels: Option<(Option<EventNo>, Arc<PowerLevels>)>,
 }
@@ -71,6 +74,7 @@ impl Working {
             state: HashMap::new(),
             keys: HashMap::new(),
             pdus: HashMap::new(),
+            pdu_bytes: 0,
             nodes: HashMap::new(),
             levels: None,
         }
@@ -81,9 +85,11 @@ impl Working {
         tx.assume(&HEAD, &(self.no,), self.stored.as_ref());
         self.appended = 0;
         self.bytes = 0;
-        if self.pdus.len() > KEPT || self.state.len() > KEPT || self.nodes.len() > KEPT {
+        let entries = self.pdus.len().max(self.state.len()).max(self.nodes.len());
+        if entries > KEPT || self.pdu_bytes > KEPT_BYTES {
             self.state.clear();
             self.pdus.clear();
+            self.pdu_bytes = 0;
             self.nodes.clear();
             self.keys.clear();
         }
@@ -161,7 +167,7 @@ impl Working {
         Ok(ids)
     }
 
-    /// An event of the room, parsed.
+    /// An event of the room, parsed; without its unprotected content if it was redacted.
     pub async fn pdu(&mut self, tx: &Tx, no: EventNo) -> Result<Pdu, Fault> {
         if let Some(pdu) = self.pdus.get(&no) {
             return Ok(pdu.clone());
@@ -173,13 +179,23 @@ impl Working {
             rules: self.rules,
             head: Arc::new(Head::default()),
         };
-        let pdu = view.event(no).await?.pdu;
-        self.pdus.insert(no, pdu.clone());
+        let pdu = view.readable(view.event(no).await?)?;
+        self.keep(no, pdu.clone());
         Ok(pdu)
     }
 
-    /// The users whose membership the room ever held, in the order of their first event; at most `limit`. Those of the
-    /// batch in the making are left out.
+    /// Remembers that an event lost what its version does not protect: nothing is judged by it any more.
+    pub fn forget_content(&mut self, no: EventNo) -> Result<(), Fault> {
+        let Some(pdu) = self.pdus.get(&no) else { return Ok(()) };
+        let redacted = redaction::redact(pdu, self.rules)
+            .map_err(|why| Fault::Bug(format!("event {} cannot be redacted: {why}", pdu.event_id())))?;
+        self.keep(no, redacted);
+        self.levels = None;
+        Ok(())
+    }
+
+    /// The users whose membership the room ever held, in the order of their names; at most `limit`. Those of the batch in
+    /// the making are left out.
     pub async fn member_names(&mut self, tx: &Tx, limit: usize) -> Result<Vec<OwnedUserId>, Fault> {
         let range = KEY_NO.under(&(self.no, "m.room.member".to_owned()));
         let rows = tx.view().scan(&KEY_NO, range, limit).await?;
@@ -195,10 +211,15 @@ impl Working {
 
     /// Remembers an event that the batch appends, and the state it sets.
     pub fn remember(&mut self, no: EventNo, pdu: &Pdu, key: Option<StateKey>) {
-        self.pdus.insert(no, pdu.clone());
+        self.keep(no, pdu.clone());
         if let Some(key) = key {
             self.state.insert(key, Some(no));
         }
+    }
+
+    fn keep(&mut self, no: EventNo, pdu: Pdu) {
+        self.pdu_bytes += pdu.json().len();
+        self.pdus.insert(no, pdu);
     }
 
     /// The number of a state key, if it has one.

@@ -37,9 +37,10 @@ impl Server {
             let change = Change {
                 actor: user.to_owned(),
                 target: user.to_owned(),
-                action: Action::Join,
+                action: Action::Present,
                 content: content.clone(),
             };
+            // Not a join: who has left meanwhile stays out.
             if let Err(refusal) = self.rooms.submit(room.room_id(), change).await {
                 tracing::warn!(room = %room.room_id(), %refusal, "a changed profile did not reach a room");
             }

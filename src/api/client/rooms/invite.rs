@@ -18,9 +18,6 @@ pub async fn post(context: Context, user: User, request: Request) -> Result<Resp
         let words = "this server invites by user id only: it trusts no identity server";
         return Err(Error::new(http::StatusCode::FORBIDDEN, ErrorKind::ServerNotTrusted, words));
     };
-    if invited.user_id.server_name() != context.app.server.base.name {
-        return Err(Error::forbidden("this server does not federate, so it cannot invite users of other servers"));
-    }
     let reason = invited.reason;
     change(&context, &user.user_id, invited.user_id, &room_id, Action::Invite, reason).await.map(|_| Response {})
 }

@@ -12,7 +12,7 @@ use crate::{caller::User, error::Error, route::Context};
 pub async fn get(context: Context, user: User, request: Request) -> Result<Response, Error> {
     let room = readable(&context, &request.room_id).await?;
     let joined = viewer(&context, &user, &room).await?.joined().await?;
-    Ok(Response { joined: joined.into_iter().map(|(user, event)| (user, profile(&event.pdu))).collect() })
+    Ok(Response { joined: joined.into_iter().map(|(user, event)| (user, profile(&event))).collect() })
 }
 
 /// The profile of a membership event; fields of a wrong type are left out.

@@ -1,0 +1,156 @@
+//! What intents are refused, what they do to each other, and what a redaction changes of it.
+
+use futures::{FutureExt, future::BoxFuture};
+use ruma::{OwnedUserId, events::StateEventType, user_id};
+use serde_json::json;
+
+use crate::{
+    keyspace::MEMBER,
+    rooms::{
+        lane::{Intent, Refusal, Transaction, Turn, Verdict},
+        membership::{Action, Change},
+        send::{Message, Redaction, State},
+    },
+    testing::{Fixture, creation, object, user},
+    workflows::create::Creation,
+};
+
+fn message(sender: &OwnedUserId, content: serde_json::Value) -> Message {
+    Message { sender: sender.clone(), kind: "m.reaction".into(), content: object(content), transaction: None }
+}
+
+#[tokio::test]
+async fn one_that_does_not_fit_a_row_leaves_the_others_alone() {
+    let server = Fixture::new();
+    let alice = user("alice");
+    let room = &server.room(&alice).await;
+    let transaction = |id: String| Transaction { user: alice.clone(), device: "D".into(), scope: "send".into(), id };
+    let long = Message { transaction: Some(transaction("x".repeat(256))), ..message(&alice, json!({})) };
+    let longest = Message { transaction: Some(transaction("x".repeat(255))), ..message(&alice, json!({})) };
+    let relates_to = json!({ "rel_type": "m.annotation", "event_id": format!("${}", "x".repeat(5000)), "key": "a" });
+    let annotation = message(&alice, json!({ "m.relates_to": relates_to }));
+    let (long, longest, annotation, said) = futures::join!(
+        server.rooms.submit(room, long),
+        server.rooms.submit(room, longest),
+        server.rooms.submit(room, annotation),
+        server.rooms.submit(room, message(&alice, json!({}))),
+    );
+    assert!(matches!(long, Err(Refusal::InvalidParam(_))), "{long:?}");
+    assert!(longest.is_ok() && annotation.is_ok() && said.is_ok(), "{longest:?} {annotation:?} {said:?}");
+}
+
+/// Breaks the lane that asks it.
+struct Panics;
+
+impl Intent for Panics {
+    fn decide<'a>(&'a self, _: &'a mut Turn<'_>) -> BoxFuture<'a, Result<Verdict, Refusal>> {
+        async { panic!("a fault of ours") }.boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_lane_that_broke_is_followed_by_another() {
+    let server = Fixture::new();
+    let alice = user("alice");
+    let room = server.room(&alice).await;
+    assert!(matches!(server.rooms.submit(&room, Panics).await, Err(Refusal::Fault(_))));
+    server.say(&room, &alice, "goes on").await;
+}
+
+#[tokio::test]
+async fn a_redaction_is_not_state() {
+    let server = Fixture::new();
+    let (alice, bob) = (user("alice"), user("bob"));
+    let room = server.public_room(&alice).await;
+    server.join(&room, &bob).await;
+    server.set(&room, &alice, StateEventType::RoomPowerLevels, json!({ "state_default": 0 })).await;
+    let target = server.say(&room, &alice, "stays").await;
+    let state = State {
+        sender: bob,
+        kind: "m.room.redaction".into(),
+        state_key: String::new(),
+        content: object(json!({ "redacts": target })),
+    };
+    assert!(matches!(server.rooms.submit(&room, state).await, Err(Refusal::BadContent(_))));
+}
+
+#[tokio::test]
+async fn what_was_redacted_can_be_set_again() {
+    let server = Fixture::new();
+    let alice = user("alice");
+    let room = server.room(&alice).await;
+    let topic = || server.set(&room, &alice, StateEventType::RoomTopic, json!({ "topic": "Budget" }));
+    let first = topic().await;
+    assert_eq!(topic().await, first, "it is set already");
+    let redaction = Redaction { sender: alice.clone(), target: first.clone(), reason: None, transaction: None };
+    server.rooms.submit(&room, redaction).await.unwrap();
+    let second = topic().await;
+    assert_ne!(second, first);
+    // The same from what is stored, without what the lane remembers.
+    let again = Fixture::on(server.base.engine.clone());
+    assert_eq!(again.set(&room, &alice, StateEventType::RoomTopic, json!({ "topic": "Budget" })).await, second);
+    let redaction = Redaction { sender: alice.clone(), target: second.clone(), reason: None, transaction: None };
+    again.rooms.submit(&room, redaction).await.unwrap();
+    let again = Fixture::on(server.base.engine.clone());
+    assert_ne!(again.set(&room, &alice, StateEventType::RoomTopic, json!({ "topic": "Budget" })).await, second);
+}
+
+#[tokio::test]
+async fn nobody_names_who_vouches_for_them() {
+    let server = Fixture::new();
+    let (alice, bob) = (user("alice"), user("bob"));
+    let room = server.public_room(&alice).await;
+    let join = |content| Change { actor: bob.clone(), target: bob.clone(), action: Action::Join, content };
+    let lie = json!({ "join_authorised_via_users_server": "@eve:elsewhere" });
+    server.rooms.submit(&room, join(object(lie.clone()))).await.unwrap();
+    let mut profile = lie;
+    profile["displayname"] = json!("Bob");
+    let shown = server.rooms.submit(&room, join(object(profile))).await.unwrap().event_id;
+    let view = server.rooms.find(&room).await.unwrap().unwrap();
+    let event = view.event(view.event_no(&shown).await.unwrap().unwrap()).await.unwrap();
+    assert_eq!(event.pdu.content().get(), r#"{"displayname":"Bob","membership":"join"}"#);
+}
+
+#[tokio::test]
+async fn whoever_may_invite_vouches_in_a_large_room() {
+    let server = Fixture::new();
+    let (alice, zoe, bob) = (user("alice"), user("zoe"), user("bob"));
+    let hall = server.public_room(&bob).await;
+    // Version 11, whose creator has a level and no right of birth; more members before zoe than are looked at.
+    let version = Some(ruma::RoomVersionId::V11);
+    let initial_state: Vec<_> = (0..998)
+        .map(|n| {
+            let member = format!("@m{n:04}:agency.test");
+            (StateEventType::RoomMember, member, object(json!({ "membership": "invite" })))
+        })
+        .collect();
+    let room = server.rooms.create(Creation { version, initial_state, ..creation(&alice) }).await.unwrap();
+    for name in ["n0", "n1", "n2", "n3", "zoe"] {
+        server.change(&room, &alice, &user(name), Action::Invite).await.unwrap();
+    }
+    server.join(&room, &zoe).await;
+    let levels = json!({ "users": { zoe.as_str(): 50, alice.as_str(): 100 }, "invite": 50 });
+    server.set(&room, &alice, StateEventType::RoomPowerLevels, levels).await;
+    let allow = json!({ "join_rule": "restricted", "allow": [{ "type": "m.room_membership", "room_id": hall }] });
+    server.set(&room, &alice, StateEventType::RoomJoinRules, allow).await;
+    server.change(&room, &alice, &alice, Action::Leave).await.unwrap();
+    server.join(&room, &bob).await;
+}
+
+#[tokio::test]
+async fn memberships_that_are_refused() {
+    let server = Fixture::new();
+    let (alice, bob, carol) = (user("alice"), user("bob"), user("carol"));
+    let room = server.public_room(&alice).await;
+    server.join(&room, &bob).await;
+    let forbidden = |outcome: Result<_, Refusal>| matches!(outcome, Err(Refusal::Forbidden(_)));
+    assert!(forbidden(server.change(&room, &alice, user_id!("@dan:elsewhere"), Action::Invite).await), "remote");
+    server.change(&room, &alice, &carol, Action::Ban).await.unwrap();
+    server.change(&room, &alice, &carol, Action::Ban).await.unwrap();
+    assert!(forbidden(server.change(&room, &bob, &carol, Action::Ban).await), "bob has no level, banned or not");
+    server.change(&room, &bob, &bob, Action::Present).await.unwrap();
+    server.change(&room, &bob, &bob, Action::Leave).await.unwrap();
+    assert!(forbidden(server.change(&room, &bob, &bob, Action::Present).await), "a new name is no join");
+    let view = server.rooms.find(&room).await.unwrap().unwrap();
+    assert!(view.view.get(&MEMBER, &(bob, view.no)).await.unwrap().is_some_and(|member| member.was_joined));
+}
