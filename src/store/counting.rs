@@ -234,7 +234,9 @@ impl SnapshotReads for CountingReads {
     }
 
     fn get_many(&self, keys: Vec<Bytes>) -> Reading<Vec<Option<Bytes>>> {
-        keys.iter().for_each(|key| self.count.asked(key));
+        for key in &keys {
+            self.count.asked(key);
+        }
         let (get, count) = (self.snapshot.get_many(keys.clone()), Arc::clone(&self.count));
         Read::later(async move {
             let values = get.await?;
