@@ -135,6 +135,17 @@ impl PowerLevels {
         self.user(user) >= self.invite
     }
 
+    /// Whether everyone whom the levels do not name may invite.
+    pub fn anyone_can_invite(&self) -> bool {
+        self.users_default >= self.invite
+    }
+
+    /// Those who may invite because they are creators or the levels name them, members or not.
+    pub fn named_inviters(&self) -> impl Iterator<Item = &OwnedUserId> {
+        let others = self.users.keys().filter(|user| !self.creators.contains(*user));
+        self.creators.iter().chain(others).filter(|user| self.can_invite(user))
+    }
+
     /// Whether the user's level is enough to kick `target`: the level for it, and more than the target's.
     pub fn can_kick(&self, user: &UserId, target: &UserId) -> bool {
         self.user(user) >= self.kick && self.user(user) > self.user(target)

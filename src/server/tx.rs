@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use depesche_store::{Batch, CommitError, Operation, Position, Range, ReadError, Requirement, Snapshot, Stamp, Topic};
+use depesche_store::{
+    Batch, CommitError, MAX_SCAN, Operation, Position, Range, ReadError, Requirement, Snapshot, Stamp, Topic,
+};
 
 use crate::{
     codec::Key,
@@ -78,13 +80,17 @@ impl View {
         value.map(|value| decode(table, &key, &value)).transpose()
     }
 
-    /// The values of several keys, in the order asked.
+    /// The values of keys, however many, in the order asked.
     pub async fn get_many<K: Key, V: Record>(&self, table: &Table<K, V>, keys: &[K]) -> Result<Vec<Option<V>>, Fault> {
-        let keys: Vec<Bytes> = keys.iter().map(|key| table.key(key)).collect();
-        let values = self.snapshot.get_many(keys.clone()).await?;
-        let decoded =
-            keys.iter().zip(values).map(|(key, value)| value.map(|value| decode(table, key, &value)).transpose());
-        decoded.collect()
+        let mut found = Vec::with_capacity(keys.len());
+        for part in keys.chunks(MAX_SCAN) {
+            let keys: Vec<Bytes> = part.iter().map(|key| table.key(key)).collect();
+            let values = self.snapshot.get_many(keys.clone()).await?;
+            for (key, value) in keys.iter().zip(values) {
+                found.push(value.map(|value| decode(table, key, &value)).transpose()?);
+            }
+        }
+        Ok(found)
     }
 
     /// The first rows of a range.

@@ -1,10 +1,11 @@
 //! An engine that counts what passes through it: growth is counted, not timed.
 
 use std::{
+    collections::BTreeMap,
     ops::Sub,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -34,6 +35,18 @@ pub struct Count {
     rows_written: AtomicU64,
     bytes_written: AtomicU64,
     range_deletes: AtomicU64,
+    by_first_byte: Mutex<BTreeMap<u8, Rows>>,
+}
+
+/// The part of the figures that concerns keys with one first byte: to tell what grew.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Rows {
+    /// Keys asked for, alone or several at once.
+    pub gets: u64,
+    /// Rows found by gets and scans.
+    pub read: u64,
+    /// Puts and deletes in the batches applied.
+    pub written: u64,
 }
 
 /// The figures at a moment; the difference of two is what happened between them.
@@ -77,6 +90,12 @@ impl Count {
         for figure in self.figures() {
             figure.store(0, Ordering::Relaxed);
         }
+        self.rows().clear();
+    }
+
+    /// Rows by the first byte of their keys.
+    pub fn by_first_byte(&self) -> BTreeMap<u8, Rows> {
+        self.rows().clone()
     }
 
     /// The figures now.
@@ -100,8 +119,22 @@ impl Count {
         ]
     }
 
+    fn rows(&self) -> MutexGuard<'_, BTreeMap<u8, Rows>> {
+        self.by_first_byte.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn row(&self, key: &[u8], count: impl FnOnce(&mut Rows)) {
+        count(self.rows().entry(key.first().copied().unwrap_or_default()).or_default());
+    }
+
+    fn asked(&self, key: &[u8]) {
+        add(&self.gets, 1);
+        self.row(key, |rows| rows.gets += 1);
+    }
+
     fn read<'a>(&self, rows: impl IntoIterator<Item = &'a Row>) {
         for (key, value) in rows {
+            self.row(key, |rows| rows.read += 1);
             add(&self.rows_read, 1);
             add(&self.bytes_read, key.len() + value.len());
         }
@@ -112,6 +145,7 @@ impl Count {
         add(&self.lazy_commits, usize::from(batch.lazy));
         add(&self.range_deletes, batch.delete_ranges.len());
         for (key, value) in batch.writes(position) {
+            self.row(&key, |rows| rows.written += 1);
             add(&self.rows_written, 1);
             add(&self.bytes_written, key.len() + value.map_or(0, |value| value.len()));
         }
@@ -190,7 +224,7 @@ impl SnapshotReads for CountingReads {
     }
 
     fn get(&self, key: &[u8]) -> Reading<Option<Bytes>> {
-        add(&self.count.gets, 1);
+        self.count.asked(key);
         let (get, count, key) = (self.snapshot.get(key), Arc::clone(&self.count), Bytes::copy_from_slice(key));
         Read::later(async move {
             let value = get.await?;
@@ -200,7 +234,9 @@ impl SnapshotReads for CountingReads {
     }
 
     fn get_many(&self, keys: Vec<Bytes>) -> Reading<Vec<Option<Bytes>>> {
-        add(&self.count.gets, keys.len());
+        for key in &keys {
+            self.count.asked(key);
+        }
         let (get, count) = (self.snapshot.get_many(keys.clone()), Arc::clone(&self.count));
         Read::later(async move {
             let values = get.await?;
@@ -245,7 +281,11 @@ mod tests {
         snapshot.scan(Range::new("", ""), false, MAX_SCAN).await.expect("read");
         let read = Counts { gets: 3, scans: 1, rows_read: 3, bytes_read: 24, ..Counts::default() };
         assert_eq!(count.snapshot() - written, read);
+        let by_first_byte =
+            [(b'g', Rows { gets: 1, read: 0, written: 1 }), (b'k', Rows { gets: 2, read: 3, written: 1 })];
+        assert_eq!(count.by_first_byte(), by_first_byte.into());
         count.reset();
         assert_eq!(count.snapshot(), Counts::default());
+        assert_eq!(count.by_first_byte(), BTreeMap::new());
     }
 }

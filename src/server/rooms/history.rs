@@ -270,10 +270,8 @@ impl Viewer<'_> {
     }
 
     async fn state_without_members(&mut self, root: RootRecord) -> Result<Vec<Box<RawValue>>, Fault> {
-        let all = self.room().state_all(root).await?;
-        let keys = self.room().keys(&all.iter().map(|(key, _)| *key).collect::<Vec<_>>()).await?;
-        let others = all.iter().zip(keys).filter(|(_, key)| key.kind != "m.room.member");
-        let numbers: Vec<_> = others.map(|((_, event), _)| *event).collect();
+        let others = self.room().state_without_members(root).await?;
+        let numbers: Vec<_> = others.into_iter().map(|(_, event)| event).collect();
         let events = self.room().events(&numbers).await?;
         self.show(&events, Format::WithRoom).await
     }

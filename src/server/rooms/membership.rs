@@ -17,8 +17,11 @@ use serde::Deserialize;
 use super::lane::{Intent, Refusal, Turn, Verdict};
 use crate::keyspace::{MEMBER, ROOM_NO};
 
-/// How many members without a level of their own are looked at, at most, to find one who may vouch for a restricted join.
-const VOUCHERS: usize = 1000;
+/// How many members are looked at, at most, to find one who may vouch for a restricted join in a room where everyone
+/// may invite.
+const VOUCHERS: usize = 1024;
+/// How many of them at a time: nearly always the first one does.
+const PAGE: usize = 8;
 
 /// What is to become of a member.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -208,21 +211,37 @@ impl JoinRules {
 }
 
 impl Turn<'_> {
-    /// A joined member of this server whose level is enough to invite: those first whom creation or power levels name,
-    /// since in a room where not everybody may invite they are the only ones.
+    /// A joined member of this server whose level is enough to invite: one whom the levels name, or if they let
+    /// everyone invite, any.
     async fn voucher(&mut self) -> Result<Option<OwnedUserId>, Refusal> {
         let Some(levels) = self.working.power_levels(self.tx).await? else { return Ok(None) };
-        let named: Vec<OwnedUserId> = levels.creators().iter().chain(levels.named()).cloned().collect();
-        let members = self.working.member_names(self.tx, VOUCHERS).await?;
-        for user in named.into_iter().chain(members) {
-            let local = user.server_name() == self.base.name;
-            if local
-                && levels.can_invite(&user)
-                && self.working.membership(self.tx, &user).await? == Some(MembershipState::Join)
-            {
-                return Ok(Some(user));
+        for user in levels.named_inviters() {
+            if self.may_vouch(user).await? {
+                return Ok(Some(user.clone()));
+            }
+        }
+        if !levels.anyone_can_invite() {
+            return Ok(None);
+        }
+        let mut after: Option<OwnedUserId> = None;
+        for _ in 0..VOUCHERS / PAGE {
+            let page = self.working.member_names(self.tx, after.as_deref(), PAGE).await?;
+            for user in &page {
+                // The levels may name some lower than the rest.
+                if levels.can_invite(user) && self.may_vouch(user).await? {
+                    return Ok(Some(user.clone()));
+                }
+            }
+            after = page.into_iter().last();
+            if after.is_none() {
+                break;
             }
         }
         Ok(None)
+    }
+
+    async fn may_vouch(&mut self, user: &OwnedUserId) -> Result<bool, Refusal> {
+        let local = user.server_name() == self.base.name;
+        Ok(local && self.working.membership(self.tx, user).await? == Some(MembershipState::Join))
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use depesche_rules::{pdu::Pdu, power_levels::PowerLevels, versions};
-use depesche_store::Position;
+use depesche_store::{MAX_SCAN, Position, Range};
 use ruma::{
     EventId, OwnedEventId, RoomId, UserId, events::room::member::MembershipState, room_version_rules::RoomVersionRules,
 };
@@ -136,6 +136,26 @@ impl RoomView {
     /// The whole state below a root, by key number.
     pub async fn state_all(&self, root: RootRecord) -> Result<Vec<(KeyNo, EventNo)>, Fault> {
         self.tree().all(root).await
+    }
+
+    /// A state but for its members, by key number. Costs what it returns, however many members there are.
+    pub async fn state_without_members(&self, root: RootRecord) -> Result<Vec<(KeyNo, EventNo)>, Fault> {
+        let (all, members) = (KEY_NO.under(&(self.no,)), KEY_NO.under(&(self.no, "m.room.member".to_owned())));
+        let mut keys = Vec::new();
+        for mut range in [Range::new(all.from, members.from), Range::new(members.to, all.to)] {
+            loop {
+                let rows = self.view.scan(&KEY_NO, range.clone(), MAX_SCAN).await?;
+                keys.extend(rows.iter().map(|(_, no)| *no));
+                match rows.last() {
+                    Some((last, _)) if rows.len() == MAX_SCAN => {
+                        range.from = [&KEY_NO.key(last), &[0][..]].concat().into();
+                    }
+                    _ => break,
+                }
+            }
+        }
+        let found = self.tree().get_many(root, &keys).await?;
+        Ok(keys.into_iter().zip(found).filter_map(|(key, event)| Some((key, event?))).collect())
     }
 
     /// What differs between two roots: key, before, after. Costs what differs, not what the room holds.

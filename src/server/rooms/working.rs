@@ -194,10 +194,19 @@ impl Working {
         Ok(())
     }
 
-    /// The users whose membership the room ever held, in the order of their names; at most `limit`. Those of the batch in
-    /// the making are left out.
-    pub async fn member_names(&mut self, tx: &Tx, limit: usize) -> Result<Vec<OwnedUserId>, Fault> {
-        let range = KEY_NO.under(&(self.no, "m.room.member".to_owned()));
+    /// Users whose membership the room ever held, at most `limit` of those behind `after`, in the order of their names.
+    /// Those of the batch in the making are left out.
+    pub async fn member_names(
+        &mut self,
+        tx: &Tx,
+        after: Option<&UserId>,
+        limit: usize,
+    ) -> Result<Vec<OwnedUserId>, Fault> {
+        let kind = "m.room.member".to_owned();
+        let mut range = KEY_NO.under(&(self.no, kind.clone()));
+        if let Some(after) = after {
+            range.from = [&KEY_NO.key(&(self.no, kind, after.to_string())), &[0][..]].concat().into();
+        }
         let rows = tx.view().scan(&KEY_NO, range, limit).await?;
         Ok(rows.into_iter().filter_map(|((_, _, user), _)| user.try_into().ok()).collect())
     }

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use depesche_store::{MAX_SCAN, Position, Range};
+use depesche_store::Position;
 use ruma::OwnedUserId;
 
 use crate::{
@@ -60,7 +60,7 @@ pub async fn section(room: &RoomView, frame: &Frame, want: Want, timeline: &[Eve
     let target = want.target(frame);
     let mut entries: BTreeMap<KeyNo, EventNo> = match frame.before {
         Some(before) => changed(room, before, target).await?.collect(),
-        None if want.lazy => without_members(room, target).await?,
+        None if want.lazy => room.state_without_members(target).await?.into_iter().collect(),
         None => room.state_all(target).await?.into_iter().collect(),
     };
     if want.after {
@@ -107,28 +107,6 @@ async fn changed(
 ) -> Result<impl Iterator<Item = (KeyNo, EventNo)>, Fault> {
     let changes = if before == after { Vec::new() } else { room.state_changes(before, after).await? };
     Ok(changes.into_iter().filter_map(|(key, _, event)| Some((key, event?))))
-}
-
-/// A whole state without its members, whose number does not matter here.
-async fn without_members(room: &RoomView, root: RootRecord) -> Result<BTreeMap<KeyNo, EventNo>, Fault> {
-    let (all, members) = (KEY_NO.under(&(room.no,)), KEY_NO.under(&(room.no, "m.room.member".to_owned())));
-    let mut keys = Vec::new();
-    for mut range in [Range::new(all.from, members.from), Range::new(members.to, all.to)] {
-        loop {
-            let rows = room.view.scan(&KEY_NO, range.clone(), MAX_SCAN).await?;
-            keys.extend(rows.iter().map(|(_, no)| *no));
-            match rows.last() {
-                Some((last, _)) if rows.len() == MAX_SCAN => {
-                    let mut from = KEY_NO.key(last).to_vec();
-                    from.push(0);
-                    range.from = from.into();
-                }
-                _ => break,
-            }
-        }
-    }
-    let found = Tree::stored(&room.view, room.no).get_many(root, &keys).await?;
-    Ok(keys.into_iter().zip(found).filter_map(|(key, event)| Some((key, event?))).collect())
 }
 
 /// Which membership events a device was sent, so that lazy loading does not send them again.

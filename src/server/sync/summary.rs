@@ -13,9 +13,9 @@ use crate::{
 };
 
 /// How many state keys are looked at at a time to find members.
-const PAGE: usize = 64;
+const PAGE: usize = 16;
 /// In how many steps at most: in a room whose first thousand members have all left, there are no heroes.
-const PAGES: usize = 16;
+const PAGES: usize = 64;
 
 /// The kinds of state that change a summary.
 pub fn depends_on(kind: &str) -> bool {
