@@ -13,13 +13,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodFilter, on},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use depesche_rules::bounds::{MAX_BODY_BYTES, MAX_KEYS_BODY_BYTES};
 use futures::future::BoxFuture;
-use http::{Method, header, request::Parts};
+use http::{HeaderValue, Method, header, request::Parts};
 use ruma::api::{
-    IncomingRequest, OutgoingResponse, OutgoingResponseExt,
-    error::{DeserializationError, ErrorKind, HeaderDeserializationError},
+    IncomingRequest, OutgoingBody, OutgoingResponse, OutgoingResponseExt,
+    error::{DeserializationError, ErrorKind, HeaderDeserializationError, IntoHttpError},
     path_builder::PathBuilder,
 };
 
@@ -138,6 +138,34 @@ fn refuse(error: DeserializationError, no_body: bool, missing_field: ErrorKind) 
 fn encode<T: OutgoingResponse>(response: T) -> Result<Response, Error> {
     let response = response.try_into_http_response::<BytesMut>().map_err(Error::internal)?;
     Ok(response.map(|body| Body::from(body.freeze())))
+}
+
+/// A response's JSON, where ruma's type for it cannot say what is to be said.
+pub struct JsonResponse(pub serde_json::Value);
+
+impl OutgoingResponse for JsonResponse {
+    type Body = JsonBody;
+
+    fn try_into_http_response_inner(self) -> Result<http::Response<JsonBody>, IntoHttpError> {
+        Ok(http::Response::new(JsonBody(self.0)))
+    }
+}
+
+/// The body of a [`JsonResponse`].
+pub struct JsonBody(serde_json::Value);
+
+impl OutgoingBody for JsonBody {
+    type Error = IntoHttpError;
+
+    fn content_type(&self) -> Option<HeaderValue> {
+        Some(HeaderValue::from_static("application/json"))
+    }
+
+    fn try_into_buf<T: Default + BufMut + AsRef<[u8]>>(self) -> Result<T, IntoHttpError> {
+        let mut buffer = T::default();
+        buffer.put_slice(self.0.to_string().as_bytes());
+        Ok(buffer)
+    }
 }
 
 impl Endpoint {

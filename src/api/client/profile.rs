@@ -5,15 +5,22 @@
 //! a change of either goes there before it is answered.
 
 use depesche_server::profiles::{AVATAR_URL, DISPLAYNAME, ProfileError};
+use http::Method;
 use ruma::{
-    UserId,
+    OwnedUserId, UserId,
     api::{
+        IncomingRequest, Metadata,
         client::profile::{
             ProfileFieldValue, UserProfile, delete_profile_field, get_profile, get_profile_field, set_profile_field,
         },
-        error::ErrorKind,
+        error::{DeserializationError, ErrorKind},
     },
 };
+use serde::{
+    Deserialize,
+    de::{Error as _, value::SeqDeserializer},
+};
+use serde_json::{Map, Value};
 
 use crate::{
     caller::{Anyone, User},
@@ -45,16 +52,12 @@ pub async fn get_field(
 }
 
 /// `PUT /_matrix/client/v3/profile/{userId}/{keyName}`
-pub async fn put(
-    context: Context,
-    caller: User,
-    request: set_profile_field::v3::Request,
-) -> Result<set_profile_field::v3::Response, Error> {
-    caller.must_be(&request.user_id)?;
+pub async fn put(context: Context, caller: User, request: SetField) -> Result<set_profile_field::v3::Response, Error> {
+    let SetField { user_id, field, value } = request;
+    caller.must_be(&user_id)?;
     caller.must_not_be_suspended()?;
-    let (field, value) = (request.value.field_name(), request.value.value().into_owned());
-    context.app.server.profiles.set_field(&caller.user_id, field.as_str(), value).await?;
-    propagate(&context, &caller.user_id, field.as_str()).await?;
+    context.app.server.profiles.set_field(&user_id, &field, value).await?;
+    propagate(&context, &user_id, &field).await?;
     Ok(set_profile_field::v3::Response {})
 }
 
@@ -70,6 +73,35 @@ pub async fn delete(
     context.app.server.profiles.remove_field(&caller.user_id, field).await?;
     propagate(&context, &caller.user_id, field).await?;
     Ok(delete_profile_field::v3::Response {})
+}
+
+/// The request of [`put`]. ruma's own stops reading at a field that it does not look for, and takes no `null`.
+pub struct SetField {
+    user_id: OwnedUserId,
+    field: String,
+    value: Value,
+}
+
+impl Metadata for SetField {
+    const METHOD: Method = set_profile_field::v3::Request::METHOD;
+    const RATE_LIMITED: bool = set_profile_field::v3::Request::RATE_LIMITED;
+    type Authentication = <set_profile_field::v3::Request as Metadata>::Authentication;
+    type PathBuilder = <set_profile_field::v3::Request as Metadata>::PathBuilder;
+    const PATH_BUILDER: Self::PathBuilder = set_profile_field::v3::Request::PATH_BUILDER;
+}
+
+impl IncomingRequest for SetField {
+    type EndpointError = <set_profile_field::v3::Request as IncomingRequest>::EndpointError;
+    type OutgoingResponse = set_profile_field::v3::Response;
+
+    fn try_from_http_request_inner(request: http::Request<&[u8]>, path: &[&str]) -> Result<Self, DeserializationError> {
+        let path = SeqDeserializer::<_, serde::de::value::Error>::new(path.iter().copied());
+        let (user_id, field) = <(OwnedUserId, String)>::deserialize(path)?;
+        let mut fields: Map<String, Value> = serde_json::from_slice(request.body())?;
+        let missing = || serde_json::Error::custom(format_args!("missing field `{field}`"));
+        let value = fields.remove(&field).ok_or_else(missing)?;
+        Ok(Self { user_id, field, value })
+    }
 }
 
 async fn propagate(context: &Context, user: &UserId, field: &str) -> Result<(), Error> {

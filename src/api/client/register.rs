@@ -1,26 +1,30 @@
 //! `/_matrix/client/v3/register`: new accounts.
 //! <https://spec.matrix.org/v1.19/client-server-api/#legacy-account-registration>
 
-use std::time::Duration;
-
 use depesche_server::accounts::{Fingerprint, LoggedIn, NewSession, Register, Registered};
-use ruma::OwnedUserId;
-use ruma::api::{
-    client::account::{
-        check_registration_token_validity::v1 as validity,
-        get_username_availability::v3 as availability,
-        register::{
-            LoginType, RegistrationKind,
-            v3::{Request, Response},
+use http::Method;
+use ruma::{
+    UserId,
+    api::{
+        IncomingRequest, Metadata,
+        client::account::{
+            check_registration_token_validity::v1 as validity,
+            get_username_availability::v3 as availability,
+            register::{LoginType, RegistrationKind, v3::Request},
         },
+        error::{DeserializationError, ErrorKind},
     },
-    error::ErrorKind,
+};
+use serde_json::json;
+
+use crate::{
+    caller::Anyone,
+    error::Error,
+    route::{Context, JsonResponse},
 };
 
-use crate::{caller::Anyone, error::Error, route::Context};
-
 /// `POST /_matrix/client/v3/register`
-pub async fn post(context: Context, _: Anyone, request: Request) -> Result<Response, Error> {
+pub async fn post(context: Context, _: Anyone, Registration(request): Registration) -> Result<JsonResponse, Error> {
     match request.kind {
         RegistrationKind::User => {}
         RegistrationKind::Guest => return Err(Error::forbidden("There are no guests on this server")),
@@ -45,8 +49,29 @@ pub async fn post(context: Context, _: Anyone, request: Request) -> Result<Respo
         auth: request.auth.as_ref(),
     };
     match context.app.server.accounts.register(&register).await? {
-        Registered::Done { user, session } => Ok(answer(user, session)),
+        Registered::Done { user, session } => Ok(answer(&user, session)),
         Registered::NeedMore(needed) => Err(needed.into()),
+    }
+}
+
+/// The request of [`post`]. ruma's response has a `device_id` of `null` where nobody is logged in; the specification's
+/// has none.
+pub struct Registration(Request);
+
+impl Metadata for Registration {
+    const METHOD: Method = Request::METHOD;
+    const RATE_LIMITED: bool = Request::RATE_LIMITED;
+    type Authentication = <Request as Metadata>::Authentication;
+    type PathBuilder = <Request as Metadata>::PathBuilder;
+    const PATH_BUILDER: Self::PathBuilder = Request::PATH_BUILDER;
+}
+
+impl IncomingRequest for Registration {
+    type EndpointError = <Request as IncomingRequest>::EndpointError;
+    type OutgoingResponse = JsonResponse;
+
+    fn try_from_http_request_inner(request: http::Request<&[u8]>, path: &[&str]) -> Result<Self, DeserializationError> {
+        Request::try_from_http_request_inner(request, path).map(Self)
     }
 }
 
@@ -82,13 +107,17 @@ fn fingerprint(request: &Request) -> Fingerprint {
     ))
 }
 
-fn answer(user_id: OwnedUserId, session: Option<LoggedIn>) -> Response {
-    let mut answer = Response { access_token: None, user_id, device_id: None, refresh_token: None, expires_in: None };
+fn answer(user: &UserId, session: Option<LoggedIn>) -> JsonResponse {
+    let mut answer = json!({ "user_id": user });
     if let Some(LoggedIn { device, tokens, .. }) = session {
-        answer.access_token = Some(tokens.access);
-        answer.device_id = Some(device);
-        answer.refresh_token = tokens.refresh;
-        answer.expires_in = tokens.expires_in_ms.map(Duration::from_millis);
+        answer["access_token"] = tokens.access.into();
+        answer["device_id"] = device.as_str().into();
+        if let Some(refresh) = tokens.refresh {
+            answer["refresh_token"] = refresh.into();
+        }
+        if let Some(expires_in_ms) = tokens.expires_in_ms {
+            answer["expires_in_ms"] = expires_in_ms.into();
+        }
     }
-    answer
+    JsonResponse(answer)
 }

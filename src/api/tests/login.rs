@@ -21,9 +21,9 @@ async fn the_flows_are_those_that_the_operator_allows() {
     let home = Home::open().await;
     let flows = home.ask("GET /_matrix/client/v3/login", "").await.body;
     let token = json!({ "type": "m.login.token", "get_login_token": true });
-    assert_eq!(flows, json!({ "flows": [{ "type": "m.login.password" }, token] }));
-    let home = Home::with("[server]\nname = \"test\"\n[accounts]\npassword_login = false\n").await;
-    assert_eq!(home.ask("GET /_matrix/client/v3/login", "").await.body, json!({ "flows": [] }));
+    assert_eq!(flows, json!({ "flows": [{ "type": "m.login.password" }, &token] }));
+    let home = Home::with("[server]\nname = \"test\"\n[accounts]\npassword_login = false\ntoken_login = true\n").await;
+    assert_eq!(home.ask("GET /_matrix/client/v3/login", "").await.body, json!({ "flows": [token] }));
     assert_eq!(refused(&home.send(LOGIN, by_password("alice", "pass-word")).await), (400, "M_UNKNOWN"));
 }
 
