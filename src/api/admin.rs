@@ -21,7 +21,7 @@ use http::{StatusCode, header};
 use ruma::{OwnedUserId, api::error::ErrorKind};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{App, body, error::Error};
+use crate::{App, body, error::Error, route::unrecognized};
 
 /// The most bytes of a request's body.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -36,7 +36,27 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/_depesche/admin/users/{user}/deactivate", post(users::deactivate))
         .route("/_depesche/admin/registration_tokens", get(registration_tokens::list).post(registration_tokens::create))
         .route("/_depesche/admin/registration_tokens/{token}", delete(registration_tokens::remove))
+        .fallback(|request: Request| unrecognized(StatusCode::NOT_FOUND, request))
         .with_state(Arc::clone(app))
+}
+
+/// What a handler gives back.
+type Answer<T> = Result<Json<T>, Failed>;
+
+/// A refusal, which has its line in the log like those of clients.
+struct Failed(Error);
+
+impl<E: Into<Error>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self(error.into())
+    }
+}
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        self.0.log();
+        self.0.into_response()
+    }
 }
 
 /// A body in JSON.

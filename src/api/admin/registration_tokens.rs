@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use axum::extract::{Path, Request, State};
-use depesche_server::accounts::{NewRegistrationToken, RegistrationTokenError, RegistrationTokenInfo};
-use ruma::api::error::ErrorKind;
+use depesche_server::accounts::{NewRegistrationToken, RegistrationTokenInfo};
 use serde::{Deserialize, Serialize};
 
-use super::{Json, json, users::Nothing};
-use crate::{App, error::Error};
+use super::{Answer, Json, json, users::Nothing};
+use crate::App;
 
 /// A token.
 #[derive(Serialize)]
@@ -27,7 +26,7 @@ pub(super) struct Tokens {
 }
 
 /// `GET /_depesche/admin/registration_tokens`
-pub(super) async fn list(State(app): State<Arc<App>>) -> Result<Json<Tokens>, Error> {
+pub(super) async fn list(State(app): State<Arc<App>>) -> Answer<Tokens> {
     let mut registration_tokens: Vec<ShownToken> = Vec::new();
     loop {
         let after = registration_tokens.last().map(|last| last.token.clone());
@@ -48,18 +47,18 @@ struct New {
 }
 
 /// `POST /_depesche/admin/registration_tokens`
-pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Json<ShownToken>, Error> {
+pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Answer<ShownToken> {
     let New { token, uses_allowed, valid_for_ms } = json(request).await?;
     let now_ms = app.server.base.clock.now_ms();
     let expires_ms = valid_for_ms.map(|valid_for_ms| now_ms.saturating_add(valid_for_ms));
     let new = NewRegistrationToken { token, uses_allowed, expires_ms };
-    let made = app.server.accounts.create_registration_token(&new).await.map_err(refused)?;
+    let made = app.server.accounts.create_registration_token(&new).await?;
     Ok(Json(made.into()))
 }
 
 /// `DELETE /_depesche/admin/registration_tokens/{token}`
-pub(super) async fn remove(State(app): State<Arc<App>>, Path(token): Path<String>) -> Result<Json<Nothing>, Error> {
-    app.server.accounts.delete_registration_token(&token).await.map_err(refused)?;
+pub(super) async fn remove(State(app): State<Arc<App>>, Path(token): Path<String>) -> Answer<Nothing> {
+    app.server.accounts.delete_registration_token(&token).await?;
     Ok(Json(Nothing {}))
 }
 
@@ -68,16 +67,5 @@ impl From<RegistrationTokenInfo> for ShownToken {
         let RegistrationTokenInfo { token, stored, pending } = info;
         let (uses_allowed, completed, expires_ms) = (stored.uses_allowed, stored.completed, stored.expires_ms);
         Self { token, uses_allowed, completed, pending, expires_ms }
-    }
-}
-
-fn refused(error: RegistrationTokenError) -> Error {
-    match error {
-        RegistrationTokenError::Invalid | RegistrationTokenError::Exists => {
-            Error::bad_request(ErrorKind::InvalidParam, error.to_string())
-        }
-        RegistrationTokenError::NotFound => Error::not_found(error.to_string()),
-        RegistrationTokenError::RegistrationClosed => Error::forbidden(error.to_string()),
-        RegistrationTokenError::Fault(fault) => fault.into(),
     }
 }

@@ -4,17 +4,13 @@ use std::sync::Arc;
 
 use axum::extract::{Path, RawQuery, Request, State};
 use depesche_server::{
-    accounts::{
-        AccountInfo, AdminError, ChangePasswordError, DeactivateError, Door, NewAccount, ProvisionError,
-        admin::MAX_ACCOUNTS_PER_PAGE,
-    },
+    accounts::{AccountInfo, AdminError, Door, NewAccount, admin::MAX_ACCOUNTS_PER_PAGE},
     records::accounts::Standing,
 };
-use http::StatusCode;
 use ruma::{OwnedUserId, api::error::ErrorKind};
 use serde::{Deserialize, Serialize};
 
-use super::{Json, json, local_user};
+use super::{Answer, Json, json, local_user};
 use crate::{App, error::Error};
 
 /// The accounts of a page, if the request does not say.
@@ -62,7 +58,7 @@ struct Wanted {
 }
 
 /// `GET /_depesche/admin/users?after=&limit=`
-pub(super) async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Result<Json<Users>, Error> {
+pub(super) async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Answer<Users> {
     let wanted: Wanted = serde_html_form::from_str(&query.unwrap_or_default())
         .map_err(|error| Error::invalid_param(error.to_string()))?;
     let after = wanted.after.map(|after| local_user(&app, &after)).transpose()?;
@@ -77,9 +73,9 @@ pub(super) async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery)
 }
 
 /// `GET /_depesche/admin/users/{user}`: with the devices.
-pub(super) async fn show(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Json<ShownUser>, Error> {
+pub(super) async fn show(State(app): State<Arc<App>>, Path(name): Path<String>) -> Answer<ShownUser> {
     let id = local_user(&app, &name)?;
-    let info = app.server.accounts.show(&id).await.map_err(refused)?;
+    let info = app.server.accounts.show(&id).await?;
     let devices = app.server.devices.list(&id).await?.into_iter().map(|info| ShownDevice {
         device_id: info.id.to_string(),
         display_name: info.device.display_name,
@@ -108,12 +104,12 @@ pub(super) struct Made {
 }
 
 /// `POST /_depesche/admin/users`: without a password nobody can log in until one is set.
-pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Result<Json<Made>, Error> {
+pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Answer<Made> {
     let New { user, password, admin, display_name } = json(request).await?;
     // A whole user id is taken as well, if it is one of ours.
     let localpart = if user.starts_with('@') { local_user(&app, &user)?.localpart().to_owned() } else { user };
     let new = NewAccount { localpart: Some(localpart), password, display_name, admin };
-    let user_id = app.server.accounts.create(&Door::Operator, &new).await.map_err(not_made)?;
+    let user_id = app.server.accounts.create(&Door::Operator, &new).await?;
     Ok(Json(Made { user_id }))
 }
 
@@ -135,15 +131,10 @@ pub(super) async fn set_password(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
     request: Request,
-) -> Result<Json<Nothing>, Error> {
+) -> Answer<Nothing> {
     let NewPassword { password, logout_devices } = json(request).await?;
     let id = local_user(&app, &name)?;
-    app.server.accounts.reset_password(&id, &password, logout_devices).await.map_err(|error| match error {
-        ChangePasswordError::NotOffered => Error::forbidden(error.to_string()),
-        ChangePasswordError::NotFound => Error::not_found(error.to_string()),
-        ChangePasswordError::UnfitPassword(unfit) => Error::bad_request(ErrorKind::WeakPassword, unfit.to_string()),
-        ChangePasswordError::Fault(fault) => fault.into(),
-    })?;
+    app.server.accounts.reset_password(&id, &password, logout_devices).await?;
     Ok(Json(Nothing {}))
 }
 
@@ -158,9 +149,9 @@ pub(super) async fn set_admin(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
     request: Request,
-) -> Result<Json<Nothing>, Error> {
+) -> Answer<Nothing> {
     let IsAdmin { admin } = json(request).await?;
-    app.server.accounts.set_admin(&local_user(&app, &name)?, admin).await.map_err(refused)?;
+    app.server.accounts.set_admin(&local_user(&app, &name)?, admin).await?;
     Ok(Json(Nothing {}))
 }
 
@@ -176,13 +167,9 @@ pub(super) async fn deactivate(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
     request: Request,
-) -> Result<Json<Nothing>, Error> {
+) -> Answer<Nothing> {
     let Deactivation { erase } = json(request).await?;
-    app.server.deactivate(&local_user(&app, &name)?, erase).await.map_err(|error| match error {
-        DeactivateError::NotOffered => Error::forbidden(error.to_string()),
-        DeactivateError::NotFound => Error::not_found(error.to_string()),
-        DeactivateError::Fault(fault) => fault.into(),
-    })?;
+    app.server.deactivate(&local_user(&app, &name)?, erase).await?;
     Ok(Json(Nothing {}))
 }
 
@@ -205,22 +192,12 @@ async fn user(app: &App, info: AccountInfo) -> Result<ShownUser, Error> {
     })
 }
 
-fn refused(error: AdminError) -> Error {
-    match error {
-        AdminError::NotFound => Error::not_found(error.to_string()),
-        AdminError::Deactivated => Error::bad_request(ErrorKind::UserDeactivated, error.to_string()),
-        AdminError::Fault(fault) => fault.into(),
+impl From<AdminError> for Error {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::NotFound => Self::not_found(error.to_string()),
+            AdminError::Deactivated => Self::bad_request(ErrorKind::UserDeactivated, error.to_string()),
+            AdminError::Fault(fault) => fault.into(),
+        }
     }
-}
-
-fn not_made(error: ProvisionError) -> Error {
-    let kind = match error {
-        ProvisionError::Fault(fault) => return fault.into(),
-        ProvisionError::UserInUse => ErrorKind::UserInUse,
-        ProvisionError::InvalidUsername(_) => ErrorKind::InvalidUsername,
-        ProvisionError::Exclusive => ErrorKind::Exclusive,
-        ProvisionError::UnfitPassword(_) => ErrorKind::WeakPassword,
-        ProvisionError::DisplayNameTooLong | ProvisionError::InvalidRegistrationToken => ErrorKind::InvalidParam,
-    };
-    Error::new(StatusCode::BAD_REQUEST, kind, error.to_string())
 }

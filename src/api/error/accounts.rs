@@ -9,7 +9,6 @@ use depesche_server::{
     },
     devices::{DeviceError, OpenDeviceError, UnfitDevice},
 };
-use http::StatusCode;
 use ruma::api::error::ErrorKind;
 
 use super::Error;
@@ -114,8 +113,7 @@ impl From<RegistrationTokenError> for Error {
     fn from(error: RegistrationTokenError) -> Self {
         let message = error.to_string();
         match error {
-            RegistrationTokenError::Invalid => Self::invalid_param(message),
-            RegistrationTokenError::Exists => Self::new(StatusCode::CONFLICT, ErrorKind::InvalidParam, message),
+            RegistrationTokenError::Invalid | RegistrationTokenError::Exists => Self::invalid_param(message),
             RegistrationTokenError::NotFound => Self::not_found(message),
             RegistrationTokenError::RegistrationClosed => Self::forbidden(message),
             RegistrationTokenError::Fault(fault) => fault.into(),

@@ -48,7 +48,7 @@ async fn what_cannot_be_set_has_the_right_code() {
     let home = Home::open().await;
     let (alice, bob) = (home.user("alice").await, home.user("bob").await);
     let long = format!("org.{}", "x".repeat(300));
-    let large = json!({ "org.example.x": "x".repeat(65_000) });
+    let large = json!({ "org.example.x": "x".repeat(65_536) });
     for (field, body, expected) in [
         ("displayname", json!({ "displayname": 7 }), (400, "M_BAD_JSON")),
         ("displayname", json!({}), (400, "M_MISSING_PARAM")),
