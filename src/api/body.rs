@@ -11,7 +11,8 @@ use depesche_rules::bounds::MAX_JSON_DEPTH;
 use http::StatusCode;
 use http_body_util::BodyExt;
 use ruma::api::error::ErrorKind;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use crate::error::Error;
 
@@ -84,7 +85,7 @@ pub fn check_json(bytes: &[u8]) -> Result<(), Error> {
 
 /// Whether a body is an object with this field.
 pub fn has_field(bytes: &[u8], field: &str) -> bool {
-    let fields: Option<HashMap<Cow<'_, str>, IgnoredAny>> = serde_json::from_slice(bytes).ok();
+    let fields: Option<HashMap<Cow<'_, str>, &RawValue>> = serde_json::from_slice(bytes).ok();
     fields.is_some_and(|fields| fields.contains_key(field))
 }
 
