@@ -85,6 +85,11 @@ impl Watch {
         topics
     }
 
+    /// The newest commit of a topic, seen since it was added.
+    pub fn last(&self, topic: Topic) -> Option<Position> {
+        lock(&self.watched.changed).get(&topic).copied()
+    }
+
     /// Returns as soon as a watched topic has a commit above `since`. Safe to drop and call again.
     pub async fn wait(&self, since: Position) {
         loop {

@@ -133,9 +133,10 @@ impl Session {
         self.joined().filter(is_changed).map(|(room, _)| room).collect()
     }
 
-    /// Whether something that concerns the device alone, and that an answer always says, is new.
-    pub fn device_changed(&self, since: Position) -> bool {
-        self.is_news(self.of_device, since)
+    /// Whether something that concerns the device alone, and that an answer always says, is new at the snapshot of a
+    /// position. What came after that snapshot is not in it: it wakes the poll for a newer one.
+    pub fn device_changed(&self, since: Position, snapshot: Position) -> bool {
+        self.watch.last(self.of_device).is_some_and(|last| last > since && last <= snapshot)
     }
 
     /// Returns as soon as there may be something new above a position.

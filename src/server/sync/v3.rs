@@ -66,7 +66,7 @@ impl Syncs {
             && global.is_empty()
             && waiting.events.is_empty()
             && lists.is_empty()
-            && !position.is_some_and(|since| session.device_changed(since));
+            && !position.is_some_and(|since| session.device_changed(since, view.position()));
         let response = v3::Response {
             rooms,
             account_data: v3::GlobalAccountData { events: global.iter().map(Entry::event).collect() },

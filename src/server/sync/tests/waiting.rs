@@ -1,5 +1,6 @@
 //! Long polls: what wakes them, what ends them, and that nothing falls between two.
 
+use depesche_store::Position;
 use futures::future::join_all;
 use tokio::time::{Instant, advance};
 
@@ -171,4 +172,17 @@ async fn without_its_session_a_device_still_goes_on_from_its_token() {
     let answer = client.sync().await;
     assert_eq!(brief(&answer["rooms"]["join"][quiet.as_str()]["timeline"]), ["after"]);
     assert_eq!(answer["rooms"]["join"].get(busy.as_str()), None);
+}
+
+#[tokio::test]
+async fn what_came_after_the_snapshot_is_no_reason_to_answer() {
+    let server = Server::new();
+    let (alice, _, _) = users();
+    let base = &server.rooms.base;
+    let mut session = crate::sync::Session::new(base.topics(), &alice, "PHONE".into());
+    let view = session.refresh(base).await.unwrap();
+    let (snapshot, later) = (view.position(), Position(view.position().0 + 1));
+    base.topics().announce(later, [crate::topic::device(&alice, "PHONE".into())]);
+    assert!(!session.device_changed(snapshot, snapshot));
+    assert!(session.device_changed(snapshot, later));
 }
