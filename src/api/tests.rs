@@ -14,6 +14,7 @@ mod login;
 mod profile;
 mod register;
 mod room_keys;
+mod rooms;
 mod send_to_device;
 mod table;
 mod user;

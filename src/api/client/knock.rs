@@ -11,6 +11,6 @@ use crate::{caller::User, error::Error, route::Context};
 pub async fn post(context: Context, user: User, request: Request) -> Result<Response, Error> {
     let Request { room_id_or_alias, reason, via: _ } = request;
     let room_id = room_of(&context, room_id_or_alias).await?;
-    change(&context, &user.user_id, user.user_id.clone(), &room_id, Action::Knock, reason).await?;
+    change(&context, &user, user.user_id.clone(), &room_id, Action::Knock, reason).await?;
     Ok(Response { room_id })
 }

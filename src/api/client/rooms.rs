@@ -25,7 +25,7 @@ use depesche_server::rooms::{
     show::Viewer,
     view::RoomView,
 };
-use ruma::{CanonicalJsonObject, OwnedUserId, RoomId, TransactionId, UserId};
+use ruma::{CanonicalJsonObject, OwnedUserId, RoomId, TransactionId};
 use serde_json::value::RawValue;
 
 use crate::{caller::User, error::Error, route::Context};
@@ -60,12 +60,13 @@ fn transaction(user: &User, room: &RoomId, kind: &str, id: &TransactionId) -> Tr
 /// Changes a membership. The content has the profile of whom it is about, where the change is to join, invite or knock.
 pub(super) async fn change(
     context: &Context,
-    actor: &UserId,
+    user: &User,
     target: OwnedUserId,
     room: &RoomId,
     action: Action,
     reason: Option<String>,
 ) -> Result<Sent, Error> {
+    may(user, action)?;
     let server = &context.app.server;
     let mut content = match action {
         Action::Join | Action::Invite | Action::Knock => server.member_content(&target).await?,
@@ -74,8 +75,13 @@ pub(super) async fn change(
     if let Some(reason) = reason {
         content.insert("reason".to_owned(), reason.into());
     }
-    let change = Change { actor: actor.to_owned(), target, action, content };
+    let change = Change { actor: user.user_id.clone(), target, action, content };
     Ok(server.rooms.submit(room, change).await?)
+}
+
+/// Who is suspended may go, and change no other membership.
+fn may(user: &User, action: Action) -> Result<(), Error> {
+    if action == Action::Leave { Ok(()) } else { user.must_not_be_suspended() }
 }
 
 /// What asks for a room that does not exist is refused like what asks for a room the caller is not in: nobody learns

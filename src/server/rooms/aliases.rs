@@ -109,11 +109,8 @@ impl Rooms {
 
     /// Whether every alias that a new `m.room.canonical_alias` adds points to the room.
     pub async fn check_canonical_alias(&self, room: &RoomId, content: &CanonicalJsonObject) -> Result<(), Refusal> {
-        let current = match self.find(room).await? {
-            Some(view) => view.state_event(view.root(), "m.room.canonical_alias", "").await?,
-            None => return Ok(()),
-        };
-        let current = current.and_then(|event| event.pdu.content_as::<CanonicalJsonObject>().ok()).unwrap_or_default();
+        let Some(view) = self.find(room).await? else { return Ok(()) };
+        let current = canonical_alias(&view).await?.unwrap_or_default();
         let known = named(&current).unwrap_or_default();
         for alias in named(content).map_err(Refusal::InvalidParam)? {
             if known.contains(&alias) {
@@ -153,10 +150,7 @@ impl Rooms {
 
     /// Takes an alias that is gone out of the room's state.
     async fn forget_alias(&self, user: &UserId, view: &RoomView, alias: &RoomAliasId) -> Result<(), Fault> {
-        let event = view.state_event(view.root(), "m.room.canonical_alias", "").await?;
-        let Some(mut content) = event.and_then(|event| event.pdu.content_as::<CanonicalJsonObject>().ok()) else {
-            return Ok(());
-        };
+        let Some(mut content) = canonical_alias(view).await? else { return Ok(()) };
         let gone = CanonicalJsonValue::String(alias.to_string());
         let before = content.clone();
         if content.get("alias") == Some(&gone) {
@@ -180,6 +174,13 @@ impl Rooms {
             Ok(_) | Err(_) => Ok(()),
         }
     }
+}
+
+/// The content of the room's canonical alias event, if it has one that was not redacted away.
+async fn canonical_alias(view: &RoomView) -> Result<Option<CanonicalJsonObject>, Fault> {
+    let event = view.state_event(view.root(), "m.room.canonical_alias", "").await?;
+    let event = event.map(|event| view.readable(event)).transpose()?;
+    Ok(event.and_then(|event| event.content_as().ok()))
 }
 
 /// The aliases that a canonical alias event names.

@@ -10,5 +10,5 @@ use crate::{caller::User, error::Error, route::Context};
 /// `POST /_matrix/client/v3/rooms/{roomId}/ban`
 pub async fn post(context: Context, user: User, request: Request) -> Result<Response, Error> {
     let Request { room_id, user_id, reason } = request;
-    change(&context, &user.user_id, user_id, &room_id, Action::Ban, reason).await.map(|_| Response {})
+    change(&context, &user, user_id, &room_id, Action::Ban, reason).await.map(|_| Response {})
 }

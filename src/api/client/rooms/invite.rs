@@ -19,5 +19,5 @@ pub async fn post(context: Context, user: User, request: Request) -> Result<Resp
         return Err(Error::new(http::StatusCode::FORBIDDEN, ErrorKind::ServerNotTrusted, words));
     };
     let reason = invited.reason;
-    change(&context, &user.user_id, invited.user_id, &room_id, Action::Invite, reason).await.map(|_| Response {})
+    change(&context, &user, invited.user_id, &room_id, Action::Invite, reason).await.map(|_| Response {})
 }

@@ -10,6 +10,6 @@ use crate::{caller::User, error::Error, route::Context};
 /// `POST /_matrix/client/v3/rooms/{roomId}/join`. There are no third-party invites, so their signature proves nothing.
 pub async fn post(context: Context, user: User, request: Request) -> Result<Response, Error> {
     let Request { room_id, third_party_signed: _, reason } = request;
-    change(&context, &user.user_id, user.user_id.clone(), &room_id, Action::Join, reason).await?;
+    change(&context, &user, user.user_id.clone(), &room_id, Action::Join, reason).await?;
     Ok(Response { room_id })
 }

@@ -11,5 +11,5 @@ use crate::{caller::User, error::Error, route::Context};
 pub async fn post(context: Context, user: User, request: Request) -> Result<Response, Error> {
     let Request { room_id, reason } = request;
     let target = user.user_id.clone();
-    change(&context, &user.user_id, target, &room_id, Action::Leave, reason).await.map(|_| Response {})
+    change(&context, &user, target, &room_id, Action::Leave, reason).await.map(|_| Response {})
 }

@@ -10,9 +10,13 @@ use ruma::{
 use super::{content, transaction, unknown_is_forbidden};
 use crate::{caller::User, error::Error, route::Context};
 
-/// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`. `ts` is for application services alone.
+/// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`. `ts` is for application services alone. Who is
+/// suspended may still redact.
 pub async fn put(context: Context, user: User, request: Request) -> Result<Response, Error> {
     let Request { room_id, event_type, txn_id, body, timestamp: _ } = request;
+    if event_type.to_string() != "m.room.redaction" {
+        user.must_not_be_suspended()?;
+    }
     let message = Message {
         sender: user.user_id.clone(),
         kind: TimelineEventType::from(event_type.to_string()),

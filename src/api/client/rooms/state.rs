@@ -8,17 +8,17 @@ use depesche_server::rooms::{
     show::Format,
 };
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, OwnedUserId, RoomId,
+    CanonicalJsonObject, CanonicalJsonValue, OwnedUserId, RoomId, UserId,
     api::client::state::{
         get_state_event_for_key::v3::{self as one, StateEventFormat},
         get_state_events::v3 as all,
         send_state_event::v3 as set,
     },
-    events::StateEventType,
+    events::{StateEventType, room::member::MembershipState},
     serde::Raw,
 };
 
-use super::{content, readable, unknown_is_forbidden, viewer};
+use super::{content, may, readable, unknown_is_forbidden, viewer};
 use crate::{caller::User, error::Error, route::Context};
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/state`
@@ -49,6 +49,7 @@ pub async fn put(context: Context, user: User, request: set::Request) -> Result<
     let sent = match event_type {
         StateEventType::RoomMember => set_member(&context, &user, &room_id, &state_key, content).await?,
         kind => {
+            user.must_not_be_suspended()?;
             let rooms = &context.app.server.rooms;
             if kind == StateEventType::RoomCanonicalAlias {
                 rooms.check_canonical_alias(&room_id, &content).await?;
@@ -82,9 +83,16 @@ async fn set_member(
         "knock" => return Err(Error::forbidden("nobody knocks for somebody else")),
         "ban" => Action::Ban,
         "leave" if own => Action::Leave,
+        "leave" if is_banned(context, room, &target).await? => Action::Unban,
         "leave" => Action::Kick,
         _ => return Err(Error::bad_json("this is no membership")),
     };
+    may(user, action)?;
     let change = Change { actor: user.user_id.clone(), target, action, content };
     Ok(context.app.server.rooms.submit(room, change).await.map_err(unknown_is_forbidden)?)
+}
+
+async fn is_banned(context: &Context, room: &RoomId, user: &UserId) -> Result<bool, Error> {
+    let Some(room) = context.app.server.rooms.find(room).await? else { return Ok(false) };
+    Ok(room.membership(user).await?.is_some_and(|member| member.state == MembershipState::Ban))
 }

@@ -1,0 +1,59 @@
+//! `/_matrix/client/v3/rooms/{roomId}/...`, `createRoom`, `join` and `knock`: what is decided before a room is asked. The
+//! rooms themselves are tested in the server and by the black-box cases.
+
+use ruma::user_id;
+use serde_json::json;
+
+use super::{Home, Person, refused};
+
+async fn room(home: &Home, creator: &Person) -> String {
+    let body = json!({ "preset": "public_chat" });
+    let answer = home.send_as(creator, "POST /_matrix/client/v3/createRoom", body).await;
+    answer.body["room_id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn who_is_suspended_reads_leaves_and_redacts() {
+    let home = Home::open().await;
+    let (alice, bob) = (home.user("alice").await, home.user("bob").await);
+    let (here, elsewhere) = (room(&home, &alice).await, room(&home, &bob).await);
+    let path = format!("/_matrix/client/v3/rooms/{here}");
+    let said = home.send_as(&alice, &format!("PUT {path}/send/m.room.message/1"), json!({ "body": "x" })).await;
+    let said = said.body["event_id"].as_str().unwrap().to_owned();
+    home.app.server.accounts.set_suspended(user_id!("@alice:test"), true).await.unwrap();
+    let whom = json!({ "user_id": bob.id });
+    for (line, body) in [
+        ("POST /_matrix/client/v3/createRoom".to_owned(), json!({})),
+        (format!("POST /_matrix/client/v3/join/{elsewhere}"), json!({})),
+        (format!("POST /_matrix/client/v3/knock/{elsewhere}"), json!({})),
+        (format!("POST /_matrix/client/v3/rooms/{elsewhere}/join"), json!({})),
+        (format!("POST {path}/invite"), whom.clone()),
+        (format!("POST {path}/ban"), whom),
+        (format!("PUT {path}/send/m.room.message/2"), json!({ "body": "x" })),
+        (format!("PUT {path}/state/m.room.topic"), json!({ "topic": "x" })),
+        (format!("PUT {path}/state/m.room.member/{}", alice.id), json!({ "membership": "join" })),
+    ] {
+        assert_eq!(refused(&home.send_as(&alice, &line, body).await), (403, "M_USER_SUSPENDED"), "{line}");
+    }
+    for (line, body) in [
+        (format!("GET {path}/messages?dir=b"), ""),
+        (format!("PUT {path}/redact/{said}/3"), "{}"),
+        (format!("POST {path}/leave"), "{}"),
+    ] {
+        let answer = home.ask_as(&alice, &line, body).await;
+        assert_eq!(answer.status, 200, "{line}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn a_leave_set_for_a_banned_user_lifts_the_ban() {
+    let home = Home::open().await;
+    let (alice, bob) = (home.user("alice").await, home.user("bob").await);
+    let path = format!("/_matrix/client/v3/rooms/{}", room(&home, &alice).await);
+    let state = format!("{path}/state/m.room.member/{}", bob.id);
+    home.send_as(&alice, &format!("POST {path}/ban"), json!({ "user_id": bob.id })).await;
+    let answer = home.send_as(&alice, &format!("PUT {state}"), json!({ "membership": "leave" })).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(home.ask_as(&alice, &format!("GET {state}"), "").await.body["membership"], "leave");
+    assert_eq!(home.send_as(&bob, &format!("POST {path}/join"), json!({})).await.status, 200);
+}
