@@ -28,6 +28,8 @@ pub mod workflows;
 mod layers;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use base::Base;
 pub use clock::{Clock, Random};
