@@ -22,6 +22,7 @@ pub mod table;
 pub mod to_device;
 pub mod topic;
 pub mod tx;
+pub mod verify;
 pub mod workflows;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod big_room;
 mod growth;
+mod verify;
 
 use std::sync::Arc;
 
