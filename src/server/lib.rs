@@ -22,12 +22,15 @@ pub mod table;
 pub mod to_device;
 pub mod topic;
 pub mod tx;
+pub mod verify;
 pub mod workflows;
 
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use base::Base;
 pub use clock::{Clock, Random};
