@@ -36,6 +36,12 @@ pub struct Fixture {
     pub stop: watch::Sender<bool>,
 }
 
+impl Default for Fixture {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Fixture {
     /// An empty server `agency.test` on the memory engine.
     pub fn new() -> Self {
