@@ -1,4 +1,4 @@
-//! An engine whose commits fail or wait when a test says so.
+//! An engine whose commits fail or wait, and whose reads fail, when a test says so.
 
 use std::{
     collections::VecDeque,
@@ -9,7 +9,10 @@ use std::{
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
-use crate::{Batch, Bytes, Changes, CommitError, Engine, Position, ReadError, Reading, Snapshot, Topics};
+use crate::{
+    Batch, Bytes, Changes, CommitError, Engine, Position, Range, Read, ReadError, Reading, Row, Snapshot,
+    SnapshotReads, Topics,
+};
 
 /// An engine around another; [`Faults::control`] says what goes wrong.
 pub struct Faults<E> {
@@ -35,6 +38,8 @@ pub enum Fault {
 /// The test's end of [`Faults`].
 pub struct Control {
     next: Mutex<VecDeque<Fault>>,
+    /// Reads that pass before one fails.
+    reads: Mutex<Option<usize>>,
     held: watch::Sender<bool>,
     waiting: watch::Sender<usize>,
 }
@@ -42,8 +47,12 @@ pub struct Control {
 impl<E: Engine> Faults<E> {
     /// Passes everything through until told otherwise.
     pub fn new(engine: E) -> Self {
-        let control =
-            Control { next: Mutex::default(), held: watch::Sender::new(false), waiting: watch::Sender::new(0) };
+        let control = Control {
+            next: Mutex::default(),
+            reads: Mutex::default(),
+            held: watch::Sender::new(false),
+            waiting: watch::Sender::new(0),
+        };
         Self { engine: Arc::new(engine), control: Arc::new(control) }
     }
 
@@ -62,6 +71,16 @@ impl Control {
     /// Faults that no commit has met yet.
     pub fn left(&self) -> usize {
         self.faults().len()
+    }
+
+    /// Of the reads from now on one fails, after so many have passed; `None`: none fails.
+    pub fn fail_read(&self, after: Option<usize>) {
+        *self.reads() = after;
+    }
+
+    /// Whether the read that was to fail is still to come.
+    pub fn read_left(&self) -> bool {
+        self.reads().is_some()
     }
 
     /// Commits wait from now on, as for a slow disk, until [`Control::release`].
@@ -90,6 +109,26 @@ impl Control {
         self.faults().pop_front().unwrap_or(Fault::None)
     }
 
+    fn read<T>(&self, read: impl FnOnce() -> Reading<T>) -> Reading<T> {
+        let fails = match &mut *self.reads() {
+            None => false,
+            Some(0) => true,
+            Some(passing) => {
+                *passing -= 1;
+                false
+            }
+        };
+        if fails {
+            self.fail_read(None);
+            return Read::ready(Err(ReadError::Engine("injected by the test".to_owned())));
+        }
+        read()
+    }
+
+    fn reads(&self) -> MutexGuard<'_, Option<usize>> {
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn faults(&self) -> MutexGuard<'_, VecDeque<Fault>> {
         self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -113,7 +152,7 @@ impl Drop for Waits<'_> {
 
 impl<E: Engine> Engine for Faults<E> {
     fn snapshot(&self) -> Snapshot {
-        self.engine.snapshot()
+        Arc::new(FaultyReads { snapshot: self.engine.snapshot(), control: Arc::clone(&self.control) })
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<Position, CommitError>> {
@@ -147,6 +186,29 @@ impl<E: Engine> Engine for Faults<E> {
     }
 }
 
+struct FaultyReads {
+    snapshot: Snapshot,
+    control: Arc<Control>,
+}
+
+impl SnapshotReads for FaultyReads {
+    fn position(&self) -> Position {
+        self.snapshot.position()
+    }
+
+    fn get(&self, key: &[u8]) -> Reading<Option<Bytes>> {
+        self.control.read(|| self.snapshot.get(key))
+    }
+
+    fn get_many(&self, keys: Vec<Bytes>) -> Reading<Vec<Option<Bytes>>> {
+        self.control.read(|| self.snapshot.get_many(keys))
+    }
+
+    fn scan(&self, range: Range, reverse: bool, limit: usize) -> Reading<Vec<Row>> {
+        self.control.read(|| self.snapshot.scan(range, reverse, limit))
+    }
+}
+
 fn first_key(batch: &Batch) -> Bytes {
     batch.requirements.keys().chain(batch.operations.keys()).next().cloned().unwrap_or_default()
 }
@@ -175,6 +237,18 @@ mod tests {
         assert!(matches!(engine.commit(put("5")).await, Err(CommitError::Unknown(_))));
         assert_eq!(engine.snapshot().get(b"key").await.expect("read"), Some("5".into()));
         assert_eq!(control.left(), 0);
+    }
+
+    #[tokio::test]
+    async fn one_read_fails_as_told() {
+        let engine = Faults::new(Memory::new(crate::Options::default()));
+        let control = engine.control();
+        control.fail_read(Some(2));
+        let snapshot = engine.snapshot();
+        assert!(snapshot.get(b"key").await.is_ok() && snapshot.get_many(Vec::new()).await.is_ok());
+        assert!(control.read_left());
+        assert!(matches!(snapshot.scan(Range::new("", ""), false, 1).await, Err(ReadError::Engine(_))));
+        assert!(!control.read_left() && snapshot.get(b"key").await.is_ok());
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod big_room;
 mod growth;
+mod hot_room;
 mod verify;
 
 use std::sync::Arc;
