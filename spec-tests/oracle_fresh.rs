@@ -21,7 +21,7 @@ fn every_case_was_proved_on_synapse_as_it_stands() {
 /// Runs the cases on Synapse, and writes the rows of those that passed beside the rows of those that did not run.
 fn write(cases: &[Case]) {
     let mut run = Command::new(env!("CARGO"));
-    run.args(["test", "--workspace", "--no-fail-fast", "--test", "cases", "--"])
+    run.args(["test", "--package", env!("CARGO_PKG_NAME"), "--no-fail-fast", "--test", "cases", "--"])
         .args(std::env::var("DEPESCHE_ORACLE_CASES").ok().iter().flat_map(|list| list.split_whitespace()))
         .env("DEPESCHE_TARGET", "synapse")
         .env_remove("DEPESCHE_WRITE_ORACLE");
