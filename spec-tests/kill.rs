@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use depesche_spec_tests::prelude::*;
 use depesche_spec_tests::server::Options;
-use depesche_spec_tests::user::PASSWORD;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -121,14 +120,6 @@ async fn check_rooms_are_whole(alice: &Client, acknowledged: &[String]) {
             assert!(state.iter().any(|event| event["type"] == kind), "half a room, {kind} is missing: {room}");
         }
     }
-}
-
-async fn token(server: &Server, user: &User) -> String {
-    let body = json!({
-        "type": "m.login.password", "password": PASSWORD, "identifier": { "type": "m.id.user", "user": user.id }
-    });
-    let answer = server.client().post("/_matrix/client/v3/login", &[]).json(body).await.ok();
-    answer["access_token"].as_str().expect("a token").to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
