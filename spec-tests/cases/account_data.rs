@@ -136,3 +136,18 @@ async fn tags_are_private() {
     bob.put(tag, &[&alice.id, &room, "m.favourite"]).json(json!({})).await.error(403, "M_FORBIDDEN");
     bob.delete(tag, &[&alice.id, &room, "m.favourite"]).await.error(403, "M_FORBIDDEN");
 }
+
+#[tokio::test]
+async fn a_new_user_has_the_push_rules_of_the_specification() {
+    let alice = shared().user("alice").await;
+    let rules = alice.get("/_matrix/client/v3/pushrules/", &[]).await.ok();
+    let ids = |kind: &str| {
+        let list = rules["global"][kind].as_array().expect("a list").iter();
+        list.filter_map(|rule| rule["rule_id"].as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids("override").first(), Some(&".m.rule.master"));
+    assert!(ids("override").contains(&".m.rule.is_user_mention"), "{rules}");
+    for rule in [".m.rule.message", ".m.rule.encrypted", ".m.rule.room_one_to_one"] {
+        assert!(ids("underride").contains(&rule), "{rules}");
+    }
+}

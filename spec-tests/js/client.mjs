@@ -134,7 +134,10 @@ const verbs = {
     // What the library returns is not for the wire.
     join: async ({ room }) => void (await client.joinRoom(room)),
     leave: async ({ room }) => void (await client.leave(room)),
-    invite: async ({ room, user }) => void (await client.invite(room, user)),
+    // The library's own invite hands over old keys through the media repository, which is not what is tested here.
+    invite: async ({ room, user }) => {
+        await client.http.authedRequest("POST", `/rooms/${encodeURIComponent(room)}/invite`, {}, { user_id: user });
+    },
 
     async send({ room, type = "m.room.message", content }) {
         return { id: (await client.sendEvent(room, type, content)).event_id };

@@ -13,6 +13,7 @@ pub mod knock;
 pub mod login;
 pub mod logout;
 pub mod profile;
+pub mod pushrules;
 pub mod refresh;
 pub mod register;
 pub mod room_keys;

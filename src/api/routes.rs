@@ -58,6 +58,8 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::logout::post).for_locked_too(),
         endpoint(client::logout::all).for_locked_too(),
         endpoint(client::refresh::post),
+        // /_matrix/client/v3/pushrules/
+        endpoint(client::pushrules::get),
         // /_matrix/client/v3/profile/
         endpoint(client::profile::get),
         endpoint(client::profile::get_field),
