@@ -3,6 +3,7 @@
 mod big_room;
 mod growth;
 mod hot_room;
+mod records;
 mod verify;
 
 use std::sync::Arc;

@@ -1,0 +1,280 @@
+//! The bytes of what is stored: those of existing databases. A change here brings a new version that reads the old one.
+//!
+//! Records of accounts and of keys have their tests beside them.
+
+use std::{collections::BTreeSet, fmt::Debug, fs, path::Path};
+
+use bytes::Bytes;
+use depesche_rules::tree::{Child, Node};
+use depesche_store::Position;
+use ruma::{
+    OwnedEventId, RoomVersionId, events::room::member::MembershipState, owned_event_id, owned_room_id,
+    owned_server_name, owned_user_id,
+};
+
+use crate::{
+    codec::Key,
+    keyspace::{
+        ALIAS, ANNOTATION, EVENT, EVENT_NO, HEAD, IDENTITY, KEY, KEY_NO, MEMBER, META, NAMED, NODE, ROOM, ROOM_NO,
+        ROOT_AT, ROOT_BEFORE, TIMELINE, TRANSACTION, UNREAD,
+    },
+    records::{
+        events::{Facts, Meta, Place, SentWith, Status},
+        rooms::{Alias, Head, Membership, Room, RootRecord, StateKey, Unread},
+        server::Identity,
+    },
+    table::{Record, Table},
+};
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn check<R: Record + Debug + PartialEq>(record: &R, expected: &str) {
+    let bytes = record.encode();
+    assert_eq!(hex(&bytes), expected, "{record:?}");
+    assert_eq!(R::decode(&bytes).as_ref(), Some(record));
+}
+
+/// As [`check`], for what begins with a version and ends where it says.
+fn check_versioned<R: Record + Debug + PartialEq>(record: &R, expected: &str) {
+    check(record, expected);
+    let bytes = record.encode();
+    assert_eq!(R::decode(&[&bytes[..], &[0]].concat().into()), None, "trailing bytes");
+    assert_eq!(R::decode(&[&[9], &bytes[1..]].concat().into()), None, "another version");
+    for end in 0..bytes.len() {
+        assert_eq!(R::decode(&bytes.slice(..end)), None, "cut at {end}");
+    }
+}
+
+fn check_key<K: Key + Debug + PartialEq, V: Record>(table: &Table<K, V>, key: &K, expected: &str) {
+    let bytes = table.key(key);
+    assert_eq!(hex(&bytes), expected, "{}", table.name);
+    assert_eq!(table.parse(&bytes).as_ref(), Some(key));
+}
+
+#[test]
+fn rooms() {
+    let room = Room { room_id: owned_room_id!("!r:b"), version: RoomVersionId::V12 };
+    check_versioned(&room, "010421723a62023132");
+    let root = RootRecord { node: 5, height: 2 };
+    check_versioned(&root, "010502");
+    let head = Head {
+        next_event: 1,
+        next_key: 2,
+        next_node: 3,
+        root,
+        extremities: vec![6, 300],
+        depth: 7,
+        ordinal: 8,
+        room_named: 9,
+        joined: 10,
+        invited: 11,
+    };
+    check_versioned(&head, "01010203050202 06ac02 0708090a0b".replace(' ', "").as_str());
+    check_versioned(&StateKey { kind: "k".into(), state_key: "s".into() }, "01016b0173");
+    check_versioned(&Unread { ordinal: 300 }, "01ac02");
+    let alias = Alias { room_id: owned_room_id!("!r:b"), creator: owned_user_id!("@a:b") };
+    check_versioned(&alias, "010421723a620440613a62");
+}
+
+#[test]
+fn memberships() {
+    let states = [
+        (MembershipState::Leave, "00"),
+        (MembershipState::Join, "01"),
+        (MembershipState::Invite, "02"),
+        (MembershipState::Knock, "03"),
+        (MembershipState::Ban, "04"),
+    ];
+    for (state, byte) in states {
+        let member = Membership { position: 0x0102, state, event: 7, forgotten: true, was_joined: false };
+        check_versioned(&member, &format!("010000000000000102{byte}010000000007"));
+        let stamped = &member.encode()[Membership::POSITION..Membership::POSITION + 8];
+        assert_eq!(stamped, 0x0102_u64.to_be_bytes());
+    }
+}
+
+#[test]
+fn events() {
+    let sent_with = SentWith { device: "D".into(), transaction: "t".into() };
+    let facts = Facts {
+        event_id: owned_event_id!("$e"),
+        status: Status::Accepted,
+        auth: vec![1, 2],
+        prev: vec![3],
+        key: Some(4),
+        ordinal: 5,
+        redacted_by: Some(6),
+        sent_with: Some(sent_with),
+    };
+    let place = Place { anchor: Position(0x0102), sub: 3, back: -1 };
+    let meta = Meta { place, facts: facts.clone() };
+    let fixed = "0100000000000001020003ffffffff";
+    check_versioned(&meta, &format!("{fixed}0102246500020102010301040501060101440174"));
+    let stamped = &meta.encode()[Meta::ANCHOR..Meta::ANCHOR + 8];
+    assert_eq!(stamped, 0x0102_u64.to_be_bytes());
+    let others =
+        [Status::Accepted, Status::SoftFailed, Status::RejectedByAuth, Status::RejectedByState, Status::Outlier];
+    for (number, status) in others.into_iter().enumerate() {
+        let bare = Facts { auth: vec![], prev: vec![], key: None, redacted_by: None, sent_with: None, ..facts.clone() };
+        let meta = Meta { place, facts: Facts { status, ..bare } };
+        check_versioned(&meta, &format!("{fixed}010224650{number}00000005{}", "0000"));
+    }
+}
+
+#[test]
+fn the_tree() {
+    let mut events = [None; 16];
+    (events[0], events[15]) = (Some(1), Some(258));
+    assert_eq!(hex(&Node::Leaf(events).encode()), "0180010000000100000102");
+    let mut children = [None; 16];
+    children[1] = Some(Child { node: 3, high: 9 });
+    assert_eq!(hex(&Node::Inner(children).encode()), "0200020000000300000009");
+}
+
+#[test]
+fn the_rest() {
+    check_versioned(&Identity { schema: 1, name: owned_server_name!("a.test") }, "010106612e74657374");
+    check_versioned(&(300_u64, 7_u32), "01ac0207");
+    check(&owned_event_id!("$e"), "2465");
+    check(&(), "");
+    check(&"text".to_owned(), "74657874");
+    check(&Bytes::from_static(b"\0\xFF"), "00ff");
+    check(&1_u32, "00000001");
+    check(&1_u64, "0000000000000001");
+    assert_eq!((u32::decode(&Bytes::new()), OwnedEventId::decode(&Bytes::from_static(b"e"))), (None, None));
+}
+
+#[test]
+fn keys_of_rooms() {
+    let user = || owned_user_id!("@a:b");
+    check_key(&IDENTITY, &(0,), "0100");
+    check_key(&ROOM_NO, &(owned_room_id!("!r:b"),), "3021723a620001");
+    check_key(&ROOM, &(1,), "310000000000000001");
+    check_key(&HEAD, &(1,), "320000000000000001");
+    check_key(&EVENT, &(1, 2), "33000000000000000100000002");
+    check_key(&META, &(1, 2), "34000000000000000100000002");
+    check_key(&EVENT_NO, &(owned_event_id!("$e"),), "3524650001");
+    check_key(&KEY_NO, &(1, "k".into(), "\0s".into()), "3600000000000000016b000100ff730001");
+    check_key(&KEY, &(1, 2), "37000000000000000100000002");
+    check_key(&NODE, &(1, 2), "38000000000000000100000002");
+    check_key(&ROOT_BEFORE, &(1, 2), "39000000000000000100000002");
+    check_key(&ROOT_AT, &(1, Position(2)), "3a00000000000000010000000000000002");
+    check_key(&TIMELINE, &(1, Position(2), 3, -1), "3b0000000000000001000000000000000200037fffffff");
+    check_key(&MEMBER, &(user(), 1), "3c40613a6200010000000000000001");
+    let transaction = (user(), "D".into(), "s".into(), "t".into());
+    check_key(&TRANSACTION, &transaction, "3d40613a62000144000173000174 0001".replace(' ', "").as_str());
+    check_key(&ALIAS, &("#a:b".try_into().unwrap(),), "3e23613a620001");
+    check_key(&UNREAD, &(user(), 1), "4040613a6200010000000000000001");
+    check_key(&NAMED, &(user(), 1, 2), "4140613a620001000000000000000100000002");
+    check_key(&ANNOTATION, &(1, "e".into(), [7; 32]), &format!("430000000000000001650001{}", "07".repeat(32)));
+}
+
+/// The numbers of tables that existing databases have. A table that goes keeps its line, so that none takes its number.
+const NUMBERS: &[(u8, &str)] = &[
+    (0x01, "identity"),
+    (0x02, "counter"),
+    (0x10, "account"),
+    (0x11, "password"),
+    (0x12, "access_token"),
+    (0x13, "refresh_token"),
+    (0x14, "session"),
+    (0x15, "login_token"),
+    (0x16, "login_token_due"),
+    (0x17, "registration_token"),
+    (0x18, "consent"),
+    (0x19, "deactivation"),
+    (0x1A, "device"),
+    (0x1B, "device_seen"),
+    (0x1C, "profile"),
+    (0x1D, "filter"),
+    (0x1E, "filter_no"),
+    (0x1F, "account_data"),
+    (0x20, "account_data_log"),
+    (0x21, "account_data_count"),
+    (0x22, "device_list"),
+    (0x30, "room_no"),
+    (0x31, "room"),
+    (0x32, "head"),
+    (0x33, "event"),
+    (0x34, "meta"),
+    (0x35, "event_no"),
+    (0x36, "key_no"),
+    (0x37, "key"),
+    (0x38, "node"),
+    (0x39, "root_before"),
+    (0x3A, "root_at"),
+    (0x3B, "timeline"),
+    (0x3C, "member"),
+    (0x3D, "transaction"),
+    (0x3E, "alias"),
+    (0x3F, "room_alias"),
+    (0x40, "unread"),
+    (0x41, "named"),
+    (0x42, "published"),
+    (0x43, "annotation"),
+    (0x50, "device_keys"),
+    (0x51, "one_time_key"),
+    (0x52, "one_time_id"),
+    (0x53, "fallback_key"),
+    (0x54, "stock"),
+    (0x55, "cross_signing_key"),
+    (0x56, "own_signature"),
+    (0x57, "user_signature"),
+    (0x58, "key_head"),
+    (0x59, "key_log"),
+    (0x5A, "signed_head"),
+    (0x5B, "signed_log"),
+    (0x60, "to_device"),
+    (0x61, "to_device_txn"),
+    (0x62, "to_device_txn_age"),
+    (0x64, "backup_head"),
+    (0x65, "backup"),
+    (0x66, "backup_key"),
+];
+
+fn source(file: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+}
+
+#[test]
+fn a_table_keeps_its_number_and_none_has_it_besides() {
+    let keyspace = source("keyspace.rs");
+    let tables: Vec<(u8, &str)> = keyspace
+        .split("Table::new(0x")
+        .skip(1)
+        .map(|text| {
+            let (number, rest) = text.split_once(", \"").unwrap();
+            (u8::from_str_radix(number, 16).unwrap(), rest.split_once('"').unwrap().0)
+        })
+        .collect();
+    for (number, name) in &tables {
+        let same = |known: &&(u8, &str)| known.0 == *number || known.1 == *name;
+        for known in NUMBERS.iter().filter(same) {
+            assert_eq!(known, &(*number, *name), "another table has, or had, this number or name");
+        }
+    }
+    let unlisted: Vec<_> = tables.iter().filter(|table| !NUMBERS.contains(table)).collect();
+    assert!(unlisted.is_empty(), "new tables take their place in NUMBERS: {unlisted:?}");
+    let numbers: BTreeSet<_> = tables.iter().map(|(number, _)| number).collect();
+    assert_eq!(numbers.len(), tables.len());
+}
+
+#[test]
+fn every_record_has_a_test_of_its_bytes() {
+    let files = ["accounts", "events", "keys", "rooms", "server"].map(|name| source(&format!("records/{name}.rs")));
+    let beside = files.iter().map(|text| text.split_once("mod tests {").map_or("", |(_, tests)| tests));
+    let tests = [beside.collect::<String>(), source("tests/records.rs")].concat();
+    let words: BTreeSet<_> = tests.split(|c: char| !c.is_alphanumeric()).collect();
+    let mut found = 0;
+    for text in &files {
+        let named = text.split("\nrecord!(").skip(1).chain(text.split("\nimpl Record for ").skip(1));
+        for name in named.map(|text| text.split([',', ' ']).next().unwrap()).filter(|name| !name.starts_with('(')) {
+            let name = name.rsplit("::").next().unwrap();
+            assert!(words.contains(name), "{name} has no test of its bytes");
+            found += 1;
+        }
+    }
+    assert!(found > 25, "the records are not where they were");
+}
