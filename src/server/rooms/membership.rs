@@ -6,7 +6,7 @@
 //! Spec: [room membership](https://spec.matrix.org/v1.19/client-server-api/#room-membership),
 //! [restricted rooms](https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms).
 
-use depesche_rules::build::EventDraft;
+use depesche_rules::{build::EventDraft, pdu::Pdu};
 use futures::future::BoxFuture;
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedRoomId, OwnedUserId,
@@ -79,6 +79,11 @@ impl Change {
         content.insert("membership".to_owned(), state.to_string().into());
         // Only this server says who vouches, and only below.
         content.remove("join_authorised_via_users_server");
+        if let Some(event) = &current
+            && self.is_same_invite(event, &content)
+        {
+            return Ok(Verdict::Already(event.event_id().clone()));
+        }
         if let Some(event) = current.filter(|_| so_already) {
             let stored = event.content_as::<CanonicalJsonObject>().unwrap_or_default();
             let presents = matches!(self.action, Action::Join | Action::Present);
@@ -139,6 +144,13 @@ impl Change {
             Some(levels) if levels.can_ban(&self.actor, &self.target) => Ok(()),
             _ => Err(Refusal::Forbidden("banning this user takes a higher power level".into())),
         }
+    }
+
+    /// Whether this asks for the invite that stands: it got no answer perhaps, and invites carry no transaction id.
+    fn is_same_invite(&self, current: &Pdu, content: &CanonicalJsonObject) -> bool {
+        self.action == Action::Invite
+            && *current.sender() == self.actor
+            && current.content_as::<CanonicalJsonObject>().is_ok_and(|stored| stored == *content)
     }
 
     /// Whether a joined member would look the same after joining again.
