@@ -10,6 +10,7 @@ use crate::{
     keyspace::MEMBER,
     profiles::Profile,
     rooms::{
+        lane::Refusal,
         membership::{Action, Change},
         view::RoomView,
     },
@@ -24,11 +25,13 @@ impl Server {
         Ok(content(&self.profiles.find(&self.base.view(), user).await?))
     }
 
-    /// Tells all rooms in which the user is joined of the profile as it is now. A room that refuses keeps the old one.
+    /// Tells all rooms in which the user is joined of the profile as it is now. A room that refuses keeps the old one. A
+    /// fault in one room does not keep the others from it, but is returned: whoever repeats the change reaches the rest.
     pub async fn propagate_profile(&self, user: &UserId) -> Result<(), Fault> {
         let view = self.base.view();
         let content = content(&self.profiles.find(&view, user).await?);
         let rows = view.scan(&MEMBER, MEMBER.under(&(user.to_owned(),)), ROOMS).await?;
+        let mut outcome = Ok(());
         for ((_, room), member) in rows {
             if member.state != MembershipState::Join {
                 continue;
@@ -41,11 +44,15 @@ impl Server {
                 content: content.clone(),
             };
             // Not a join: who has left meanwhile stays out.
-            if let Err(refusal) = self.rooms.submit(room.room_id(), change).await {
-                tracing::warn!(room = %room.room_id(), %refusal, "a changed profile did not reach a room");
+            match self.rooms.submit(room.room_id(), change).await {
+                Ok(_) => {}
+                Err(Refusal::Fault(fault)) => outcome = outcome.and(Err(fault)),
+                Err(refusal) => {
+                    tracing::warn!(room = %room.room_id(), %refusal, "a changed profile did not reach a room");
+                }
             }
         }
-        Ok(())
+        outcome
     }
 }
 
