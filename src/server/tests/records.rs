@@ -2,7 +2,12 @@
 //!
 //! Records of accounts and of keys have their tests beside them.
 
-use std::{collections::BTreeSet, fmt::Debug, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fmt::{Debug, Write},
+    fs,
+    path::Path,
+};
 
 use bytes::Bytes;
 use depesche_rules::tree::{Child, Node};
@@ -27,7 +32,10 @@ use crate::{
 };
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
 }
 
 fn check<R: Record + Debug + PartialEq>(record: &R, expected: &str) {
@@ -71,7 +79,7 @@ fn rooms() {
         joined: 10,
         invited: 11,
     };
-    check_versioned(&head, "01010203050202 06ac02 0708090a0b".replace(' ', "").as_str());
+    check_versioned(&head, "0101020305020206ac020708090a0b");
     check_versioned(&StateKey { kind: "k".into(), state_key: "s".into() }, "01016b0173");
     check_versioned(&Unread { ordinal: 300 }, "01ac02");
     let alias = Alias { room_id: owned_room_id!("!r:b"), creator: owned_user_id!("@a:b") };
@@ -90,8 +98,8 @@ fn memberships() {
     for (state, byte) in states {
         let member = Membership { position: 0x0102, state, event: 7, forgotten: true, was_joined: false };
         check_versioned(&member, &format!("010000000000000102{byte}010000000007"));
-        let stamped = &member.encode()[Membership::POSITION..Membership::POSITION + 8];
-        assert_eq!(stamped, 0x0102_u64.to_be_bytes());
+        let stamped = &member.encode()[Membership::POSITION..];
+        assert!(stamped.starts_with(&0x0102_u64.to_be_bytes()));
     }
 }
 
@@ -112,14 +120,14 @@ fn events() {
     let meta = Meta { place, facts: facts.clone() };
     let fixed = "0100000000000001020003ffffffff";
     check_versioned(&meta, &format!("{fixed}0102246500020102010301040501060101440174"));
-    let stamped = &meta.encode()[Meta::ANCHOR..Meta::ANCHOR + 8];
-    assert_eq!(stamped, 0x0102_u64.to_be_bytes());
+    let stamped = &meta.encode()[Meta::ANCHOR..];
+    assert!(stamped.starts_with(&0x0102_u64.to_be_bytes()));
     let others =
         [Status::Accepted, Status::SoftFailed, Status::RejectedByAuth, Status::RejectedByState, Status::Outlier];
     for (number, status) in others.into_iter().enumerate() {
         let bare = Facts { auth: vec![], prev: vec![], key: None, redacted_by: None, sent_with: None, ..facts.clone() };
         let meta = Meta { place, facts: Facts { status, ..bare } };
-        check_versioned(&meta, &format!("{fixed}010224650{number}00000005{}", "0000"));
+        check_versioned(&meta, &format!("{fixed}010224650{number}000000050000"));
     }
 }
 
@@ -164,7 +172,7 @@ fn keys_of_rooms() {
     check_key(&TIMELINE, &(1, Position(2), 3, -1), "3b0000000000000001000000000000000200037fffffff");
     check_key(&MEMBER, &(user(), 1), "3c40613a6200010000000000000001");
     let transaction = (user(), "D".into(), "s".into(), "t".into());
-    check_key(&TRANSACTION, &transaction, "3d40613a62000144000173000174 0001".replace(' ', "").as_str());
+    check_key(&TRANSACTION, &transaction, "3d40613a620001440001730001740001");
     check_key(&ALIAS, &("#a:b".try_into().unwrap(),), "3e23613a620001");
     check_key(&UNREAD, &(user(), 1), "4040613a6200010000000000000001");
     check_key(&NAMED, &(user(), 1, 2), "4140613a620001000000000000000100000002");
