@@ -23,7 +23,7 @@ use matrix_sdk::{
         api::client::{
             filter::FilterDefinition,
             sync::sync_events::v3::Filter,
-            uiaa::{AuthData, Password, UserIdentifier},
+            uiaa::{AuthData, MatrixUserIdentifier, Password, UserIdentifier},
         },
         events::{
             AnySyncTimelineEvent, key::verification::request::ToDeviceKeyVerificationRequestEvent,
@@ -41,10 +41,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An event as this device got it from the server, decrypted where it was encrypted.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub room: OwnedRoomId,
-    pub encrypted: bool,
-    pub event: Value,
+struct Seen {
+    encrypted: bool,
+    event: Value,
 }
 
 #[derive(Default)]
@@ -88,21 +87,19 @@ impl Person {
 
     fn remember(&self) {
         let memory = Arc::clone(&self.memory);
-        self.client.add_event_handler(
-            move |raw: Raw<AnySyncTimelineEvent>, room: Room, info: Option<EncryptionInfo>| {
-                let memory = Arc::clone(&memory);
-                async move {
-                    let Ok(event) = raw.deserialize_as_unchecked::<Value>() else { return };
-                    let mut memory = memory.lock().unwrap();
-                    if event["content"]["msgtype"] == "m.key.verification.request"
-                        && let (Some(sender), Some(id)) = (event["sender"].as_str(), event["event_id"].as_str())
-                    {
-                        memory.requests.push((OwnedUserId::try_from(sender).unwrap(), id.to_owned()));
-                    }
-                    memory.seen.push(Seen { room: room.room_id().to_owned(), encrypted: info.is_some(), event });
+        self.client.add_event_handler(move |raw: Raw<AnySyncTimelineEvent>, info: Option<EncryptionInfo>| {
+            let memory = Arc::clone(&memory);
+            async move {
+                let Ok(event) = raw.deserialize_as_unchecked::<Value>() else { return };
+                let mut memory = memory.lock().unwrap();
+                if event["content"]["msgtype"] == "m.key.verification.request"
+                    && let (Some(sender), Some(id)) = (event["sender"].as_str(), event["event_id"].as_str())
+                {
+                    memory.requests.push((OwnedUserId::try_from(sender).unwrap(), id.to_owned()));
                 }
-            },
-        );
+                memory.seen.push(Seen { encrypted: info.is_some(), event });
+            }
+        });
         let memory = Arc::clone(&self.memory);
         self.client.add_event_handler(move |event: ToDeviceKeyVerificationRequestEvent| {
             memory.lock().unwrap().requests.push((event.sender, event.content.transaction_id.to_string()));
@@ -148,8 +145,10 @@ impl Person {
 
     /// Proof for user-interactive authentication.
     fn auth(&self, session: Option<String>) -> AuthData {
-        let mut password =
-            Password::new(UserIdentifier::UserIdOrLocalpart(self.id().to_string()), self.password.clone());
+        let mut password = Password::new(
+            UserIdentifier::Matrix(MatrixUserIdentifier::new(self.id().to_string())),
+            self.password.clone(),
+        );
         password.session = session;
         AuthData::Password(password)
     }
@@ -310,7 +309,8 @@ async fn begun(request: &VerificationRequest) -> Result<SasVerification> {
     let mut changes = request.changes();
     in_time("start of the comparison", async {
         loop {
-            if let VerificationRequestState::Transitioned { verification: Verification::SasV1(sas), .. } = request.state()
+            if let VerificationRequestState::Transitioned { verification: Verification::SasV1(sas), .. } =
+                request.state()
             {
                 return Some(sas);
             }
