@@ -20,7 +20,7 @@ use crate::{
         },
         events::{Meta, Place},
         keys::{Backup, BackupHead, FallbackKey, Message, OneTimeId, Stock},
-        relations::{Child, List, Related},
+        relations::{List, Listed, Related},
         rooms::{Alias, Head, Membership, Room, RootRecord, StateKey, Unread},
         server::Identity,
     },
@@ -129,7 +129,7 @@ pub const PUBLISHED: Table<(RoomNo,), ()> = Table::new(0x42, "published");
 pub const ANNOTATION: Table<(RoomNo, String, [u8; 32]), EventNo> = Table::new(0x43, "annotation");
 /// The events about an event (by the parent's id), in the order of the timeline, in several lists. Written by
 /// `rooms::relations`.
-pub const RELATION: Table<(RoomNo, OwnedEventId, List, Place), Child> = Table::new(0x44, "relation");
+pub const RELATION: Table<(RoomNo, OwnedEventId, List, Place), Listed> = Table::new(0x44, "relation");
 /// What may replace an event: the parent's id, the sender, the time of the replacement, its id. Written by
 /// `rooms::relations`.
 pub const REPLACEMENT: Table<(RoomNo, OwnedEventId, OwnedUserId, u64, OwnedEventId), EventNo> =
