@@ -1,6 +1,7 @@
 //! The client-server API: one module for each first segment after the version in the URL.
 
 pub mod account;
+pub mod admin;
 pub mod capabilities;
 pub mod create_room;
 pub mod delete_devices;

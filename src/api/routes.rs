@@ -25,6 +25,12 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::account::deactivate::post),
         endpoint(client::account::password::post),
         endpoint(client::account::whoami::get),
+        // /_matrix/client/v1/admin/, v3/admin/
+        endpoint(client::admin::lock::get),
+        endpoint(client::admin::lock::put),
+        endpoint(client::admin::suspend::get),
+        endpoint(client::admin::suspend::put),
+        endpoint(client::admin::whois::get),
         // /_matrix/client/v3/capabilities
         endpoint(client::capabilities::get),
         // /_matrix/client/v3/createRoom

@@ -16,6 +16,7 @@ mod limits;
 mod log;
 mod metrics;
 mod problem;
+mod rate_limits;
 mod registration;
 mod rooms;
 mod section;
@@ -34,6 +35,7 @@ pub use limits::Limits;
 pub use log::{Log, LogFormat};
 pub use metrics::Metrics;
 pub use problem::{ConfigError, Problem};
+pub use rate_limits::RateLimits;
 pub use registration::{Registration, RegistrationMode, Term};
 pub use rooms::Rooms;
 use section::{Section, Source};
@@ -66,6 +68,8 @@ macro_rules! with_sections {
             support: Support,
             /// Bounds on what clients may ask for.
             limits: Limits,
+            /// How often clients may ask.
+            rate_limits: RateLimits,
             /// Other servers.
             federation: Federation,
         }
