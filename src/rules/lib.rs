@@ -26,6 +26,7 @@ pub mod push;
 pub mod redaction;
 pub mod resolve;
 pub mod signing;
+pub mod threads;
 pub mod tree;
 pub mod versions;
 pub mod visibility;

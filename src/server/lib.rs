@@ -13,6 +13,7 @@ pub mod filters;
 pub mod identity;
 pub mod keys;
 pub mod keyspace;
+pub mod presence;
 pub mod profiles;
 pub mod records;
 pub mod rooms;
@@ -22,6 +23,7 @@ pub mod table;
 pub mod to_device;
 pub mod topic;
 pub mod tx;
+pub mod typing;
 pub mod verify;
 pub mod workflows;
 

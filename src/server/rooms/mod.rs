@@ -3,16 +3,19 @@
 pub mod aliases;
 pub mod annotations;
 pub mod append;
+pub mod count;
 pub mod history;
 pub mod lane;
 pub mod members;
 pub mod membership;
+pub mod receipts;
 pub mod send;
 pub mod show;
 pub mod state;
 #[cfg(test)]
 mod tests;
 pub mod tokens;
+pub mod unread;
 pub mod view;
 pub mod working;
 

@@ -10,12 +10,12 @@ use crate::{
     codec::Key,
     keyspace::{
         ACCESS_TOKEN, ACCOUNT, ACCOUNT_DATA, ACCOUNT_DATA_COUNT, ACCOUNT_DATA_LOG, ALIAS, ANNOTATION, BACKUP,
-        BACKUP_HEAD, BACKUP_KEY, CONSENT, COUNTER, CROSS_SIGNING_KEY, DEACTIVATION, DEVICE, DEVICE_KEYS, DEVICE_LIST,
-        DEVICE_SEEN, EVENT, EVENT_NO, FALLBACK_KEY, FILTER, FILTER_NO, HEAD, IDENTITY, KEY, KEY_HEAD, KEY_LOG, KEY_NO,
-        LOGIN_TOKEN, LOGIN_TOKEN_DUE, MEMBER, META, NAMED, NODE, ONE_TIME_ID, ONE_TIME_KEY, OWN_SIGNATURE, PASSWORD,
-        PROFILE, PUBLISHED, REFRESH_TOKEN, REGISTRATION_TOKEN, ROOM, ROOM_ALIAS, ROOM_NO, ROOT_AT, ROOT_BEFORE, RoomNo,
-        SESSION, SIGNED_HEAD, SIGNED_LOG, STOCK, TIMELINE, TO_DEVICE, TO_DEVICE_TXN, TO_DEVICE_TXN_AGE, TRANSACTION,
-        UNREAD, USER_SIGNATURE,
+        BACKUP_HEAD, BACKUP_KEY, CONSENT, COUNTED_THREAD, COUNTER, CROSS_SIGNING_KEY, DEACTIVATION, DEVICE,
+        DEVICE_KEYS, DEVICE_LIST, DEVICE_SEEN, EVENT, EVENT_NO, FALLBACK_KEY, FILTER, FILTER_NO, HEAD, IDENTITY, KEY,
+        KEY_HEAD, KEY_LOG, KEY_NO, LOGIN_TOKEN, LOGIN_TOKEN_DUE, MARK, MEMBER, META, NAMED, NODE, ONE_TIME_ID,
+        ONE_TIME_KEY, OWN_SIGNATURE, PASSWORD, PROFILE, PUBLISHED, RECEIPT, RECEIPT_LOG, REFRESH_TOKEN,
+        REGISTRATION_TOKEN, ROOM, ROOM_ALIAS, ROOM_NO, ROOT_AT, ROOT_BEFORE, RoomNo, SESSION, SIGNED_HEAD, SIGNED_LOG,
+        STOCK, TALLY, TIMELINE, TO_DEVICE, TO_DEVICE_TXN, TO_DEVICE_TXN_AGE, TRANSACTION, UNREAD, USER_SIGNATURE,
     },
     table::{Record, Table},
     tx::Fault,
@@ -42,13 +42,14 @@ impl Check<'_> {
     /// All tables, once the rooms have been gone through one by one.
     pub(super) async fn tables(&mut self) -> Result<(), Fault> {
         of_rooms!(self, HEAD EVENT META KEY_NO KEY NODE ROOT_BEFORE ROOT_AT TIMELINE ROOM_ALIAS PUBLISHED ANNOTATION);
+        of_rooms!(self, RECEIPT TALLY COUNTED_THREAD);
         self.room_ids().await?;
         self.event_ids().await?;
         self.members().await?;
         self.marks().await?;
         self.names().await?;
         self.transactions().await?;
-        readable!(self, NODE ROOT_AT ROOM_ALIAS PUBLISHED ANNOTATION);
+        readable!(self, NODE ROOT_AT ROOM_ALIAS PUBLISHED ANNOTATION RECEIPT RECEIPT_LOG TALLY COUNTED_THREAD);
         readable!(self, IDENTITY COUNTER ACCOUNT PASSWORD ACCESS_TOKEN REFRESH_TOKEN SESSION LOGIN_TOKEN);
         readable!(self, LOGIN_TOKEN_DUE REGISTRATION_TOKEN CONSENT DEACTIVATION DEVICE DEVICE_SEEN DEVICE_LIST);
         readable!(self, PROFILE FILTER FILTER_NO ACCOUNT_DATA ACCOUNT_DATA_LOG ACCOUNT_DATA_COUNT);
@@ -136,7 +137,12 @@ impl Check<'_> {
         }
         let mut rows = Rows::new(&NAMED, NAMED.under(&()));
         while let Some(page) = rows.next(self).await? {
-            self.within(page.into_iter().map(|((_, room, ordinal), ())| (room, ordinal)).collect(), NAMED.name).await?;
+            self.within(page.into_iter().map(|((_, room, ordinal), _)| (room, ordinal)).collect(), NAMED.name).await?;
+        }
+        let mut rows = Rows::new(&MARK, MARK.under(&()));
+        while let Some(page) = rows.next(self).await? {
+            self.within(page.into_iter().map(|((_, room, ..), mark)| (room, mark.ordinal)).collect(), MARK.name)
+                .await?;
         }
         Ok(())
     }
