@@ -58,6 +58,9 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::logout::post).for_locked_too(),
         endpoint(client::logout::all).for_locked_too(),
         endpoint(client::refresh::post),
+        // /_matrix/client/v3/presence/
+        endpoint(client::presence::get),
+        endpoint(client::presence::put),
         // /_matrix/client/v3/pushrules/
         endpoint(client::pushrules::get),
         // /_matrix/client/v3/profile/
@@ -82,11 +85,14 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::leave::post),
         endpoint(client::rooms::members::get),
         endpoint(client::rooms::messages::get),
+        endpoint(client::rooms::read_markers::post),
+        endpoint(client::rooms::receipt::post).wrong_is_a_parameter(),
         endpoint(client::rooms::redact::put).optional_body(),
         endpoint(client::rooms::send::put),
         endpoint(client::rooms::state::get_all),
         endpoint(client::rooms::state::get).last_may_be_empty(),
         endpoint(client::rooms::state::put).last_may_be_empty(),
+        endpoint(client::rooms::typing::put).completes_the_body(client::rooms::typing::with_timeout),
         endpoint(client::rooms::unban::post),
         // /_matrix/client/v3/room_keys/
         endpoint(client::room_keys::keys::put).large_body(),

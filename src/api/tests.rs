@@ -12,6 +12,7 @@ mod fixture;
 mod keys;
 mod login;
 mod profile;
+mod reading;
 mod register;
 mod room_keys;
 mod rooms;

@@ -13,9 +13,12 @@ pub mod kick;
 pub mod leave;
 pub mod members;
 pub mod messages;
+pub mod read_markers;
+pub mod receipt;
 pub mod redact;
 pub mod send;
 pub mod state;
+pub mod typing;
 pub mod unban;
 
 use depesche_rules::json;
@@ -76,7 +79,11 @@ pub(super) async fn change(
         content.insert("reason".to_owned(), reason.into());
     }
     let change = Change { actor: user.user_id.clone(), target, action, content };
-    Ok(server.rooms.submit(room, change).await?)
+    let sent = server.rooms.submit(room, change).await?;
+    if action == Action::Join {
+        server.presence.moved(&user.user_id);
+    }
+    Ok(sent)
 }
 
 /// Who is suspended may go, and change no other membership.
