@@ -14,6 +14,7 @@ pub mod identity;
 pub mod keys;
 pub mod keyspace;
 pub mod profiles;
+pub mod push_rules;
 pub mod records;
 pub mod rooms;
 mod server;

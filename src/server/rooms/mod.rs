@@ -7,6 +7,7 @@ pub mod history;
 pub mod lane;
 pub mod members;
 pub mod membership;
+pub mod push;
 pub mod send;
 pub mod show;
 pub mod state;
