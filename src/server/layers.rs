@@ -17,6 +17,7 @@ const ORDER: &[&[&str]] = &[
     &["profiles"],
     &["filters"],
     &["account_data"],
+    &["push_rules"],
     &["accounts", "devices"],
     &["keys", "backup", "to_device"],
     &["typing", "presence"],

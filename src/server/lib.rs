@@ -15,6 +15,7 @@ pub mod keys;
 pub mod keyspace;
 pub mod presence;
 pub mod profiles;
+pub mod push_rules;
 pub mod records;
 pub mod rooms;
 mod server;

@@ -8,6 +8,7 @@ pub mod history;
 pub mod lane;
 pub mod members;
 pub mod membership;
+pub mod push;
 pub mod receipts;
 pub mod send;
 pub mod show;

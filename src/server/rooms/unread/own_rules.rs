@@ -16,17 +16,19 @@ use depesche_rules::{
 use depesche_store::Position;
 use ruma::{
     OwnedUserId, RoomId, UserId,
-    events::push_rules::PushRulesEventContent,
     push::{AnyPushRuleRef, PushCondition, PushConditionRoomCtx, Ruleset},
 };
-use serde::Deserialize;
 
 use super::{Count, Counter, Marks, Reader, Unread, by_default, marks_in};
 use crate::{
     account_data::{GLOBAL, PUSH_RULES},
     keyspace::{ACCOUNT_DATA, EventNo, RoomNo},
     records::events::Status,
-    rooms::view::{Event, RoomView},
+    rooms::{
+        push::Context,
+        receipts,
+        view::{Event, RoomView},
+    },
     tx::{Fault, View},
 };
 
@@ -81,9 +83,7 @@ impl Counter {
         if let Some(rules) = self.kept().rules.get(user).filter(|rules| rules.changed == stored.position) {
             return Ok(Some(Arc::clone(rules)));
         }
-        // What cannot be read as rules notifies as if it were not there.
-        let Ok(content) = serde_json::from_str::<PushRulesEventContent>(&stored.content) else { return Ok(None) };
-        let (own, default) = (content.global, Ruleset::server_default(user));
+        let (own, default) = (push::effective(Some(&stored.content), user), Ruleset::server_default(user));
         let rules = Arc::new(Rules { changed: stored.position, own, default });
         let mut kept = self.kept();
         if kept.rules.len() >= MAX_RULES {
@@ -171,7 +171,7 @@ impl Counted {
     async fn go_on(&mut self, room: &RoomView, user: &UserId, rules: &Ruleset, after: EventNo) -> Result<(), Fault> {
         let joined = room.membership(user).await?.map_or(0, |member| member.event);
         let stop = after.max(self.marks.all.event).max(joined);
-        let context = context(room, user).await?;
+        let context = Context::of(room).await?.for_user(user, rules).await?;
         let mut before = RoomView::place_after(room.view.position());
         let mut looked_at = 0;
         while looked_at < MAX_COUNTED_BY_RULES {
@@ -204,11 +204,12 @@ impl Counted {
         if facts.status != Status::Accepted || facts.redacted_by.is_some() || event.pdu.sender() == user {
             return Ok(());
         }
-        let Some(rule) = push::evaluate(rules, &FlatEvent::new(&event.pdu), context) else { return Ok(()) };
-        if !rule.triggers_notification() {
+        let flat = FlatEvent::new(&event.pdu);
+        let outcome = push::outcome(rules, &flat, context);
+        if !outcome.notify {
             return Ok(());
         }
-        let highlights = rule.triggers_highlight().into();
+        let highlights = outcome.highlight.into();
         let thread = thread_of(room, &event).await?;
         let read = match (self.threads.get(&thread), thread.is_empty()) {
             (Some((read, _)), _) => *read,
@@ -228,25 +229,7 @@ impl Counted {
 
 /// The root of the thread that an event is in; empty for the main timeline.
 async fn thread_of(room: &RoomView, event: &Event) -> Result<String, Fault> {
-    Ok(super::super::receipts::thread_of(room, &event.pdu).await?.map(|root| root.to_string()).unwrap_or_default())
-}
-
-/// What the conditions of rules ask of a room and a member.
-async fn context(room: &RoomView, user: &UserId) -> Result<PushConditionRoomCtx, Fault> {
-    #[derive(Default, Deserialize)]
-    struct Content {
-        displayname: Option<String>,
-    }
-
-    let member = room.state_event(room.root(), "m.room.member", user.as_str()).await?;
-    let content: Content = member.and_then(|member| member.pdu.content_as().ok()).unwrap_or_default();
-    let name = content.displayname.unwrap_or_else(|| user.localpart().to_owned());
-    let room_id = room.room_id().to_owned();
-    let context = PushConditionRoomCtx::new(room_id, room.head.joined.into(), user.to_owned(), name);
-    Ok(match room.power_levels().await? {
-        Some(levels) => context.with_power_levels(levels.push_context()),
-        None => context,
-    })
+    Ok(receipts::thread_of(room, &event.pdu).await?.map(|root| root.to_string()).unwrap_or_default())
 }
 
 impl Rules {
