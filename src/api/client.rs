@@ -14,6 +14,7 @@ pub mod knock;
 pub mod login;
 pub mod logout;
 pub mod mutual_rooms;
+pub mod presence;
 pub mod profile;
 pub mod pushrules;
 pub mod refresh;

@@ -15,6 +15,7 @@ mod federation;
 mod limits;
 mod log;
 mod metrics;
+mod presence;
 mod problem;
 mod rate_limits;
 mod registration;
@@ -34,6 +35,7 @@ pub use federation::Federation;
 pub use limits::Limits;
 pub use log::{Log, LogFormat};
 pub use metrics::Metrics;
+pub use presence::Presence;
 pub use problem::{ConfigError, Problem};
 pub use rate_limits::RateLimits;
 pub use registration::{Registration, RegistrationMode, Term};
@@ -64,6 +66,8 @@ macro_rules! with_sections {
             accounts: Accounts,
             /// New rooms.
             rooms: Rooms,
+            /// Who is there.
+            presence: Presence,
             /// Whom users ask for help.
             support: Support,
             /// Bounds on what clients may ask for.
