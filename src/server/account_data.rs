@@ -6,6 +6,7 @@
 //! Spec: [client config](https://spec.matrix.org/v1.19/client-server-api/#client-config),
 //! [room tagging](https://spec.matrix.org/v1.19/client-server-api/#room-tagging).
 
+pub mod refused;
 #[cfg(test)]
 mod tests;
 

@@ -20,6 +20,7 @@ const ORDER: &[&[&str]] = &[
     &["accounts", "devices"],
     &["keys", "backup", "to_device"],
     &["rooms"],
+    &["directory", "user_directory"],
     &["verify"],
     &["sync"],
     // Workflows are methods of the joined server, which resumes them when it starts.

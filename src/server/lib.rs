@@ -9,6 +9,7 @@ pub mod base;
 pub mod clock;
 pub mod codec;
 pub mod devices;
+pub mod directory;
 pub mod filters;
 pub mod identity;
 pub mod keys;
@@ -22,6 +23,7 @@ pub mod table;
 pub mod to_device;
 pub mod topic;
 pub mod tx;
+pub mod user_directory;
 pub mod verify;
 pub mod workflows;
 

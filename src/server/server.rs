@@ -17,6 +17,7 @@ use crate::{
     base::Base,
     clock::{Clock, Random},
     devices::{DeviceFollower, Devices},
+    directory::Directory,
     filters::Filters,
     identity::{self, IdentityError},
     keys::{self, Keys},
@@ -25,6 +26,8 @@ use crate::{
     sync::Syncs,
     to_device::ToDevice,
     tx::Tx,
+    user_directory::UserDirectory,
+    workflows::profile::Spreads,
 };
 
 /// A homeserver over one database.
@@ -49,8 +52,13 @@ pub struct Server {
     pub to_device: Arc<ToDevice>,
     /// Rooms.
     pub rooms: Arc<Rooms>,
+    /// The published room directory.
+    pub directory: Directory,
+    /// Finding users.
+    pub user_directory: UserDirectory,
     /// What is new for a device.
     pub syncs: Arc<Syncs>,
+    pub(crate) spreads: Spreads,
     stop: watch::Sender<bool>,
 }
 
@@ -91,21 +99,27 @@ impl Server {
         let account_data = Arc::new(AccountData::new(Arc::clone(&base)));
         let keys = Arc::new(Keys::new(Arc::clone(&base), Arc::clone(&devices)));
         let to_device = Arc::new(ToDevice::new(Arc::clone(&base), Arc::clone(&devices)));
+        let rooms = Rooms::new(Arc::clone(&base), Arc::new(key));
         let server = Arc::new(Self {
             accounts: Arc::new(Accounts::new(Arc::clone(&base), Arc::clone(&devices))),
             profiles: Profiles::new(Arc::clone(&base)),
             filters: Arc::new(Filters::new(Arc::clone(&base))),
             backups: Backups::new(Arc::clone(&base)),
-            rooms: Rooms::new(Arc::clone(&base), Arc::new(key)),
+            directory: Directory::new(Arc::clone(&rooms)),
+            user_directory: UserDirectory::new(Arc::clone(&base)),
+            rooms,
             syncs: Syncs::new(Arc::clone(&base), Arc::clone(&account_data), Arc::clone(&keys), Arc::clone(&to_device)),
             account_data,
             keys,
             to_device,
             devices,
             base,
+            spreads: Spreads::default(),
             stop,
         });
+        server.build_lists().await?;
         server.resume_deactivations().await?;
+        server.resume_spreads().await?;
         Ok(server)
     }
 

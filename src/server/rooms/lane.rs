@@ -125,6 +125,9 @@ pub enum Refusal {
     /// A restricted room that this server cannot let anyone into.
     #[error("{0}")]
     UnableToAuthorise(String),
+    /// The user takes no invites.
+    #[error("this user takes no invites")]
+    InviteBlocked,
     /// Too much waits for this room.
     #[error("too many requests wait for this room")]
     Busy,

@@ -10,6 +10,7 @@ pub mod membership;
 pub mod send;
 pub mod show;
 pub mod state;
+pub mod summary;
 #[cfg(test)]
 mod tests;
 pub mod tokens;

@@ -2,7 +2,10 @@
 //!
 //! Reads only. Where many events share the state before them, that state is asked once.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use depesche_rules::{
     client_event::{self, RoomField, Unsigned},
@@ -18,6 +21,7 @@ use serde_json::value::RawValue;
 
 use super::view::{Event, RoomView};
 use crate::{
+    account_data::refused,
     keyspace::{EventNo, ROOT_BEFORE},
     records::{
         events::Status,
@@ -39,6 +43,8 @@ pub struct Viewer<'a> {
     seen: HashMap<RootRecord, (HistoryVisibility, MembershipState)>,
     /// The event by which the viewer last joined.
     last_join: LastJoin,
+    /// Whom the viewer ignores; read when first asked for.
+    ignored: Option<Arc<BTreeSet<OwnedUserId>>>,
 }
 
 /// The event by which a viewer last joined: looked up only where history visibility asks for it.
@@ -78,7 +84,24 @@ impl<'a> Viewer<'a> {
             roots: HashMap::new(),
             seen: HashMap::new(),
             last_join: LastJoin::NotAsked,
+            ignored: None,
         })
+    }
+
+    /// The same viewer, of whom it is known already whom they ignore.
+    pub fn ignoring(self, users: &Arc<BTreeSet<OwnedUserId>>) -> Self {
+        Self { ignored: Some(Arc::clone(users)), ..self }
+    }
+
+    /// Whether the viewer ignores what a user says. State is shown all the same.
+    async fn ignores(&mut self, pdu: &Pdu) -> Result<bool, Fault> {
+        if pdu.state_key().is_some() || *pdu.sender() == self.user {
+            return Ok(false);
+        }
+        if self.ignored.is_none() {
+            self.ignored = Some(Arc::new(refused::ignored(&self.room.view, &self.user).await?));
+        }
+        Ok(self.ignored.as_ref().is_some_and(|ignored| ignored.contains(pdu.sender())))
     }
 
     /// The room looked at.
@@ -124,7 +147,7 @@ impl<'a> Viewer<'a> {
 
     /// Whether the viewer may see an event.
     pub async fn may_see(&mut self, event: &Event) -> Result<bool, Fault> {
-        if event.meta.facts.status != Status::Accepted {
+        if event.meta.facts.status != Status::Accepted || self.ignores(&event.pdu).await? {
             return Ok(false);
         }
         let root = self.root_before(event.no).await?;

@@ -1,6 +1,6 @@
 //! The part of an answer that one room has: joined, or left.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use depesche_rules::{bounds, filter, visibility};
 use depesche_store::Position;
@@ -51,6 +51,8 @@ pub struct Asked<'a> {
     /// With lazy loading: whether to say again what was said.
     redundant: bool,
     now: MilliSecondsSinceUnixEpoch,
+    /// Whom the user ignores.
+    pub ignored: Arc<BTreeSet<OwnedUserId>>,
 }
 
 impl<'a> Asked<'a> {
@@ -73,6 +75,7 @@ impl<'a> Asked<'a> {
             want: Want { after: request.use_state_after, lazy },
             redundant,
             now,
+            ignored: Arc::default(),
         }
     }
 
@@ -85,7 +88,8 @@ impl<'a> Asked<'a> {
     }
 
     async fn viewer<'r>(&self, room: &'r RoomView) -> Result<Viewer<'r>, Fault> {
-        Viewer::new(room, self.request.user.clone(), Some(self.request.device.clone()), self.now).await
+        let (user, device) = (self.request.user.clone(), Some(self.request.device.clone()));
+        Ok(Viewer::new(room, user, device, self.now).await?.ignoring(&self.ignored))
     }
 
     /// Up to where the client knows the room: the position of its token, if the user was joined there.

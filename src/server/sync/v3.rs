@@ -1,6 +1,9 @@
 //! One answer to `/sync` at one snapshot.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use depesche_rules::filter;
 use depesche_store::Position;
@@ -18,7 +21,7 @@ use super::{
     timeline::Span,
 };
 use crate::{
-    account_data::{Entry, GLOBAL},
+    account_data::{Entry, GLOBAL, refused},
     keyspace::{HEAD, ROOM, RoomNo},
     records::rooms::Membership,
     rooms::{tokens::SyncToken, view::RoomView},
@@ -49,7 +52,8 @@ impl Syncs {
         session: &mut Session,
     ) -> Result<Answer, Fault> {
         let position = since.map(|since| since.position);
-        let asked = Asked::new(request, position, self.base.now(), self.base.config.limits.events_per_page);
+        let mut asked = Asked::new(request, position, self.base.now(), self.base.config.limits.events_per_page);
+        asked.ignored = Arc::new(refused::ignored(view, &request.user).await?);
         session.sent.rewind(position.unwrap_or_default());
         let (global, mut data) = self.account_data_of(request, position, view).await?;
         let rooms = self.rooms(&asked, view, session, &mut data).await?;
@@ -151,6 +155,7 @@ impl Syncs {
                     rooms.join.insert(id, joined);
                 }
             }
+            MembershipState::Invite if asked.hides_invite(room, member).await? => {}
             MembershipState::Invite => {
                 let events = stripped::state(room, member).await?;
                 rooms.invite.insert(id, v3::InvitedRoom { invite_state: v3::InviteState { events } });
@@ -169,6 +174,13 @@ impl Syncs {
 }
 
 impl Asked<'_> {
+    /// Whether the user is not to see an invite: its sender is ignored, or the user takes none.
+    async fn hides_invite(&self, room: &RoomView, member: &Membership) -> Result<bool, Fault> {
+        let invite = room.event(member.event).await?;
+        Ok(self.ignored.contains(invite.pdu.sender())
+            || refused::blocks_invites(&room.view, &self.request.user).await?)
+    }
+
     /// The rooms to look at.
     async fn wanted(&self, view: &View, session: &Session, data: &RoomData) -> Result<Vec<RoomNo>, Fault> {
         let Some(since) = self.since else { return Ok(self.wanted_first(session)) };

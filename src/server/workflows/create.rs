@@ -4,6 +4,7 @@
 
 use depesche_rules::{
     auth,
+    bounds::{MAX_CREATE_INITIAL_STATE, MAX_CREATE_INVITES},
     build::{self, EventDraft, Placement, complete_create_content},
     pdu::Pdu,
     versions,
@@ -16,10 +17,11 @@ use ruma::{
 };
 
 use crate::{
+    account_data::refused,
     keyspace::{ALIAS, PUBLISHED, ROOM_ALIAS},
     records::rooms::Room,
     rooms::{
-        Rooms,
+        Rooms, aliases,
         append::{self, Accepted},
         lane::{self, Refusal},
         working::Working,
@@ -28,8 +30,6 @@ use crate::{
     tx::{Fault, Tx},
 };
 
-/// The most users one request invites and the most state events it sets.
-const EVENTS: usize = 1000;
 /// How often a creation is tried after a conflict, the first time included.
 const ATTEMPTS: usize = 3;
 
@@ -91,6 +91,9 @@ pub enum CreateError {
     /// A parameter is not what it has to be.
     #[error("{0}")]
     BadContent(String),
+    /// What is asked for would be refused in a room that exists as well: an invite, a canonical alias.
+    #[error(transparent)]
+    Refused(Refusal),
     /// Nothing the caller did.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -102,9 +105,7 @@ impl Rooms {
         let version = creation.version.clone().unwrap_or_else(|| self.default_version());
         let rules =
             versions::room_version_rules(&version).ok_or_else(|| CreateError::UnsupportedVersion(version.clone()))?;
-        if creation.invite.len() + creation.initial_state.len() > EVENTS {
-            return Err(CreateError::TooLarge(format!("at most {EVENTS} invites and state events at once")));
-        }
+        self.check(&creation).await?;
         for _ in 1..ATTEMPTS {
             match self.try_create(&creation, &version, rules).await {
                 Err(CreateError::Fault(Fault::Commit(CommitError::Conflict(_)))) => {}
@@ -112,6 +113,39 @@ impl Rooms {
             }
         }
         self.try_create(&creation, &version, rules).await
+    }
+
+    /// What the rules of rooms do not say of a creation.
+    async fn check(&self, creation: &Creation) -> Result<(), CreateError> {
+        let many = |most: usize, what: &str| Err(CreateError::TooLarge(format!("at most {most} {what} at once")));
+        if creation.invite.len() > MAX_CREATE_INVITES {
+            return many(MAX_CREATE_INVITES, "invites");
+        }
+        if creation.initial_state.len() > MAX_CREATE_INITIAL_STATE {
+            return many(MAX_CREATE_INITIAL_STATE, "state events");
+        }
+        let mut invited: Vec<OwnedUserId> = creation.invite.iter().map(|(user, _)| user.clone()).collect();
+        for (kind, state_key, content) in &creation.initial_state {
+            match kind {
+                StateEventType::RoomMember if is_invite(content) => {
+                    let user = OwnedUserId::try_from(state_key.as_str());
+                    invited.push(user.map_err(|_| CreateError::BadContent("a user id is expected".into()))?);
+                }
+                StateEventType::RoomCanonicalAlias if state_key.is_empty() => check_aliases(creation, content)?,
+                _ => {}
+            }
+        }
+        let view = self.base.view();
+        for user in invited {
+            if user.server_name() != self.base.name {
+                let why = "this server does not federate, so it cannot invite users of other servers";
+                return Err(CreateError::Refused(Refusal::Forbidden(why.into())));
+            }
+            if refused::blocks_invites(&view, &user).await? {
+                return Err(CreateError::Refused(Refusal::InviteBlocked));
+            }
+        }
+        Ok(())
     }
 
     async fn try_create(
@@ -159,6 +193,7 @@ impl Rooms {
         }
         if creation.published {
             tx.put(&PUBLISHED, &(working.no,), &());
+            tx.topic(topic::directory());
         }
         tx.topic(topic::user(&creation.creator));
         Ok(())
@@ -195,6 +230,19 @@ impl Rooms {
 
     fn default_version(&self) -> RoomVersionId {
         self.base.config.rooms.default_version.clone()
+    }
+}
+
+fn is_invite(content: &CanonicalJsonObject) -> bool {
+    content.get("membership").is_some_and(|membership| *membership == CanonicalJsonValue::from("invite".to_owned()))
+}
+
+/// A canonical alias of the initial state can only be the alias that the room is born with.
+fn check_aliases(creation: &Creation, content: &CanonicalJsonObject) -> Result<(), CreateError> {
+    let named = aliases::named(content).map_err(CreateError::BadContent)?;
+    match named.into_iter().find(|alias| creation.alias.as_ref() != Some(alias)) {
+        Some(alias) => Err(CreateError::Refused(Refusal::BadAlias(format!("{alias} does not point to this room")))),
+        None => Ok(()),
     }
 }
 
