@@ -58,6 +58,8 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::logout::post).for_locked_too(),
         endpoint(client::logout::all).for_locked_too(),
         endpoint(client::refresh::post),
+        // /_matrix/client/v1/mutual_rooms
+        endpoint(client::mutual_rooms::get),
         // /_matrix/client/v3/pushrules/
         endpoint(client::pushrules::get),
         // /_matrix/client/v3/profile/
@@ -75,6 +77,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::context::get),
         endpoint(client::rooms::event::get),
         endpoint(client::rooms::forget::post),
+        endpoint(client::rooms::initial_sync::get),
         endpoint(client::rooms::invite::post),
         endpoint(client::rooms::join::post),
         endpoint(client::rooms::joined_members::get),
@@ -83,10 +86,15 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::members::get),
         endpoint(client::rooms::messages::get),
         endpoint(client::rooms::redact::put).optional_body(),
+        endpoint(client::rooms::relations::get),
+        endpoint(client::rooms::relations::get_of_type),
+        endpoint(client::rooms::relations::get_of_event_type),
         endpoint(client::rooms::send::put),
         endpoint(client::rooms::state::get_all),
         endpoint(client::rooms::state::get).last_may_be_empty(),
         endpoint(client::rooms::state::put).last_may_be_empty(),
+        endpoint(client::rooms::threads::get),
+        endpoint(client::rooms::timestamp_to_event::get),
         endpoint(client::rooms::unban::post),
         // /_matrix/client/v3/room_keys/
         endpoint(client::room_keys::keys::put).large_body(),

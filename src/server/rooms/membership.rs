@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::lane::{Intent, Refusal, Turn, Verdict};
 use crate::{
-    account_data::refused,
+    account_data::blocks_invites,
     keyspace::{MEMBER, ROOM_NO},
     tx::{Fault, View},
 };
@@ -80,7 +80,7 @@ impl Change {
         }
         let (state, so_already) = self.outcome(before.as_ref())?;
         // Read past the batch: no order is promised between an invite and the wish to get none.
-        if self.action == Action::Invite && refused::blocks_invites(turn.tx.view(), &self.target).await? {
+        if self.action == Action::Invite && blocks_invites(turn.tx.view(), &self.target).await? {
             return Err(Refusal::InviteBlocked);
         }
         let mut content = self.content.clone();

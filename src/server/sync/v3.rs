@@ -1,9 +1,6 @@
 //! One answer to `/sync` at one snapshot.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeSet, HashMap};
 
 use depesche_rules::filter;
 use depesche_store::Position;
@@ -21,7 +18,7 @@ use super::{
     timeline::Span,
 };
 use crate::{
-    account_data::{Entry, GLOBAL, refused},
+    account_data::{Entry, GLOBAL, blocks_invites, ignored_users},
     keyspace::{HEAD, ROOM, RoomNo},
     records::rooms::Membership,
     rooms::{tokens::SyncToken, view::RoomView},
@@ -53,7 +50,7 @@ impl Syncs {
     ) -> Result<Answer, Fault> {
         let position = since.map(|since| since.position);
         let mut asked = Asked::new(request, position, self.base.now(), self.base.config.limits.events_per_page);
-        asked.ignored = Arc::new(refused::ignored(view, &request.user).await?);
+        asked.ignored = ignored_users(view, &request.user).await?;
         session.sent.rewind(position.unwrap_or_default());
         let (global, mut data) = self.account_data_of(request, position, view).await?;
         let rooms = self.rooms(&asked, view, session, &mut data).await?;
@@ -177,8 +174,7 @@ impl Asked<'_> {
     /// Whether the user is not to see an invite: its sender is ignored, or the user takes none.
     async fn hides_invite(&self, room: &RoomView, member: &Membership) -> Result<bool, Fault> {
         let invite = room.event(member.event).await?;
-        Ok(self.ignored.contains(invite.pdu.sender())
-            || refused::blocks_invites(&room.view, &self.request.user).await?)
+        Ok(self.ignored.contains(invite.pdu.sender()) || blocks_invites(&room.view, &self.request.user).await?)
     }
 
     /// The rooms to look at.

@@ -17,7 +17,7 @@ use ruma::{
 };
 
 use crate::{
-    account_data::refused,
+    account_data::blocks_invites,
     keyspace::{ALIAS, PUBLISHED, ROOM_ALIAS},
     records::rooms::Room,
     rooms::{
@@ -141,7 +141,7 @@ impl Rooms {
                 let why = "this server does not federate, so it cannot invite users of other servers";
                 return Err(CreateError::Refused(Refusal::Forbidden(why.into())));
             }
-            if refused::blocks_invites(&view, &user).await? {
+            if blocks_invites(&view, &user).await? {
                 return Err(CreateError::Refused(Refusal::InviteBlocked));
             }
         }
@@ -170,7 +170,7 @@ impl Rooms {
             lane::write(&self.base, &self.key, &mut working, &tx, draft, None).await?;
         }
         self.name_room(creation, &tx, &working).await?;
-        append::close(&working, &tx);
+        append::close(&mut working, &tx).await?;
         match self.base.commit(&tx).await {
             Ok(_) => Ok(room_id),
             Err(Fault::Commit(CommitError::Contract(why))) => Err(CreateError::TooLarge(why)),
