@@ -3,8 +3,8 @@
 
 use depesche_rules::versions::{SUPPORTED, Stability};
 use ruma::api::client::discovery::get_capabilities::v3::{
-    Capabilities, ChangePasswordCapability, GetLoginTokenCapability, Request, Response, RoomVersionStability,
-    RoomVersionsCapability, ThirdPartyIdChangesCapability,
+    Capabilities, ChangePasswordCapability, GetLoginTokenCapability, ProfileFieldsCapability, Request, Response,
+    RoomVersionStability, RoomVersionsCapability, ThirdPartyIdChangesCapability,
 };
 
 use crate::{caller::User, error::Error, route::Context};
@@ -20,6 +20,9 @@ pub async fn get(context: Context, _: User, _: Request) -> Result<Response, Erro
     capabilities.get_login_token = GetLoginTokenCapability { enabled: context.app.config.accounts.token_login };
     // Mail addresses and telephone numbers are not kept.
     capabilities.thirdparty_id_changes = ThirdPartyIdChangesCapability { enabled: false };
+    capabilities.profile_fields = Some(ProfileFieldsCapability::new(true));
+    // `m.forget_forced_upon_leave` is left at its default: rooms that were left stay until they are forgotten, so that
+    // their users can look back at them.
     Ok(Response { capabilities })
 }
 

@@ -21,6 +21,7 @@ pub mod state;
 pub mod threads;
 pub mod timestamp_to_event;
 pub mod unban;
+pub mod upgrade;
 
 use depesche_rules::{bounds::MAX_PAGE, json};
 use depesche_server::rooms::{
@@ -86,7 +87,11 @@ pub(super) async fn change(
         content.insert("reason".to_owned(), reason.into());
     }
     let change = Change { actor: user.user_id.clone(), target, action, content };
-    Ok(server.rooms.submit(room, change).await?)
+    let sent = server.rooms.submit(room, change).await?;
+    if action == Action::Join {
+        server.settle_in(&user.user_id, room).await?;
+    }
+    Ok(sent)
 }
 
 /// Who is suspended may go, and change no other membership.

@@ -18,7 +18,7 @@ use ruma::{
 
 use crate::{
     account_data::blocks_invites,
-    keyspace::{ALIAS, PUBLISHED, ROOM_ALIAS},
+    keyspace::{ALIAS, PUBLISHED, ROOM_ALIAS, RoomNo},
     records::rooms::Room,
     rooms::{
         Rooms, aliases,
@@ -60,6 +60,17 @@ pub struct Creation {
     pub initial_state: Vec<(StateEventType, String, CanonicalJsonObject)>,
     /// Put over the generated power levels.
     pub power_levels: CanonicalJsonObject,
+}
+
+/// A room in the making.
+pub(super) struct Birth<'a> {
+    pub(super) creator: &'a OwnedUserId,
+    pub(super) version: &'a RoomVersionId,
+    pub(super) rules: &'static RoomVersionRules,
+    /// Of the create event, without what the server adds.
+    pub(super) content: CanonicalJsonObject,
+    /// The events behind it.
+    pub(super) drafts: Vec<EventDraft>,
 }
 
 /// The presets of the specification.
@@ -156,26 +167,38 @@ impl Rooms {
     ) -> Result<OwnedRoomId, CreateError> {
         let tx = self.base.tx();
         let no = self.next_number().await?;
-        let create = self.create_event(creation, version, rules)?;
-        let room_id = create.room_id().clone();
-        let room = Room { room_id: room_id.clone(), version: version.clone() };
-        let mut working = Working::create(no, room).ok_or_else(|| CreateError::UnsupportedVersion(version.clone()))?;
-        working.begin(&tx);
-        append::found(&working, &tx);
-        auth::check_state_independent(&create, rules, |_| None)
-            .map_err(|why| CreateError::InvalidState(why.to_string()))?;
-        append::event(&mut working, &tx, &self.base.name, Accepted { pdu: create, auth: Vec::new(), sent_with: None })
-            .await?;
-        for draft in drafts(creation, rules) {
-            lane::write(&self.base, &self.key, &mut working, &tx, draft, None).await?;
+        let mut content = creation.creation_content.clone();
+        if creation.preset == Preset::TrustedPrivateChat && rules.authorization.additional_room_creators {
+            add_creators(&mut content, creation);
         }
+        let birth = Birth { creator: &creation.creator, version, rules, content, drafts: drafts(creation, rules) };
+        let working = self.bear(&tx, no, birth).await?;
+        let room_id = working.room.room_id.clone();
         self.name_room(creation, &tx, &working).await?;
-        append::close(&mut working, &tx).await?;
         match self.base.commit(&tx).await {
             Ok(_) => Ok(room_id),
             Err(Fault::Commit(CommitError::Contract(why))) => Err(CreateError::TooLarge(why)),
             Err(fault) => Err(fault.into()),
         }
+    }
+
+    /// Puts a new room with its first events into the batch.
+    pub(super) async fn bear(&self, tx: &Tx, no: RoomNo, birth: Birth<'_>) -> Result<Working, Refusal> {
+        let Birth { creator, version, rules, content, drafts } = birth;
+        let create = self.create_event(creator, version, rules, content)?;
+        let room = Room { room_id: create.room_id().clone(), version: version.clone() };
+        let unknown = || Fault::Bug(format!("room version {version} has rules and no room"));
+        let mut working = Working::create(no, room).ok_or_else(unknown)?;
+        working.begin(tx);
+        append::found(&working, tx);
+        auth::check_state_independent(&create, rules, |_| None)?;
+        append::event(&mut working, tx, &self.base.name, Accepted { pdu: create, auth: Vec::new(), sent_with: None })
+            .await?;
+        for draft in drafts {
+            lane::write(&self.base, &self.key, &mut working, tx, draft, None).await?;
+        }
+        append::close(&mut working, tx).await?;
+        Ok(working)
     }
 
     /// The alias and the place in the directory.
@@ -202,15 +225,12 @@ impl Rooms {
     /// The create event. From version 12 on it makes the room's id; before, the id is drawn.
     fn create_event(
         &self,
-        creation: &Creation,
+        creator: &OwnedUserId,
         version: &RoomVersionId,
         rules: &RoomVersionRules,
-    ) -> Result<Pdu, CreateError> {
-        let mut content = creation.creation_content.clone();
-        complete_create_content(&mut content, &creation.creator, version, rules);
-        if creation.preset == Preset::TrustedPrivateChat && rules.authorization.additional_room_creators {
-            add_creators(&mut content, creation);
-        }
+        mut content: CanonicalJsonObject,
+    ) -> Result<Pdu, Refusal> {
+        complete_create_content(&mut content, creator, version, rules);
         let drawn = (!rules.authorization.room_create_event_id_as_room_id)
             .then(|| OwnedRoomId::try_from(format!("!{}:{}", self.base.random.letters(18), self.base.name)));
         let drawn = drawn.transpose().map_err(|why| Fault::Bug(format!("a drawn room id is invalid: {why}")))?;
@@ -224,8 +244,8 @@ impl Rooms {
             server_name: &self.base.name,
             key: &self.key,
         };
-        let draft = EventDraft::state(creation.creator.clone(), StateEventType::RoomCreate, "", content);
-        build::build(draft, &place).map_err(|why| Refusal::from(why).into())
+        let draft = EventDraft::state(creator.clone(), StateEventType::RoomCreate, "", content);
+        Ok(build::build(draft, &place)?)
     }
 
     fn default_version(&self) -> RoomVersionId {
@@ -368,7 +388,7 @@ fn preset(preset: Preset) -> [(StateEventType, CanonicalJsonObject); 3] {
     ]
 }
 
-fn object<const N: usize>(fields: [(&str, CanonicalJsonValue); N]) -> CanonicalJsonObject {
+pub(super) fn object<const N: usize>(fields: [(&str, CanonicalJsonValue); N]) -> CanonicalJsonObject {
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 

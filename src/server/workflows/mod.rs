@@ -4,6 +4,8 @@ mod build;
 pub mod create;
 pub mod deactivate;
 pub mod profile;
+pub mod settle;
+pub mod upgrade;
 
 use std::time::Duration;
 
