@@ -22,6 +22,7 @@ const ORDER: &[&[&str]] = &[
     &["keys", "backup", "to_device"],
     &["typing", "presence"],
     &["rooms"],
+    &["directory", "user_directory"],
     &["verify"],
     &["sync"],
     // Workflows are methods of the joined server, which resumes them when it starts.

@@ -9,6 +9,7 @@ pub mod base;
 pub mod clock;
 pub mod codec;
 pub mod devices;
+pub mod directory;
 pub mod filters;
 pub mod identity;
 pub mod keys;
@@ -25,6 +26,7 @@ pub mod to_device;
 pub mod topic;
 pub mod tx;
 pub mod typing;
+pub mod user_directory;
 pub mod verify;
 pub mod workflows;
 

@@ -17,6 +17,7 @@ use crate::{
     base::Base,
     clock::{Clock, Random},
     devices::{DeviceFollower, Devices},
+    directory::Directory,
     filters::Filters,
     identity::{self, IdentityError},
     keys::{self, Keys},
@@ -27,6 +28,8 @@ use crate::{
     to_device::ToDevice,
     tx::Tx,
     typing::Typing,
+    user_directory::UserDirectory,
+    workflows::profile::Spreads,
 };
 
 /// A homeserver over one database.
@@ -57,8 +60,13 @@ pub struct Server {
     pub rooms: Arc<Rooms>,
     /// What people have read.
     pub receipts: Receipts,
+    /// The published room directory.
+    pub directory: Directory,
+    /// Finding users.
+    pub user_directory: UserDirectory,
     /// What is new for a device.
     pub syncs: Arc<Syncs>,
+    pub(crate) spreads: Spreads,
     stop: watch::Sender<bool>,
 }
 
@@ -100,12 +108,15 @@ impl Server {
         let keys = Arc::new(Keys::new(Arc::clone(&base), Arc::clone(&devices)));
         let to_device = Arc::new(ToDevice::new(Arc::clone(&base), Arc::clone(&devices)));
         let presence = Presences::new(Arc::clone(&base));
+        let rooms = Rooms::new(Arc::clone(&base), Arc::new(key));
         let server = Arc::new(Self {
             accounts: Arc::new(Accounts::new(Arc::clone(&base), Arc::clone(&devices))),
             profiles: Profiles::new(Arc::clone(&base)),
             filters: Arc::new(Filters::new(Arc::clone(&base))),
             backups: Backups::new(Arc::clone(&base)),
-            rooms: Rooms::new(Arc::clone(&base), Arc::new(key)),
+            directory: Directory::new(Arc::clone(&rooms)),
+            user_directory: UserDirectory::new(Arc::clone(&base)),
+            rooms,
             typing: Typing::new(Arc::clone(&base)),
             receipts: Receipts::new(Arc::clone(&base), Arc::clone(&account_data)),
             syncs: Syncs::new(
@@ -121,9 +132,12 @@ impl Server {
             to_device,
             devices,
             base,
+            spreads: Spreads::default(),
             stop,
         });
+        server.build_lists().await?;
         server.resume_deactivations().await?;
+        server.resume_spreads().await?;
         Ok(server)
     }
 

@@ -34,6 +34,11 @@ pub fn private_receipt(user: &UserId) -> Topic {
     Topic(kind(6) | hash(&[user.as_bytes()]))
 }
 
+/// The published room directory: a room came or went.
+pub fn directory() -> Topic {
+    Topic(kind(0x20))
+}
+
 const LOW: u64 = (1 << 56) - 1;
 
 fn kind(kind: u64) -> u64 {

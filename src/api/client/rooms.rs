@@ -24,6 +24,7 @@ pub mod threads;
 pub mod timestamp_to_event;
 pub mod typing;
 pub mod unban;
+pub mod upgrade;
 
 use depesche_rules::{bounds::MAX_PAGE, json};
 use depesche_server::rooms::{
@@ -92,6 +93,7 @@ pub(super) async fn change(
     let sent = server.rooms.submit(room, change).await?;
     if action == Action::Join {
         server.presence.moved(&user.user_id);
+        server.settle_in(&user.user_id, room).await?;
     }
     Ok(sent)
 }

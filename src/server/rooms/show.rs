@@ -117,6 +117,11 @@ impl<'a> Viewer<'a> {
         Ok(self.ignored.insert(known))
     }
 
+    /// The same viewer, of whom it is known already whom they ignore.
+    pub fn ignoring(self, users: &BTreeSet<OwnedUserId>) -> Self {
+        Self { ignored: Some(users.clone()), ..self }
+    }
+
     /// Whether the viewer ignores a user.
     pub async fn ignores(&mut self, user: &UserId) -> Result<bool, Fault> {
         Ok(self.ignored().await?.contains(user))
@@ -187,6 +192,10 @@ impl<'a> Viewer<'a> {
     /// Whether the viewer may see an event.
     pub async fn may_see(&mut self, event: &Event) -> Result<bool, Fault> {
         if event.meta.facts.status != Status::Accepted {
+            return Ok(false);
+        }
+        // State is shown all the same: the room must not look different to who ignores somebody.
+        if event.pdu.state_key().is_none() && self.ignores(event.pdu.sender()).await? {
             return Ok(false);
         }
         let root = self.root_before(event.no).await?;

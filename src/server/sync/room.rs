@@ -58,6 +58,8 @@ pub struct Asked<'a> {
     /// With lazy loading: whether to say again what was said.
     redundant: bool,
     now: MilliSecondsSinceUnixEpoch,
+    /// Whom the user ignores.
+    pub ignored: BTreeSet<OwnedUserId>,
 }
 
 impl<'a> Asked<'a> {
@@ -88,6 +90,7 @@ impl<'a> Asked<'a> {
             want: Want { after: request.use_state_after, lazy },
             redundant,
             now,
+            ignored: BTreeSet::new(),
         }
     }
 
@@ -100,7 +103,8 @@ impl<'a> Asked<'a> {
     }
 
     async fn viewer<'r>(&self, room: &'r RoomView) -> Result<Viewer<'r>, Fault> {
-        Viewer::new(room, self.request.user.clone(), Some(self.request.device.clone()), self.now).await
+        let (user, device) = (self.request.user.clone(), Some(self.request.device.clone()));
+        Ok(Viewer::new(room, user, device, self.now).await?.ignoring(&self.ignored))
     }
 
     /// Up to where the client knows the room: the position of its token, if the user was joined there.

@@ -24,7 +24,7 @@ use super::{
     timeline::Span,
 };
 use crate::{
-    account_data::{Entry, GLOBAL},
+    account_data::{Entry, GLOBAL, blocks_invites, ignored_users},
     keyspace::{HEAD, ROOM, RoomNo},
     presence,
     records::rooms::Membership,
@@ -61,7 +61,9 @@ impl Syncs {
     ) -> Result<Answer, Fault> {
         let position = since.map(|since| since.position);
         let reader = (&self.unread, self.unread.reader(view, &request.user).await?);
-        let asked = Asked::new(request, position, self.base.now(), self.base.config.limits.events_per_page, reader);
+        let most = self.base.config.limits.events_per_page;
+        let mut asked = Asked::new(request, position, self.base.now(), most, reader);
+        asked.ignored = ignored_users(view, &request.user).await?;
         session.sent.rewind(position.unwrap_or_default());
         let (global, mut data) = self.account_data_of(request, position, view).await?;
         let rooms = self.rooms(&asked, view, session, &mut data).await?;
@@ -213,6 +215,7 @@ impl Syncs {
                     rooms.join.insert(id, joined);
                 }
             }
+            MembershipState::Invite if asked.hides_invite(room, member).await? => {}
             MembershipState::Invite => {
                 let events = stripped::state(room, member).await?;
                 rooms.invite.insert(id, v3::InvitedRoom { invite_state: v3::InviteState { events } });
@@ -257,6 +260,12 @@ impl Asked<'_> {
             }
         }
         Ok(found)
+    }
+
+    /// Whether the user is not to see an invite: its sender is ignored, or the user takes none.
+    async fn hides_invite(&self, room: &RoomView, member: &Membership) -> Result<bool, Fault> {
+        let invite = room.event(member.event).await?;
+        Ok(self.ignored.contains(invite.pdu.sender()) || blocks_invites(&room.view, &self.request.user).await?)
     }
 
     /// The rooms to look at.
