@@ -105,6 +105,7 @@ async fn sync(server: &Server, user: &UserId, since: Option<String>) -> v3::Resp
         full_state: false,
         timeout: Duration::ZERO,
         use_state_after: false,
+        set_presence: ruma::presence::PresenceState::Offline,
     };
     server.syncs.sync(&request).await.unwrap()
 }
