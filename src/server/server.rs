@@ -21,11 +21,13 @@ use crate::{
     filters::Filters,
     identity::{self, IdentityError},
     keys::{self, Keys},
+    presence::Presences,
     profiles::Profiles,
-    rooms::Rooms,
+    rooms::{Rooms, receipts::Receipts},
     sync::Syncs,
     to_device::ToDevice,
     tx::Tx,
+    typing::Typing,
     user_directory::UserDirectory,
     workflows::profile::Spreads,
 };
@@ -50,8 +52,14 @@ pub struct Server {
     pub backups: Backups,
     /// Messages between devices.
     pub to_device: Arc<ToDevice>,
+    /// Who types.
+    pub typing: Arc<Typing>,
+    /// Who is there.
+    pub presence: Arc<Presences>,
     /// Rooms.
     pub rooms: Arc<Rooms>,
+    /// What people have read.
+    pub receipts: Receipts,
     /// The published room directory.
     pub directory: Directory,
     /// Finding users.
@@ -100,6 +108,7 @@ impl Server {
         let keys = Arc::new(Keys::new(Arc::clone(&base), Arc::clone(&devices)));
         let to_device = Arc::new(ToDevice::new(Arc::clone(&base), Arc::clone(&devices)));
         let rooms = Rooms::new(Arc::clone(&base), Arc::new(key));
+        let presence = Presences::new(Arc::clone(&base));
         let server = Arc::new(Self {
             accounts: Arc::new(Accounts::new(Arc::clone(&base), Arc::clone(&devices))),
             profiles: Profiles::new(Arc::clone(&base)),
@@ -108,7 +117,16 @@ impl Server {
             directory: Directory::new(Arc::clone(&rooms)),
             user_directory: UserDirectory::new(Arc::clone(&base)),
             rooms,
-            syncs: Syncs::new(Arc::clone(&base), Arc::clone(&account_data), Arc::clone(&keys), Arc::clone(&to_device)),
+            typing: Typing::new(Arc::clone(&base)),
+            receipts: Receipts::new(Arc::clone(&base), Arc::clone(&account_data)),
+            syncs: Syncs::new(
+                Arc::clone(&base),
+                Arc::clone(&account_data),
+                Arc::clone(&keys),
+                Arc::clone(&to_device),
+                Arc::clone(&presence),
+            ),
+            presence,
             account_data,
             keys,
             to_device,

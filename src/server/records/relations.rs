@@ -40,13 +40,13 @@ impl KeyPart for List {
 
 /// An event in such a list.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Child {
+pub struct Listed {
     /// The event.
     pub no: EventNo,
     /// The events between it and the one the list is of. Where one of them was redacted, the event is not in the list.
     pub via: Vec<EventNo>,
 }
-record!(Child, 1);
+record!(Listed, 1);
 
 /// How many events are about an event. Redacted ones do not count.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

@@ -21,7 +21,7 @@ use crate::{
     keyspace::{EventNo, RELATION},
     records::{
         events::{Meta, Place},
-        relations::{Child, List},
+        relations::{List, Listed},
     },
     tx::Fault,
 };
@@ -138,7 +138,7 @@ impl Viewer<'_> {
 
 impl Walk<'_> {
     /// The next rows of all lists together.
-    async fn rows(&self, limit: usize) -> Result<Vec<(Place, Child)>, Fault> {
+    async fn rows(&self, limit: usize) -> Result<Vec<(Place, Listed)>, Fault> {
         let mut rows = Vec::new();
         let (from, to) = self.within;
         if from >= to {
@@ -163,7 +163,7 @@ impl Walk<'_> {
     }
 
     /// Of the events between parent and child, those that were redacted.
-    async fn lost(&self, rows: &[(Place, Child)]) -> Result<HashMap<EventNo, Meta>, Fault> {
+    async fn lost(&self, rows: &[(Place, Listed)]) -> Result<HashMap<EventNo, Meta>, Fault> {
         let mut between: Vec<EventNo> = rows.iter().flat_map(|(_, child)| child.via.iter().copied()).collect();
         between.sort_unstable();
         between.dedup();

@@ -24,7 +24,7 @@ use crate::{
     keyspace::{EventNo, RELATED, RELATION, REPLACEMENT, RoomNo, THREAD},
     records::{
         events::Place,
-        relations::{Child, List, Related},
+        relations::{List, Listed, Related},
     },
     tx::{Fault, Tx},
 };
@@ -94,7 +94,7 @@ pub async fn close(working: &mut Working, tx: &Tx) -> Result<(), Fault> {
         for (parent, list, via) in link.lists() {
             let key = (room, parent, list, *place);
             let offset = RELATION.key(&key).len() - PLACE_BYTES;
-            let child = Child { no: *no, via };
+            let child = Listed { no: *no, via };
             tx.put_stamped(&RELATION, &key, &child, vec![Stamp { at: StampAt::Key, offset }]);
         }
         if let Some(key) = link.replacement(room) {
