@@ -107,8 +107,8 @@ impl Server {
         let account_data = Arc::new(AccountData::new(Arc::clone(&base)));
         let keys = Arc::new(Keys::new(Arc::clone(&base), Arc::clone(&devices)));
         let to_device = Arc::new(ToDevice::new(Arc::clone(&base), Arc::clone(&devices)));
-        let presence = Presences::new(Arc::clone(&base));
         let rooms = Rooms::new(Arc::clone(&base), Arc::new(key));
+        let presence = Presences::new(Arc::clone(&base));
         let server = Arc::new(Self {
             accounts: Arc::new(Accounts::new(Arc::clone(&base), Arc::clone(&devices))),
             profiles: Profiles::new(Arc::clone(&base)),

@@ -24,6 +24,11 @@ pub fn keys_in_room(room_no: u64) -> Topic {
     Topic(kind(4) | (room_no & LOW))
 }
 
+/// The published room directory: a room came or went.
+pub fn directory() -> Topic {
+    Topic(kind(0x20))
+}
+
 /// Something passing in a room: a receipt that all may see, somebody typing, a member's presence.
 pub fn passing(room_no: u64) -> Topic {
     Topic(kind(5) | (room_no & LOW))
@@ -32,11 +37,6 @@ pub fn passing(room_no: u64) -> Topic {
 /// A receipt that the user alone may see.
 pub fn private_receipt(user: &UserId) -> Topic {
     Topic(kind(6) | hash(&[user.as_bytes()]))
-}
-
-/// The published room directory: a room came or went.
-pub fn directory() -> Topic {
-    Topic(kind(0x20))
 }
 
 const LOW: u64 = (1 << 56) - 1;

@@ -92,8 +92,8 @@ pub(super) async fn change(
     let change = Change { actor: user.user_id.clone(), target, action, content };
     let sent = server.rooms.submit(room, change).await?;
     if action == Action::Join {
-        server.presence.moved(&user.user_id);
         server.settle_in(&user.user_id, room).await?;
+        server.presence.moved(&user.user_id);
     }
     Ok(sent)
 }

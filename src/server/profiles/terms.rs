@@ -91,7 +91,7 @@ mod tests {
         );
         assert_eq!(words(" ... "), BTreeSet::new());
         assert_eq!(words(&"ä".repeat(100)), [String::from("ä").repeat(32)].into());
-        assert_eq!(words(&(0..100).map(|n| format!("{n} ")).collect::<String>()).len(), MAX_WORDS);
+        assert_eq!(words(&(0..100).map(|n| n.to_string()).collect::<Vec<_>>().join(" ")).len(), MAX_WORDS);
     }
 
     #[tokio::test]

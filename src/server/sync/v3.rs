@@ -61,8 +61,7 @@ impl Syncs {
     ) -> Result<Answer, Fault> {
         let position = since.map(|since| since.position);
         let reader = (&self.unread, self.unread.reader(view, &request.user).await?);
-        let most = self.base.config.limits.events_per_page;
-        let mut asked = Asked::new(request, position, self.base.now(), most, reader);
+        let mut asked = Asked::new(request, position, self.base.now(), self.base.config.limits.events_per_page, reader);
         asked.ignored = ignored_users(view, &request.user).await?;
         session.sent.rewind(position.unwrap_or_default());
         let (global, mut data) = self.account_data_of(request, position, view).await?;
@@ -234,6 +233,12 @@ impl Syncs {
 }
 
 impl Asked<'_> {
+    /// Whether the user is not to see an invite: its sender is ignored, or the user takes none.
+    async fn hides_invite(&self, room: &RoomView, member: &Membership) -> Result<bool, Fault> {
+        let invite = room.event(member.event).await?;
+        Ok(self.ignored.contains(invite.pdu.sender()) || blocks_invites(&room.view, &self.request.user).await?)
+    }
+
     /// What passed since the token in the joined rooms, where anything did.
     async fn passing(&self, view: &View, session: &Session) -> Result<HashMap<RoomNo, Passing>, Fault> {
         let Some(since) = self.since else { return Ok(HashMap::new()) };
@@ -260,12 +265,6 @@ impl Asked<'_> {
             }
         }
         Ok(found)
-    }
-
-    /// Whether the user is not to see an invite: its sender is ignored, or the user takes none.
-    async fn hides_invite(&self, room: &RoomView, member: &Membership) -> Result<bool, Fault> {
-        let invite = room.event(member.event).await?;
-        Ok(self.ignored.contains(invite.pdu.sender()) || blocks_invites(&room.view, &self.request.user).await?)
     }
 
     /// The rooms to look at.

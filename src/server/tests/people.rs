@@ -573,3 +573,21 @@ async fn the_initial_state_is_checked_like_that_of_a_room_that_exists() {
     let many = Creation { initial_state: vec![state; 501], ..creation(&alice) };
     assert!(matches!(made(many).await, Err(CreateError::TooLarge(_))));
 }
+
+#[tokio::test]
+async fn who_is_deactivated_leaves_a_room_that_has_too_much_to_do() {
+    let server = start(memory()).await;
+    let [alice, bob] = [account(&server, "alice").await, account(&server, "bob").await];
+    let room = public_room(&server, &alice, "hall").await;
+    change(&server, &room, &bob, &bob, Action::Join).await.unwrap();
+    // More than wait for one room: whoever comes next is told that the room is busy.
+    let crowd = futures::future::join_all((0..1500).map(|n| {
+        let (server, room, alice) = (&server, &room, &alice);
+        async move { say(server, room, alice, &n.to_string()).await }
+    }));
+    let (said, done) = tokio::join!(crowd, server.deactivate(&bob, false));
+    assert!(said.iter().any(|said| matches!(said, Err(Refusal::Busy))));
+    done.unwrap();
+    let member = view(&server, &room).await.membership(&bob).await.unwrap();
+    assert_eq!(member.unwrap().state, MembershipState::Leave);
+}

@@ -43,9 +43,9 @@ impl Check<'_> {
     /// All tables, once the rooms have been gone through one by one.
     pub(super) async fn tables(&mut self) -> Result<(), Fault> {
         of_rooms!(self, HEAD EVENT META KEY_NO KEY NODE ROOT_BEFORE ROOT_AT TIMELINE ROOM_ALIAS PUBLISHED ANNOTATION);
+        of_rooms!(self, OPEN_ROOM);
         of_rooms!(self, RELATION REPLACEMENT RELATED THREAD);
         of_rooms!(self, RECEIPT TALLY COUNTED_THREAD);
-        of_rooms!(self, OPEN_ROOM);
         self.room_ids().await?;
         self.event_ids().await?;
         self.members().await?;
