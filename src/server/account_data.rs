@@ -14,12 +14,14 @@ use std::{
     sync::Arc,
 };
 
-use depesche_rules::bounds::{MAX_EVENT_TYPE_BYTES, MAX_IGNORED_USERS, MAX_TAG_BYTES, MAX_TAGS_PER_ROOM};
+use depesche_rules::{
+    bounds::{MAX_EVENT_TYPE_BYTES, MAX_IGNORED_USERS, MAX_TAG_BYTES, MAX_TAGS_PER_ROOM},
+    push,
+};
 use depesche_store::{MAX_SCAN, MAX_VALUE, Position, Stamp, StampAt};
 use ruma::{
     OwnedUserId, UserId,
     events::{push_rules::PushRulesEventContent, tag::TagInfo},
-    push::Ruleset,
     serde::Raw,
 };
 use serde::{Deserialize, de::IgnoredAny};
@@ -149,7 +151,7 @@ impl AccountData {
         let key = (user.to_owned(), room, kind.to_owned());
         match view.get(&ACCOUNT_DATA, &key).await? {
             Some(record) => Ok(raw(&key, record)?),
-            None if room == GLOBAL && kind == PUSH_RULES => Ok(default_push_rules(user)?),
+            None if room == GLOBAL && kind == PUSH_RULES => Ok(push_rules(user, None)?),
             None => Err(AccountDataError::NotFound),
         }
     }
@@ -163,7 +165,7 @@ impl AccountData {
             entries.push(Entry { room: key.1, kind: key.2, content });
         }
         if !entries.iter().any(|entry| entry.room == GLOBAL && entry.kind == PUSH_RULES) {
-            entries.push(Entry { room: GLOBAL, kind: PUSH_RULES.to_owned(), content: default_push_rules(user)? });
+            entries.push(Entry { room: GLOBAL, kind: PUSH_RULES.to_owned(), content: push_rules(user, None)? });
         }
         Ok(entries)
     }
@@ -329,12 +331,16 @@ fn tags(record: Option<Record>) -> Map<String, Value> {
 }
 
 fn raw(key: &(ruma::OwnedUserId, RoomNo, String), record: Record) -> Result<Box<RawValue>, Fault> {
+    if key.1 == GLOBAL && key.2 == PUSH_RULES {
+        return push_rules(&key.0, Some(&record.content));
+    }
     let corrupt = |_| Fault::Corrupt { table: ACCOUNT_DATA.name, key: ACCOUNT_DATA.key(key) };
     RawValue::from_string(record.content).map_err(corrupt)
 }
 
-fn default_push_rules(user: &UserId) -> Result<Box<RawValue>, Fault> {
-    to_raw(&PushRulesEventContent { global: Ruleset::server_default(user) })
+/// The server's default rules may have changed since the user's were stored.
+fn push_rules(user: &UserId, stored: Option<&str>) -> Result<Box<RawValue>, Fault> {
+    to_raw(&PushRulesEventContent { global: push::effective(stored, user) })
 }
 
 fn to_raw(value: &impl serde::Serialize) -> Result<Box<RawValue>, Fault> {

@@ -13,7 +13,9 @@ pub mod filters;
 pub mod identity;
 pub mod keys;
 pub mod keyspace;
+pub mod presence;
 pub mod profiles;
+pub mod push_rules;
 pub mod records;
 pub mod rooms;
 mod server;
@@ -22,6 +24,7 @@ pub mod table;
 pub mod to_device;
 pub mod topic;
 pub mod tx;
+pub mod typing;
 pub mod verify;
 pub mod workflows;
 

@@ -14,12 +14,15 @@ pub mod kick;
 pub mod leave;
 pub mod members;
 pub mod messages;
+pub mod read_markers;
+pub mod receipt;
 pub mod redact;
 pub mod relations;
 pub mod send;
 pub mod state;
 pub mod threads;
 pub mod timestamp_to_event;
+pub mod typing;
 pub mod unban;
 
 use depesche_rules::{bounds::MAX_PAGE, json};
@@ -29,7 +32,7 @@ use depesche_server::rooms::{
     show::Viewer,
     view::RoomView,
 };
-use ruma::{CanonicalJsonObject, OwnedUserId, RoomId, TransactionId, UInt};
+use ruma::{CanonicalJsonObject, EventId, OwnedUserId, RoomId, TransactionId, UInt};
 use serde_json::value::RawValue;
 
 use crate::{caller::User, error::Error, route::Context};
@@ -86,12 +89,30 @@ pub(super) async fn change(
         content.insert("reason".to_owned(), reason.into());
     }
     let change = Change { actor: user.user_id.clone(), target, action, content };
-    Ok(server.rooms.submit(room, change).await?)
+    let sent = server.rooms.submit(room, change).await?;
+    if action == Action::Join {
+        server.presence.moved(&user.user_id);
+    }
+    Ok(sent)
 }
 
 /// Who is suspended may go, and change no other membership.
 fn may(user: &User, action: Action) -> Result<(), Error> {
     if action == Action::Leave { Ok(()) } else { user.must_not_be_suspended() }
+}
+
+/// Who is suspended may redact their own events alone.
+async fn may_redact(context: &Context, user: &User, room: &RoomId, target: Option<&EventId>) -> Result<(), Error> {
+    if !user.suspended {
+        return Ok(());
+    }
+    if let (Some(target), Some(room)) = (target, context.app.server.rooms.find(room).await?)
+        && let Some(no) = room.event_no(target).await?
+        && *room.event(no).await?.pdu.sender() == user.user_id
+    {
+        return Ok(());
+    }
+    user.must_not_be_suspended()
 }
 
 /// What asks for a room that does not exist is refused like what asks for a room the caller is not in: nobody learns
