@@ -108,7 +108,10 @@ fn what_was_read() {
     check_versioned(&tally, "01ac0202");
     check_versioned(&Mark { event: 5, ordinal: 4, tally }, "010504ac0202");
     let named = Named { thread: "$r".into(), silent: true, room: false };
-    check_versioned(&named, "020224720100");
+    check(&named, "020224720100");
+    for wrong in [&b"\x02\x02$r\x01"[..], b"\x02\x02$r\x01\x00\x00", b"\x09\x02$r\x01\x00"] {
+        assert_eq!(Named::decode(&Bytes::from_static(wrong)), None);
+    }
     assert_eq!(Named::decode(&Bytes::new()), Some(Named::default()), "the first version had no value");
     let place = Place { anchor: Position(0x0304), sub: 5, back: -1 };
     let receipt = Receipt { position: Position(0x0102), place, ts_ms: 6, event_id: owned_event_id!("$e") };
