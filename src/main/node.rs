@@ -76,16 +76,21 @@ impl Node {
     }
 }
 
-/// The embedded engine, as the configuration wants it.
-async fn open_engine(config: &Config, data: &DataDir) -> Result<Arc<RocksDb>, Failure> {
+/// How the configuration wants the engine.
+pub fn rocksdb_options(config: &Config) -> RocksOptions {
     let store = &config.store;
-    let options = RocksOptions {
+    RocksOptions {
         cache_bytes: store.cache_mb << 20,
         write_buffer_bytes: store.write_buffer_mb << 20,
         read_threads: store.read_threads,
         common: Options { keep_changes: store.keep_changes, now_ms: Clock::system().now_ms(), ..Options::default() },
         ..RocksOptions::default()
-    };
+    }
+}
+
+/// The embedded engine, as the configuration wants it.
+async fn open_engine(config: &Config, data: &DataDir) -> Result<Arc<RocksDb>, Failure> {
+    let options = rocksdb_options(config);
     let path = data.database();
     // After a crash under load this reads the log of the last writes, which takes its time.
     let opened = tokio::task::spawn_blocking(move || RocksDb::open(&path, &options)).await;

@@ -130,7 +130,7 @@ impl Queue {
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, positions: Positions, kept: Kept, options: &RocksOptions) -> Self {
-        let space = Space::new(shared.database.path.clone(), options.write_buffer_bytes);
+        let space = Space::new(shared.database.path.clone(), options.reserve_bytes());
         Self { shared, positions, kept, sync: options.sync, unsynced: None, stopped: None, failing: false, space }
     }
 

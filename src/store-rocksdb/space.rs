@@ -20,11 +20,6 @@ use rocksdb::{DB, PropName, properties};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(5);
-/// The least that is kept in reserve, in bytes.
-const LEAST: u64 = 8 << 20;
-/// So many write buffers are kept in reserve: three that wait for their flush, and what a compaction writes before it
-/// deletes.
-const BUFFERS: u64 = 5;
 /// Writes go on when this many quarters of the reserve are free, so that they do not stop and go with each file.
 const RESUME_QUARTERS: u64 = 5;
 
@@ -41,8 +36,7 @@ pub(crate) struct Space {
 }
 
 impl Space {
-    pub(crate) fn new(path: PathBuf, write_buffer_bytes: usize) -> Self {
-        let reserve = (write_buffer_bytes as u64).saturating_mul(BUFFERS).max(LEAST);
+    pub(crate) fn new(path: PathBuf, reserve: u64) -> Self {
         Self { path, reserve, full: false, stalled: false }
     }
 
@@ -92,8 +86,7 @@ mod tests {
     #[test]
     fn a_reserve_is_kept_and_writes_go_on_a_little_above_it() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut space = Space::new(folder.path().to_owned(), 1 << 20);
-        assert_eq!(space.reserve, LEAST);
+        let mut space = Space::new(folder.path().to_owned(), 8 << 20);
         let disk = rustix::fs::statvfs(folder.path()).expect("a disk");
         let free = disk.f_bavail * disk.f_frsize;
         assert!(space.check_disk().is_ok() && free > 1 << 30, "the tests need a gigabyte");

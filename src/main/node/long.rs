@@ -64,7 +64,7 @@ pub fn respond<W: Future<Output = Result<Value, String>> + Send + 'static>(
         // Whoever asked may have gone.
         let _ = lines.send(line(&last)).await;
     });
-    let lines = futures::stream::unfold(receiver, async |mut receiver| {
+    let lines = futures::stream::unfold(receiver, |mut receiver: mpsc::Receiver<Bytes>| async move {
         let line = receiver.recv().await?;
         Some((Ok::<_, Infallible>(line), receiver))
     });
