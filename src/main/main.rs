@@ -7,6 +7,7 @@
 mod print;
 
 mod admin;
+mod backup;
 mod cli;
 mod commands;
 mod data_dir;
@@ -47,6 +48,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::User(command) => commands::user::run(&config, command),
         Command::Token(command) => commands::token::run(&config, command),
         Command::Db(command) => commands::db::run(&config, command),
+        Command::Backup { into } => commands::backup::run(&config, &into),
+        Command::Restore { backup } => backup::restore::run(&config, &backup),
         Command::Doctor(output) => return Ok(doctor::run(&config, output)),
         Command::Version(options) => commands::version::run(&config, options),
     }

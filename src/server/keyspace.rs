@@ -23,7 +23,7 @@ use crate::{
         reading::{Mark, Named, Receipt, Tally},
         relations::{List, Listed, Related},
         rooms::{Alias, Head, Membership, Room, RootRecord, StateKey, Unread},
-        server::Identity,
+        server::{Due, Identity, MigrationState},
     },
     table::Table,
 };
@@ -42,6 +42,14 @@ pub type NodeNo = u32;
 pub const IDENTITY: Table<(u8,), Identity> = Table::new(0x01, "identity");
 /// Dense counters by name (`room`).
 pub const COUNTER: Table<(String,), u64> = Table::new(0x02, "counter");
+
+/// What ends by itself, by the time of its end (in milliseconds since 1970) and a hash of its key. Written by `expiry`.
+pub const DUE: Table<(u64, [u8; 16]), Due> = Table::new(0x03, "due");
+/// The migration under way. One row or none. Written by `migrations`.
+pub const MIGRATION: Table<(u8,), MigrationState> = Table::new(0x08, "migration");
+/// Where this database went on as a copy of an earlier one: by the first position of its own, the last one that it shares
+/// with the original. Written by `restored`.
+pub const RESTORED: Table<(Position,), u64> = Table::new(0x09, "restored");
 
 // Accounts, devices, profiles, account data
 /// An account. Its row is never removed. Written by `accounts`.

@@ -13,7 +13,7 @@ const ORDER: &[&[&str]] = &[
     &["topic"],
     &["tx"],
     &["base"],
-    &["identity"],
+    &["identity", "expiry", "migrations"],
     &["profiles"],
     &["filters"],
     &["account_data"],
@@ -23,7 +23,7 @@ const ORDER: &[&[&str]] = &[
     &["typing", "presence"],
     &["rooms"],
     &["directory", "user_directory"],
-    &["verify"],
+    &["verify", "restored"],
     &["sync"],
     // Workflows are methods of the joined server, which resumes them when it starts.
     &["server", "workflows"],

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use depesche_config::Config;
 use depesche_rules::signing::SigningKey;
-use depesche_store::Engine;
+use depesche_store::{Engine, Position};
 use futures::future::BoxFuture;
 use ruma::{DeviceId, OwnedDeviceId, UserId};
 use tokio::sync::watch;
@@ -18,11 +18,14 @@ use crate::{
     clock::{Clock, Random},
     devices::{DeviceFollower, Devices},
     directory::Directory,
+    expiry,
     filters::Filters,
-    identity::{self, IdentityError},
+    identity::{self, IdentityError, SCHEMA},
     keys::{self, Keys},
+    migrations::{self, MIGRATIONS, MigrationError},
     presence::Presences,
     profiles::Profiles,
+    restored::{self, Restored},
     rooms::{Rooms, receipts::Receipts},
     sync::Syncs,
     to_device::ToDevice,
@@ -82,6 +85,8 @@ pub struct Parts {
     pub clock: Clock,
     /// The source of randomness.
     pub random: Random,
+    /// If the database is a copy that goes on for the first time: the newest change it shares with the original.
+    pub copied: Option<Position>,
 }
 
 /// Why a server does not start.
@@ -90,6 +95,9 @@ pub enum StartError {
     /// The database is another server's or of a newer version.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The database is of an older version, and could not be brought up to this one.
+    #[error(transparent)]
+    Migration(#[from] MigrationError),
     /// The database failed.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -98,11 +106,16 @@ pub enum StartError {
 impl Server {
     /// Takes the database, joins the parts and resumes what a crash interrupted.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { config, engine, key, clock, random } = parts;
+        let Parts { config, engine, key, clock, random, copied } = parts;
         let name = config.server.name.clone();
         identity::claim(engine.as_ref(), &name).await?;
+        migrations::run(engine.as_ref(), &clock, MIGRATIONS, SCHEMA).await?;
         let (stop, stopping) = watch::channel(false);
         let base = Arc::new(Base { engine, clock, random, config, name, stopping });
+        if let Some(shared) = copied {
+            restored::adopt(&base, shared).await?;
+        }
+        let restored = Restored::load(&base.view()).await?;
         let devices = Arc::new(Devices::new(Arc::clone(&base), vec![Arc::new(KeysOfDevices)]));
         let account_data = Arc::new(AccountData::new(Arc::clone(&base)));
         let keys = Arc::new(Keys::new(Arc::clone(&base), Arc::clone(&devices)));
@@ -125,6 +138,7 @@ impl Server {
                 Arc::clone(&keys),
                 Arc::clone(&to_device),
                 Arc::clone(&presence),
+                restored,
             ),
             presence,
             account_data,
@@ -138,6 +152,7 @@ impl Server {
         server.build_lists().await?;
         server.resume_deactivations().await?;
         server.resume_spreads().await?;
+        tokio::spawn(expiry::sweep_until_stopped(Arc::clone(&server.base)));
         Ok(server)
     }
 

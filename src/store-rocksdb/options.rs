@@ -3,6 +3,12 @@
 use depesche_store::Options;
 use rocksdb::{BlockBasedOptions, Cache, DBCompressionType};
 
+/// The least that is kept in reserve on the disk, in bytes.
+const LEAST_RESERVE: u64 = 8 << 20;
+/// So many write buffers are kept in reserve: three that wait for their flush, and what a compaction writes before it
+/// deletes.
+const RESERVED_BUFFERS: u64 = 5;
+
 /// How a database is opened.
 #[derive(Clone, Debug)]
 pub struct RocksOptions {
@@ -37,6 +43,11 @@ impl Default for RocksOptions {
 }
 
 impl RocksOptions {
+    /// How much of the disk must be free for a write, in bytes: room for what was taken already.
+    pub fn reserve_bytes(&self) -> u64 {
+        (self.write_buffer_bytes as u64).saturating_mul(RESERVED_BUFFERS).max(LEAST_RESERVE)
+    }
+
     pub(crate) fn for_rocksdb(&self) -> rocksdb::Options {
         let mut options = rocksdb::Options::default();
         options.create_if_missing(true);

@@ -29,7 +29,7 @@ use crate::{
         reading::{Mark, Named, Receipt, Tally},
         relations::{List, Listed, Related},
         rooms::{Alias, BeforeThreads, Head, Membership, Room, RootRecord, StateKey, Unread},
-        server::Identity,
+        server::{Due, Identity, MigrationState},
     },
     table::{Record, Table},
 };
@@ -248,6 +248,9 @@ fn relations() {
 const NUMBERS: &[(u8, &str)] = &[
     (0x01, "identity"),
     (0x02, "counter"),
+    (0x03, "due"),
+    (0x08, "migration"),
+    (0x09, "restored"),
     (0x10, "account"),
     (0x11, "password"),
     (0x12, "access_token"),
@@ -325,6 +328,12 @@ const NUMBERS: &[(u8, &str)] = &[
 
 fn source(file: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+}
+
+#[test]
+fn the_server_itself() {
+    check_versioned(&Due { key: vec![0x3D, 1], value: [1, 2, 3, 4, 5, 6, 7, 8] }, "01023d010102030405060708");
+    check_versioned(&MigrationState { to: 2, after: vec![0x1C], rows: 300 }, "0102011cac02");
 }
 
 #[test]
