@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::{Client, User, targets};
 
 /// The server name of every target: the part of the user ids behind the colon.
@@ -64,6 +64,10 @@ pub struct Options {
     pub tiny_store: bool,
     /// Where the data lies; a temporary directory if not given.
     pub data_dir: Option<PathBuf>,
+    /// Which server; the one that `DEPESCHE_TARGET` chooses if not given.
+    pub target: Option<Target>,
+    /// The one processor that the server may use; any if not given.
+    pub processor: Option<usize>,
 }
 
 /// A running target.
@@ -122,6 +126,21 @@ impl Server {
             launch(&self.directory, self.address, &self.options).unwrap_or_else(|error| panic!("restart: {error}"));
     }
 
+    /// The process id of the server.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The time from the start of the process to its first answer.
+    pub fn started_in(&self) -> Duration {
+        self.process.started_in()
+    }
+
+    /// Where the server's configuration, data and log lie.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Where the server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -150,10 +169,13 @@ pub fn unique(name: &str) -> String {
 }
 
 fn launch(directory: &Path, address: SocketAddr, options: &Options) -> Result<Process, String> {
-    let command = match target() {
+    let mut command = match options.target.unwrap_or_else(target) {
         Target::Depesche => targets::depesche(directory, address, options)?,
         Target::Synapse => targets::synapse(directory, address, options)?,
     };
+    if let Some(processor) = options.processor {
+        command = process::pinned(&command, processor);
+    }
     let log = directory.join("server.log");
     Process::start(command, address, &log).map_err(|error| {
         let text = std::fs::read_to_string(&log).unwrap_or_default();
