@@ -23,20 +23,20 @@ pub struct Process {
     started_in: Duration,
 }
 
-/// The same command on one processor alone, with all the threads it starts.
-pub fn pinned(command: &Command, processor: usize) -> Command {
-    let mut pinned = Command::new("taskset");
-    pinned.args(["-c", &processor.to_string()]).arg(command.get_program()).args(command.get_args());
+/// The same command as the argument of another one.
+pub fn under(program: &str, arguments: &[String], command: &Command) -> Command {
+    let mut outer = Command::new(program);
+    outer.args(arguments).arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         match value {
-            Some(value) => pinned.env(name, value),
-            None => pinned.env_remove(name),
+            Some(value) => outer.env(name, value),
+            None => outer.env_remove(name),
         };
     }
     if let Some(directory) = command.get_current_dir() {
-        pinned.current_dir(directory);
+        outer.current_dir(directory);
     }
-    pinned
+    outer
 }
 
 impl Process {

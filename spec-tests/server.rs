@@ -66,8 +66,8 @@ pub struct Options {
     pub data_dir: Option<PathBuf>,
     /// Which server; the one that `DEPESCHE_TARGET` chooses if not given.
     pub target: Option<Target>,
-    /// The one processor that the server may use; any if not given.
-    pub processor: Option<usize>,
+    /// Words before the server's own command line, such as those of `taskset` or `valgrind`, which become the server.
+    pub under: Vec<String>,
 }
 
 /// A running target.
@@ -173,8 +173,8 @@ fn launch(directory: &Path, address: SocketAddr, options: &Options) -> Result<Pr
         Target::Depesche => targets::depesche(directory, address, options)?,
         Target::Synapse => targets::synapse(directory, address, options)?,
     };
-    if let Some(processor) = options.processor {
-        command = process::pinned(&command, processor);
+    if let [program, arguments @ ..] = options.under.as_slice() {
+        command = process::under(program, arguments, &command);
     }
     let log = directory.join("server.log");
     Process::start(command, address, &log).map_err(|error| {

@@ -7,6 +7,7 @@
 mod fanout;
 mod figure;
 mod host;
+mod instructions;
 mod joins;
 mod pages;
 mod send;
@@ -73,21 +74,31 @@ const FULL: Size = Size {
 };
 
 const SCENARIOS: [&str; 6] = ["store", "send", "fanout", "sync", "pages", "join"];
-const USAGE: &str = "usage: bench [quick|aims|full] [--alone] [--rounds N] [store|send|fanout|sync|pages|join]...";
+const USAGE: &str = "usage: bench [quick|aims|full] [--alone] [--rounds N] [store|send|fanout|sync|pages|join]...
+       bench instructions [FOLDER]";
 
 /// The processor of the servers, and ours.
 const THEIRS: usize = 1;
 const OURS: usize = 0;
 
 fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    if words.next().as_deref() == Some("instructions") {
+        return finish(|| instructions::run(words.next()));
+    }
     let Some(plan) = plan(std::env::args().skip(1)) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
     // Before there are other threads: they inherit it.
     host::pin(OURS);
+    finish(|| run(&plan))
+}
+
+/// Runs to the end and says what went wrong.
+fn finish<F: Future<Output = Result<(), String>>>(work: impl FnOnce() -> F) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    match runtime.block_on(run(&plan)) {
+    match runtime.block_on(work()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("{why}");

@@ -36,9 +36,10 @@ pub struct Person<'a> {
 impl Site {
     /// Depesche, and Synapse unless alone.
     pub async fn start_all(alone: bool, processor: usize) -> Result<Vec<Self>, String> {
-        let mut sites = vec![Self::start("Depesche", Target::Depesche, processor)?];
+        let under = ["taskset", "-c", &processor.to_string()].map(str::to_owned);
+        let mut sites = vec![Self::start("Depesche", Target::Depesche, &under)?];
         if !alone {
-            sites.push(Self::start("Synapse", Target::Synapse, processor)?);
+            sites.push(Self::start("Synapse", Target::Synapse, &under)?);
         }
         // The figures at rest are those of a server that has been asked something.
         for site in &sites {
@@ -47,11 +48,12 @@ impl Site {
         Ok(sites)
     }
 
-    fn start(name: &'static str, target: Target, processor: usize) -> Result<Self, String> {
+    /// A server as the argument of another command.
+    pub fn start(name: &'static str, target: Target, under: &[String]) -> Result<Self, String> {
         let options = Options {
             registration: Registration::Open,
             target: Some(target),
-            processor: Some(processor),
+            under: under.to_vec(),
             ..Options::default()
         };
         let server = Server::try_start(options.clone())?;
