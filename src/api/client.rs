@@ -1,6 +1,7 @@
 //! The client-server API: one module for each first segment after the version in the URL.
 
 pub mod account;
+pub mod admin;
 pub mod capabilities;
 pub mod create_room;
 pub mod delete_devices;
@@ -12,13 +13,18 @@ pub mod keys;
 pub mod knock;
 pub mod login;
 pub mod logout;
+pub mod mutual_rooms;
+pub mod presence;
 pub mod profile;
+pub mod public_rooms;
 pub mod pushrules;
 pub mod refresh;
 pub mod register;
 pub mod room_keys;
+pub mod room_summary;
 pub mod rooms;
 pub mod send_to_device;
 pub mod sync;
 pub mod user;
+pub mod user_directory;
 pub mod versions;

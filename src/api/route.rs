@@ -2,7 +2,7 @@
 //!
 //! An [`Endpoint`] is made from a handler alone: its request type knows method, paths and authentication. Per endpoint
 //! only decoding, the handler and encoding are compiled anew ([`erase`]); what surrounds them is one function for all
-//! ([`Endpoint::answer`]): path arguments, caller, body, checks, errors.
+//! ([`Endpoint::answer`]): path arguments, caller, rate limit, body, checks, errors.
 
 use std::{future::Future, net::IpAddr, sync::Arc};
 
@@ -27,6 +27,7 @@ use crate::{
     App, body,
     caller::{self, Admission, AnsweredTo, Scheme, User},
     error::Error,
+    rate_limit::{Class, Who},
 };
 
 /// What a handler gets besides its caller and its request.
@@ -51,6 +52,9 @@ pub struct Endpoint {
     missing_field: ErrorKind,
     optional_body: bool,
     needed_field: Option<&'static str>,
+    class: Option<Class>,
+    wrong_value: ErrorKind,
+    complete: fn(Bytes) -> Bytes,
     call: Call,
 }
 
@@ -66,6 +70,7 @@ struct Incoming {
     body: Bytes,
     path_args: Vec<String>,
     missing_field: ErrorKind,
+    wrong_value: ErrorKind,
     optional_body: bool,
 }
 
@@ -79,6 +84,8 @@ where
     let mut paths: Vec<String> = R::PATH_BUILDER.all_paths().map(str::to_owned).collect();
     paths.sort_unstable();
     paths.dedup();
+    // All paths of an endpoint are of one class.
+    let class = paths.first().and_then(|path| Class::of(&R::METHOD, path, R::RATE_LIMITED));
     Endpoint {
         method: R::METHOD,
         paths,
@@ -89,11 +96,14 @@ where
         // Where nothing is required, clients leave the body out.
         optional_body: R::METHOD == Method::POST,
         needed_field: None,
+        class,
+        wrong_value: ErrorKind::BadJson,
+        complete: |body| body,
         call: erase(handler),
     }
 }
 
-/// All that is compiled once for each endpoint. Rate limits will hang on `R::RATE_LIMITED` in [`endpoint`].
+/// All that is compiled once for each endpoint.
 fn erase<R, H, F>(handler: H) -> Call
 where
     R: IncomingRequest<Authentication: Scheme> + Send + 'static,
@@ -114,20 +124,21 @@ impl Incoming {
         let path_args: Vec<&str> = self.path_args.iter().map(String::as_str).collect();
         let body: &[u8] = if self.body.is_empty() && self.optional_body { b"{}" } else { &self.body };
         let request = http::Request::from_parts(self.head, body);
-        read(request, &path_args).map_err(|error| refuse(error, self.body.is_empty(), self.missing_field))
+        read(request, &path_args)
+            .map_err(|error| refuse(error, self.body.is_empty(), self.missing_field, self.wrong_value))
     }
 }
 
 /// Why a request could not be read as what its endpoint expects. The readers of path, query and body say what is wrong
 /// only in words, so the words are asked whether something is missing.
-fn refuse(error: DeserializationError, no_body: bool, missing_field: ErrorKind) -> Error {
+fn refuse(error: DeserializationError, no_body: bool, missing_field: ErrorKind, wrong_value: ErrorKind) -> Error {
     let message = error.to_string();
     let missing = message.starts_with("missing field");
     let kind = match error {
         // An empty body stands for an empty object where nothing is required, and is no JSON elsewhere.
         DeserializationError::Json(_) if no_body => ErrorKind::NotJson,
         DeserializationError::Json(_) if missing => missing_field,
-        DeserializationError::Json(error) if error.is_data() => ErrorKind::BadJson,
+        DeserializationError::Json(error) if error.is_data() => wrong_value,
         DeserializationError::Json(_) => ErrorKind::NotJson,
         DeserializationError::Query(_) if missing => ErrorKind::MissingParam,
         DeserializationError::Header(HeaderDeserializationError::MissingHeader(_)) => ErrorKind::MissingParam,
@@ -186,6 +197,19 @@ impl Endpoint {
     /// `M_BAD_JSON`, the common code.
     pub fn missing_is_a_parameter(mut self) -> Self {
         self.missing_field = ErrorKind::MissingParam;
+        self
+    }
+
+    /// Refuses a value of a wrong type or form with `M_INVALID_PARAM`, as some endpoints have it, and not with
+    /// `M_BAD_JSON`, the common code.
+    pub fn wrong_is_a_parameter(mut self) -> Self {
+        self.wrong_value = ErrorKind::InvalidParam;
+        self
+    }
+
+    /// Adds to a body what the endpoint's type requires and the specification does not.
+    pub fn completes_the_body(mut self, complete: fn(Bytes) -> Bytes) -> Self {
+        self.complete = complete;
         self
     }
 
@@ -263,6 +287,18 @@ impl Endpoint {
         response
     }
 
+    /// Counts a request where the endpoint is limited.
+    fn count(&self, app: &App, user: Option<&User>, address: Option<IpAddr>) -> Result<(), Error> {
+        let Some(class) = self.class else { return Ok(()) };
+        let who = match (user, address) {
+            (Some(user), _) if user.admin && !app.rate_limits.counts_admins() => return Ok(()),
+            (Some(user), _) => Who::User(&user.user_id),
+            (None, Some(address)) => Who::Address(address),
+            (None, None) => return Ok(()),
+        };
+        app.rate_limits.count(class, who, app.server.base.clock.now_ms()).map_err(Error::too_often)
+    }
+
     /// Caller first, then body: a stranger cannot make us read megabytes.
     async fn answer(
         &self,
@@ -275,6 +311,7 @@ impl Endpoint {
         let client_address = caller::client_address(&head, &app.config.server.trusted_proxies);
         let user = caller::authenticate(&app.server, self.admission, &head, client_address).await?;
         *answered_to = user.as_ref().map(|user| AnsweredTo(user.user_id.clone()));
+        self.count(&app, user.as_ref(), client_address)?;
         let body = body::read(body, self.body_limit).await?;
         if !body.is_empty() && !matches!(self.method, Method::GET) {
             body::check_json(&body)?;
@@ -284,11 +321,13 @@ impl Endpoint {
         {
             return Err(Error::bad_request(self.missing_field.clone(), format!("missing field `{field}`")));
         }
+        let body = (self.complete)(body);
         let incoming = Incoming {
             head,
             body,
             path_args,
             missing_field: self.missing_field.clone(),
+            wrong_value: self.wrong_value.clone(),
             optional_body: self.optional_body,
         };
         (self.call)(Context { app, client_address }, user, incoming).await

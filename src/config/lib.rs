@@ -15,7 +15,9 @@ mod federation;
 mod limits;
 mod log;
 mod metrics;
+mod presence;
 mod problem;
+mod rate_limits;
 mod registration;
 mod rooms;
 mod section;
@@ -33,7 +35,9 @@ pub use federation::Federation;
 pub use limits::Limits;
 pub use log::{Log, LogFormat};
 pub use metrics::Metrics;
+pub use presence::Presence;
 pub use problem::{ConfigError, Problem};
+pub use rate_limits::RateLimits;
 pub use registration::{Registration, RegistrationMode, Term};
 pub use rooms::Rooms;
 use section::{Section, Source};
@@ -62,10 +66,14 @@ macro_rules! with_sections {
             accounts: Accounts,
             /// New rooms.
             rooms: Rooms,
+            /// Who is there.
+            presence: Presence,
             /// Whom users ask for help.
             support: Support,
             /// Bounds on what clients may ask for.
             limits: Limits,
+            /// How often clients may ask.
+            rate_limits: RateLimits,
             /// Other servers.
             federation: Federation,
         }

@@ -29,6 +29,9 @@ pub const MAX_SERVER_NAME_BYTES: usize = 230;
 pub const MAX_PREV_EVENTS: usize = 20;
 /// Entries of `auth_events`. Spec: PDU format of every room version.
 pub const MAX_AUTH_EVENTS: usize = 10;
+/// Bytes of a `rel_type`. Spec: common namespaced identifier grammar, "at most 255 characters". An event with a longer
+/// one is accepted and relates to nothing.
+pub const MAX_RELATION_TYPE_BYTES: usize = 255;
 /// The largest integer of canonical JSON, 2^53 - 1; the smallest is its negative. Also the limit of `depth`.
 pub const MAX_INTEGER: i64 = (1 << 53) - 1;
 /// Containers inside one another in any JSON that is accepted. Ours: the parser and every later reader recurse once for
@@ -102,10 +105,47 @@ pub const MAX_SYNC_TIMELINE_LIMIT: u32 = 1000;
 pub const DEFAULT_SYNC_TIMELINE_LIMIT: u32 = 10;
 /// Entries of any other page (directory, hierarchy, relations). Ours.
 pub const MAX_PAGE: u32 = 500;
+/// Rooms in one answer of the published room directory when the client does not say. Ours.
+pub const DEFAULT_DIRECTORY_LIMIT: u32 = 100;
+/// Bytes of a search term for rooms or users. Ours; what is longer finds nothing.
+pub const MAX_SEARCH_TERM_BYTES: usize = 256;
+/// Users in one answer of the user directory. Ours; the specification's default is 10.
+pub const MAX_USERS_FOUND: usize = 100;
+/// Events in one answer of `/relations` when the client does not say. Ours; the specification leaves it open.
+pub const DEFAULT_RELATIONS_LIMIT: u32 = 20;
+/// Thread roots in one answer of `/threads` when the client does not say. Ours; the specification leaves it open.
+pub const DEFAULT_THREADS_LIMIT: u32 = 20;
+/// How many relationships `/relations` follows from an event with `recurse`. Spec: "at least 3".
+pub const RECURSION_DEPTH: u32 = 3;
+/// Events that `m.reference` lists of one event's bundled aggregations: the newest. Ours; `/relations` has them all.
+pub const MAX_BUNDLED_REFERENCES: usize = 100;
+/// Users of an `m.ignored_user_list` that are looked at. Ours: each is asked for with each thread.
+pub const MAX_IGNORED_USERS: usize = 1000;
+/// Events that the deprecated `/rooms/{roomId}/initialSync` shows. Ours; the specification names no number.
+pub const INITIAL_SYNC_EVENTS: u32 = 20;
+/// Rooms in one answer of `/mutual_rooms`. Ours.
+pub const MAX_MUTUAL_ROOMS: usize = 100;
 /// Milliseconds that a `/sync` may wait. Ours; a longer `timeout` is shortened.
 pub const MAX_SYNC_TIMEOUT_MS: u64 = 300_000;
 /// Members named as heroes of a room in `/sync`. Spec: "the first 5 members".
 pub const MAX_HEROES: usize = 5;
+
+// Ephemeral
+
+/// Milliseconds that somebody types without saying so again. Ours, as Synapse; clients say 20 to 30 seconds.
+pub const MAX_TYPING_TIMEOUT_MS: u64 = 120_000;
+/// Users who are shown typing in one room at a time. Ours.
+pub const MAX_TYPING_SHOWN: usize = 100;
+/// Receipts of others that one room's part of a `/sync` has, the newest. Ours.
+pub const MAX_RECEIPTS_PER_SYNC: usize = 500;
+/// Bytes of the status message of a presence. Ours.
+pub const MAX_STATUS_BYTES: usize = 1024;
+/// Rooms in which a user's presence is told. Ours: each change is written once for each.
+pub const MAX_PRESENCE_ROOMS: usize = 200;
+/// Users whose presence one `/sync` tells, those who changed last. Ours.
+pub const MAX_PRESENCE_PER_SYNC: usize = 500;
+/// Events after a user's mark that are looked at to count by the user's own push rules. Ours: older ones count no more.
+pub const MAX_COUNTED_BY_RULES: usize = 500;
 
 // Encryption
 
@@ -140,9 +180,17 @@ pub const MAX_BACKUP_SESSIONS_PER_REQUEST: usize = 10_000;
 
 // Rooms
 
-/// Users invited by one `createRoom`. Ours.
-pub const MAX_CREATE_INVITES: usize = 100;
-/// Events in `initial_state` of one `createRoom`. Ours.
-pub const MAX_CREATE_INITIAL_STATE: usize = 200;
+/// Users invited by one `createRoom`. Ours: they are events of one batch.
+pub const MAX_CREATE_INVITES: usize = 500;
+/// Events in `initial_state` of one `createRoom`. Ours: as the invites.
+pub const MAX_CREATE_INITIAL_STATE: usize = 500;
+/// Bans that an upgrade carries into the new room. Ours: they are events of one batch.
+pub const MAX_UPGRADE_BANS: usize = 500;
+/// Other state events that it carries: a space's children above all. Ours: as the bans.
+pub const MAX_UPGRADE_STATE: usize = 500;
+/// Rooms of a restricted room's `allow` that are looked at, from the first on. Ours: each is read when someone joins.
+pub const MAX_ALLOWED_ROOMS: usize = 200;
+/// Rooms in the published room directory. Ours: what is searched of each is kept in memory.
+pub const MAX_PUBLISHED_ROOMS: usize = 20_000;
 /// Aliases that point at one room on this server. Ours.
 pub const MAX_ALIASES_PER_ROOM: usize = 1000;

@@ -17,9 +17,12 @@ const ORDER: &[&[&str]] = &[
     &["profiles"],
     &["filters"],
     &["account_data"],
+    &["push_rules"],
     &["accounts", "devices"],
     &["keys", "backup", "to_device"],
+    &["typing", "presence"],
     &["rooms"],
+    &["directory", "user_directory"],
     &["verify"],
     &["sync"],
     // Workflows are methods of the joined server, which resumes them when it starts.

@@ -17,14 +17,19 @@ use crate::{
     base::Base,
     clock::{Clock, Random},
     devices::{DeviceFollower, Devices},
+    directory::Directory,
     filters::Filters,
     identity::{self, IdentityError},
     keys::{self, Keys},
+    presence::Presences,
     profiles::Profiles,
-    rooms::Rooms,
+    rooms::{Rooms, receipts::Receipts},
     sync::Syncs,
     to_device::ToDevice,
     tx::Tx,
+    typing::Typing,
+    user_directory::UserDirectory,
+    workflows::profile::Spreads,
 };
 
 /// A homeserver over one database.
@@ -47,10 +52,21 @@ pub struct Server {
     pub backups: Backups,
     /// Messages between devices.
     pub to_device: Arc<ToDevice>,
+    /// Who types.
+    pub typing: Arc<Typing>,
+    /// Who is there.
+    pub presence: Arc<Presences>,
     /// Rooms.
     pub rooms: Arc<Rooms>,
+    /// What people have read.
+    pub receipts: Receipts,
+    /// The published room directory.
+    pub directory: Directory,
+    /// Finding users.
+    pub user_directory: UserDirectory,
     /// What is new for a device.
     pub syncs: Arc<Syncs>,
+    pub(crate) spreads: Spreads,
     stop: watch::Sender<bool>,
 }
 
@@ -91,21 +107,37 @@ impl Server {
         let account_data = Arc::new(AccountData::new(Arc::clone(&base)));
         let keys = Arc::new(Keys::new(Arc::clone(&base), Arc::clone(&devices)));
         let to_device = Arc::new(ToDevice::new(Arc::clone(&base), Arc::clone(&devices)));
+        let presence = Presences::new(Arc::clone(&base));
+        let rooms = Rooms::new(Arc::clone(&base), Arc::new(key));
         let server = Arc::new(Self {
             accounts: Arc::new(Accounts::new(Arc::clone(&base), Arc::clone(&devices))),
             profiles: Profiles::new(Arc::clone(&base)),
             filters: Arc::new(Filters::new(Arc::clone(&base))),
             backups: Backups::new(Arc::clone(&base)),
-            rooms: Rooms::new(Arc::clone(&base), Arc::new(key)),
-            syncs: Syncs::new(Arc::clone(&base), Arc::clone(&account_data), Arc::clone(&keys), Arc::clone(&to_device)),
+            directory: Directory::new(Arc::clone(&rooms)),
+            user_directory: UserDirectory::new(Arc::clone(&base)),
+            rooms,
+            typing: Typing::new(Arc::clone(&base)),
+            receipts: Receipts::new(Arc::clone(&base), Arc::clone(&account_data)),
+            syncs: Syncs::new(
+                Arc::clone(&base),
+                Arc::clone(&account_data),
+                Arc::clone(&keys),
+                Arc::clone(&to_device),
+                Arc::clone(&presence),
+            ),
+            presence,
             account_data,
             keys,
             to_device,
             devices,
             base,
+            spreads: Spreads::default(),
             stop,
         });
+        server.build_lists().await?;
         server.resume_deactivations().await?;
+        server.resume_spreads().await?;
         Ok(server)
     }
 

@@ -202,6 +202,12 @@ impl Tx {
         self.batch().size()
     }
 
+    /// How many rows the batch writes so far.
+    pub fn writes(&self) -> usize {
+        let batch = self.batch();
+        batch.operations.len() + batch.stamped.len() + batch.delete_ranges.len()
+    }
+
     /// Takes the batch out, for the commit.
     pub fn finish(&self) -> Batch {
         std::mem::take(&mut *self.batch())

@@ -3,14 +3,15 @@
 
 use depesche_rules::versions::{SUPPORTED, Stability};
 use ruma::api::client::discovery::get_capabilities::v3::{
-    Capabilities, ChangePasswordCapability, GetLoginTokenCapability, Request, Response, RoomVersionStability,
-    RoomVersionsCapability, ThirdPartyIdChangesCapability,
+    AccountModerationCapability, Capabilities, ChangePasswordCapability, GetLoginTokenCapability,
+    ProfileFieldsCapability, Request, Response, RoomVersionStability, RoomVersionsCapability,
+    ThirdPartyIdChangesCapability,
 };
 
 use crate::{caller::User, error::Error, route::Context};
 
 /// `GET /_matrix/client/v3/capabilities`
-pub async fn get(context: Context, _: User, _: Request) -> Result<Response, Error> {
+pub async fn get(context: Context, user: User, _: Request) -> Result<Response, Error> {
     let mut capabilities = Capabilities::new();
     capabilities.room_versions = RoomVersionsCapability {
         default: context.app.config.rooms.default_version.clone(),
@@ -20,6 +21,10 @@ pub async fn get(context: Context, _: User, _: Request) -> Result<Response, Erro
     capabilities.get_login_token = GetLoginTokenCapability { enabled: context.app.config.accounts.token_login };
     // Mail addresses and telephone numbers are not kept.
     capabilities.thirdparty_id_changes = ThirdPartyIdChangesCapability { enabled: false };
+    capabilities.account_moderation = AccountModerationCapability::new(user.admin, user.admin);
+    capabilities.profile_fields = Some(ProfileFieldsCapability::new(true));
+    // `m.forget_forced_upon_leave` is left at its default: rooms that were left stay until they are forgotten, so that
+    // their users can look back at them.
     Ok(Response { capabilities })
 }
 

@@ -46,7 +46,8 @@ const IDLE: Duration = Duration::from_mins(1);
 
 /// What someone wants of a room. Decided at its turn, on the state that the intents before it left.
 pub trait Intent: Send + Sync + 'static {
-    /// What to append, or why not. May be asked again after a conflict, so it must have no effect.
+    /// What to append, or why not. May be asked again after a conflict, so it must have no effect but what it puts into
+    /// the batch beside: rows that land with the events. If it is refused, they land nowhere.
     fn decide<'a>(&'a self, turn: &'a mut Turn<'_>) -> BoxFuture<'a, Result<Verdict, Refusal>>;
 
     /// The transaction id that makes a repetition harmless.
@@ -119,12 +120,18 @@ pub enum Refusal {
     /// The same annotation of the same event by the same user.
     #[error("{0}")]
     SaidAlready(String),
+    /// A thread does not begin where it would.
+    #[error("{0}")]
+    NoThreadRoot(String),
     /// An alias does not point where it has to.
     #[error("{0}")]
     BadAlias(String),
     /// A restricted room that this server cannot let anyone into.
     #[error("{0}")]
     UnableToAuthorise(String),
+    /// The user takes no invites.
+    #[error("this user takes no invites")]
+    InviteBlocked,
     /// Too much waits for this room.
     #[error("too many requests wait for this room")]
     Busy,
@@ -236,7 +243,7 @@ impl Lanes {
         let position = if working.appended == 0 {
             tx.view().position()
         } else {
-            append::close(&working, &tx);
+            append::close(&mut working, &tx).await?;
             self.base.commit(&tx).await?
         };
         working.committed();
@@ -266,10 +273,10 @@ impl Lanes {
                     Err(_) => return Ok(verdicts),
                 }
             }
-            let appended = working.appended;
+            let written = tx.writes();
             let verdict = self.take(working, tx, jobs[turn].intent.as_ref()).await;
-            // A fault may have struck in the middle of an append.
-            let half_done = working.appended > appended || matches!(verdict, Err(Refusal::Fault(_)));
+            // A refusal or a fault may have struck in the middle of an append, or of another room's first events.
+            let half_done = tx.writes() != written || matches!(verdict, Err(Refusal::Fault(_)));
             if verdict.is_err() && half_done {
                 let job = jobs.remove(turn);
                 job.answer(verdict.map(|event_id| Sent { event_id, position: Position(0) }));

@@ -4,6 +4,7 @@ mod big_room;
 mod crash;
 mod growth;
 mod hot_room;
+mod people;
 mod records;
 mod replay;
 mod script;
