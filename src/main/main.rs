@@ -28,6 +28,10 @@ use crate::{
     failure::Failure,
 };
 
+/// For Rust and, since it takes the place of `malloc`, for RocksDB too. The system's keeps what a flood of logins took.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     // Whatever is created from here on is readable by its owner only: database, keys, sockets.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
