@@ -26,6 +26,8 @@ pub fn depesche(directory: &Path, address: SocketAddr, options: &Options) -> Res
         Registration::Terms => DEPESCHE_TERMS,
         Registration::Closed => "mode = \"closed\"\n",
     });
+    // The cases have a push gateway of their own, on loopback and without TLS.
+    text.push_str("\n[push]\nallow_http = true\n\n[outgoing]\nallow_networks = [\"127.0.0.0/8\"]\n");
     if options.tiny_store {
         text.push_str("\n[store]\nwrite_buffer_mb = 1\n");
     }
@@ -110,6 +112,8 @@ refresh_token_lifetime: 24h
 nonrefreshable_access_token_lifetime: 24h
 ui_auth: {session_timeout: 0}
 presence: {enabled: false}
+ip_range_whitelist: ['127.0.0.0/8']
+push: {group_unread_count_by_room: false}
 login_via_existing_session: {enabled: true, require_ui_auth: true}
 default_room_version: '12'
 caches: {sync_response_cache_duration: 0}

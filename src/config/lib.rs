@@ -15,7 +15,9 @@ mod federation;
 mod limits;
 mod log;
 mod metrics;
+mod outgoing;
 mod problem;
+mod push;
 mod registration;
 mod rooms;
 mod section;
@@ -33,7 +35,9 @@ pub use federation::Federation;
 pub use limits::Limits;
 pub use log::{Log, LogFormat};
 pub use metrics::Metrics;
+pub use outgoing::Outgoing;
 pub use problem::{ConfigError, Problem};
+pub use push::{Badge, Push};
 pub use registration::{Registration, RegistrationMode, Term};
 pub use rooms::Rooms;
 use section::{Section, Source};
@@ -66,6 +70,10 @@ macro_rules! with_sections {
             support: Support,
             /// Bounds on what clients may ask for.
             limits: Limits,
+            /// Telling phones of events.
+            push: Push,
+            /// Requests to others.
+            outgoing: Outgoing,
             /// Other servers.
             federation: Federation,
         }

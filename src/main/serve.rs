@@ -35,6 +35,7 @@ async fn run(path: &Path, config: &Arc<Config>, options: &ServeOptions) -> Resul
     let clients = bind_all(config).await?;
     let node = Arc::new(Node::open(config, options.new_signing_key).await?);
     let admin = bind_admin(&config.server.admin_socket())?;
+    node.send_out(config);
 
     let acceptor = Acceptor::new(&config.limits);
     if let Some(address) = config.metrics.listen {

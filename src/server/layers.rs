@@ -20,9 +20,12 @@ const ORDER: &[&[&str]] = &[
     &["push_rules"],
     &["accounts", "devices"],
     &["keys", "backup", "to_device"],
+    &["pushers"],
     &["rooms"],
     &["verify"],
     &["sync"],
+    &["notifications"],
+    &["outbox"],
     // Workflows are methods of the joined server, which resumes them when it starts.
     &["server", "workflows"],
 ];

@@ -24,6 +24,11 @@ pub fn keys_in_room(room_no: u64) -> Topic {
     Topic(kind(4) | (room_no & LOW))
 }
 
+/// Something for the push worker: an event that may notify, a count that was read down.
+pub fn push() -> Topic {
+    Topic(kind(15))
+}
+
 const LOW: u64 = (1 << 56) - 1;
 
 fn kind(kind: u64) -> u64 {

@@ -3,5 +3,6 @@
 pub mod accounts;
 pub mod events;
 pub mod keys;
+pub mod push;
 pub mod rooms;
 pub mod server;

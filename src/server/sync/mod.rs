@@ -25,7 +25,7 @@ mod shape;
 mod stripped;
 mod summary;
 mod timeline;
-mod unread;
+pub mod unread;
 mod v3;
 
 #[cfg(test)]

@@ -130,8 +130,13 @@ impl Rooms {
         append::found(&working, &tx);
         auth::check_state_independent(&create, rules, |_| None)
             .map_err(|why| CreateError::InvalidState(why.to_string()))?;
-        append::event(&mut working, &tx, &self.base.name, Accepted { pdu: create, auth: Vec::new(), sent_with: None })
-            .await?;
+        append::event(
+            &mut working,
+            &tx,
+            &self.base.name,
+            Accepted { pdu: create, auth: Vec::new(), sent_with: None, push: false },
+        )
+        .await?;
         for draft in drafts(creation, rules) {
             lane::write(&self.base, &self.key, &mut working, &tx, draft, None).await?;
         }
