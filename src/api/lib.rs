@@ -12,6 +12,7 @@ pub mod caller;
 pub mod client;
 mod envelope;
 pub mod error;
+mod rate_limit;
 pub mod route;
 pub mod routes;
 mod uia;
@@ -21,6 +22,8 @@ use std::sync::Arc;
 
 use depesche_config::Config;
 use depesche_server::Server;
+
+use rate_limit::RateLimits;
 
 pub use admin::router as admin_router;
 pub use caller::AnsweredTo;
@@ -32,6 +35,16 @@ pub struct App {
     pub config: Arc<Config>,
     /// The homeserver.
     pub server: Arc<Server>,
+    rate_limits: RateLimits,
+}
+
+impl App {
+    /// Over a server, by its own configuration.
+    pub fn new(server: Arc<Server>) -> Arc<Self> {
+        let config = Arc::clone(&server.base.config);
+        let rate_limits = RateLimits::new(&config.rate_limits);
+        Arc::new(Self { config, server, rate_limits })
+    }
 }
 
 #[cfg(test)]

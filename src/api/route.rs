@@ -2,7 +2,7 @@
 //!
 //! An [`Endpoint`] is made from a handler alone: its request type knows method, paths and authentication. Per endpoint
 //! only decoding, the handler and encoding are compiled anew ([`erase`]); what surrounds them is one function for all
-//! ([`Endpoint::answer`]): path arguments, caller, body, checks, errors.
+//! ([`Endpoint::answer`]): path arguments, caller, rate limit, body, checks, errors.
 
 use std::{future::Future, net::IpAddr, sync::Arc};
 
@@ -27,6 +27,7 @@ use crate::{
     App, body,
     caller::{self, Admission, AnsweredTo, Scheme, User},
     error::Error,
+    rate_limit::{Class, Who},
 };
 
 /// What a handler gets besides its caller and its request.
@@ -51,6 +52,7 @@ pub struct Endpoint {
     missing_field: ErrorKind,
     optional_body: bool,
     needed_field: Option<&'static str>,
+    class: Option<Class>,
     call: Call,
 }
 
@@ -79,6 +81,8 @@ where
     let mut paths: Vec<String> = R::PATH_BUILDER.all_paths().map(str::to_owned).collect();
     paths.sort_unstable();
     paths.dedup();
+    // All paths of an endpoint are of one class.
+    let class = paths.first().and_then(|path| Class::of(&R::METHOD, path, R::RATE_LIMITED));
     Endpoint {
         method: R::METHOD,
         paths,
@@ -89,11 +93,12 @@ where
         // Where nothing is required, clients leave the body out.
         optional_body: R::METHOD == Method::POST,
         needed_field: None,
+        class,
         call: erase(handler),
     }
 }
 
-/// All that is compiled once for each endpoint. Rate limits will hang on `R::RATE_LIMITED` in [`endpoint`].
+/// All that is compiled once for each endpoint.
 fn erase<R, H, F>(handler: H) -> Call
 where
     R: IncomingRequest<Authentication: Scheme> + Send + 'static,
@@ -262,6 +267,18 @@ impl Endpoint {
         response
     }
 
+    /// Counts a request where the endpoint is limited.
+    fn count(&self, app: &App, user: Option<&User>, address: Option<IpAddr>) -> Result<(), Error> {
+        let Some(class) = self.class else { return Ok(()) };
+        let who = match (user, address) {
+            (Some(user), _) if user.admin && !app.rate_limits.counts_admins() => return Ok(()),
+            (Some(user), _) => Who::User(&user.user_id),
+            (None, Some(address)) => Who::Address(address),
+            (None, None) => return Ok(()),
+        };
+        app.rate_limits.count(class, who, app.server.base.clock.now_ms()).map_err(Error::too_often)
+    }
+
     /// Caller first, then body: a stranger cannot make us read megabytes.
     async fn answer(
         &self,
@@ -274,6 +291,7 @@ impl Endpoint {
         let client_address = caller::client_address(&head, &app.config.server.trusted_proxies);
         let user = caller::authenticate(&app.server, self.admission, &head, client_address).await?;
         *answered_to = user.as_ref().map(|user| AnsweredTo(user.user_id.clone()));
+        self.count(&app, user.as_ref(), client_address)?;
         let body = body::read(body, self.body_limit).await?;
         if !body.is_empty() && !matches!(self.method, Method::GET) {
             body::check_json(&body)?;

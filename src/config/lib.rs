@@ -18,6 +18,7 @@ mod metrics;
 mod outgoing;
 mod problem;
 mod push;
+mod rate_limits;
 mod registration;
 mod rooms;
 mod section;
@@ -38,6 +39,7 @@ pub use metrics::Metrics;
 pub use outgoing::Outgoing;
 pub use problem::{ConfigError, Problem};
 pub use push::{Badge, Push};
+pub use rate_limits::RateLimits;
 pub use registration::{Registration, RegistrationMode, Term};
 pub use rooms::Rooms;
 use section::{Section, Source};
@@ -74,6 +76,8 @@ macro_rules! with_sections {
             push: Push,
             /// Requests to others.
             outgoing: Outgoing,
+            /// How often clients may ask.
+            rate_limits: RateLimits,
             /// Other servers.
             federation: Federation,
         }

@@ -38,7 +38,7 @@ impl Node {
             random: Random::system(),
         };
         let server = Server::start(parts).await.map_err(|error| Failure::Failed(error.to_string()))?;
-        let app = Arc::new(App { config: Arc::clone(config), server });
+        let app = App::new(server);
         Ok(Self { app, engine, _data: data })
     }
 

@@ -10,18 +10,22 @@ mod tests;
 
 use std::{
     cmp::Ordering,
-    collections::{BinaryHeap, VecDeque},
+    collections::{BTreeSet, BinaryHeap, VecDeque},
 };
 
 use depesche_rules::push::{self, FlatEvent};
 use depesche_store::MAX_SCAN;
-use ruma::{DeviceId, OwnedRoomId, UInt, UserId, events::room::member::MembershipState, push::Action};
+use ruma::{
+    DeviceId, OwnedRoomId, OwnedUserId, UInt, UserId,
+    events::room::member::MembershipState,
+    push::{Action, Ruleset},
+};
 use serde_json::value::RawValue;
 
 use crate::{
-    Base, Fault,
+    Base, Fault, account_data,
     keyspace::{EventNo, MEMBER, RoomNo, UNREAD},
-    push_rules::{self, PushRules},
+    push_rules,
     records::{
         events::{Place, Status},
         rooms::Membership,
@@ -91,7 +95,8 @@ pub enum NotificationsError {
 pub async fn page(base: &Base, query: &Query<'_>) -> Result<Page, NotificationsError> {
     let view = base.view();
     let from = query.from.map(tokens::place).transpose()?.unwrap_or_else(|| RoomView::place_after(view.position()));
-    let rules = push_rules::of(&view, query.user).await?;
+    let ignored = account_data::ignored_users(&view, query.user).await?;
+    let rules = Rules { rules: push_rules::of(&view, query.user).await?.rules, ignored };
     let mut rooms = BinaryHeap::new();
     for (no, _) in joined(&view, query.user).await? {
         let mut room = Walked::new(&view, no, from).await?;
@@ -114,6 +119,12 @@ pub async fn page(base: &Base, query: &Query<'_>) -> Result<Page, NotificationsE
     }
     let next = last.filter(|_| !rooms.is_empty()).map(|place| place.to_string());
     Ok(Page { notifications, next })
+}
+
+/// What a user wants to hear, and of whom not.
+struct Rules {
+    rules: Ruleset,
+    ignored: BTreeSet<OwnedUserId>,
 }
 
 /// A room whose timeline is walked back.
@@ -149,12 +160,16 @@ impl Walked {
         &mut self,
         base: &Base,
         query: &Query<'_>,
-        rules: &PushRules,
+        rules: &Rules,
         no: EventNo,
     ) -> Result<Option<Notification>, Fault> {
         let event = self.room.event(no).await?;
         let facts = &event.meta.facts;
-        if event.pdu.sender() == query.user || facts.status != Status::Accepted || facts.redacted_by.is_some() {
+        if event.pdu.sender() == query.user
+            || rules.ignored.contains(event.pdu.sender())
+            || facts.status != Status::Accepted
+            || facts.redacted_by.is_some()
+        {
             return Ok(None);
         }
         if self.context.is_none() {
@@ -164,7 +179,7 @@ impl Walked {
         let condition = context.for_user(query.user, &rules.rules).await?;
         let outcome = push::outcome(&rules.rules, &FlatEvent::new(&event.pdu), &condition);
         let wanted = outcome.notify && (outcome.highlight || !query.highlights);
-        if !wanted || !self.tells_of(&event, query.user).await? {
+        if !wanted || !concerns(&self.room, &event, query.user).await? {
             return Ok(None);
         }
         let viewer = Viewer::new(&self.room, query.user.to_owned(), Some(query.device.to_owned()), base.now());
@@ -179,11 +194,6 @@ impl Walked {
             event: viewer.show_one(&event, Format::WithoutRoom).await?,
             room: self.room.room_id().to_owned(),
         }))
-    }
-
-    async fn tells_of(&self, event: &Event, user: &UserId) -> Result<bool, Fault> {
-        let ignored = push_rules::ignores(&self.room.view, user, event.pdu.sender()).await?;
-        Ok(!ignored && concerns(&self.room, event, user).await?)
     }
 
     /// What orders rooms: where their next event stands.

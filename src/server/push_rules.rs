@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use depesche_rules::push;
 use depesche_store::Position;
@@ -15,7 +15,6 @@ use ruma::{
     events::push_rules::PushRulesEventContent,
     push::{Action, AnyPushRule, InsertPushRuleError, NewPushRule, RemovePushRuleError, RuleKind, Ruleset},
 };
-use serde::Deserialize;
 use serde_json::value::to_raw_value;
 
 use crate::{
@@ -24,9 +23,6 @@ use crate::{
     keyspace::ACCOUNT_DATA,
     tx::View,
 };
-
-/// The type of account data that says whom a user ignores.
-const IGNORED_USERS: &str = "m.ignored_user_list";
 
 /// The rules in effect for a user.
 #[derive(Clone, Debug)]
@@ -78,19 +74,6 @@ pub async fn of(view: &View, user: &UserId) -> Result<PushRules, Fault> {
     let content = stored.as_ref().map(|record| record.content.as_str());
     let rules = push::effective(content, user);
     Ok(PushRules { rules, changed_at: stored.map(|record| record.position) })
-}
-
-/// Whether a user ignores another, of whom nothing is told then.
-pub async fn ignores(view: &View, user: &UserId, other: &UserId) -> Result<bool, Fault> {
-    #[derive(Deserialize)]
-    struct List {
-        #[serde(default)]
-        ignored_users: BTreeMap<String, serde_json::Value>,
-    }
-    let key = (user.to_owned(), GLOBAL, IGNORED_USERS.to_owned());
-    let Some(record) = view.get(&ACCOUNT_DATA, &key).await? else { return Ok(false) };
-    let list = serde_json::from_str::<List>(&record.content);
-    Ok(list.is_ok_and(|list| list.ignored_users.contains_key(other.as_str())))
 }
 
 /// Changes push rules.

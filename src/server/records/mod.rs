@@ -4,5 +4,6 @@ pub mod accounts;
 pub mod events;
 pub mod keys;
 pub mod push;
+pub mod relations;
 pub mod rooms;
 pub mod server;

@@ -9,12 +9,12 @@ use std::{
 
 use depesche_rules::push::{self, FlatEvent};
 use depesche_store::{CommitError, MAX_SCAN, Position};
-use ruma::{OwnedUserId, UserId, events::room::member::MembershipState};
+use ruma::{OwnedUserId, UserId, events::room::member::MembershipState, push::Ruleset};
 
 use crate::{
-    Base, Fault,
+    Base, Fault, account_data,
     keyspace::{KEY, MEMBER, PUSH_OUTBOX, PUSH_QUEUE, PUSHER, PUSHER_COUNT},
-    push_rules::{self, PushRules},
+    push_rules,
     pushers::{self, PusherKey},
     records::{events::Status, push::Notice, rooms::RootRecord},
     rooms::{
@@ -52,11 +52,17 @@ struct Candidates {
     users: Arc<[OwnedUserId]>,
 }
 
+/// Whom and what a user does not want to hear.
+struct Rules {
+    rules: Ruleset,
+    ignored: BTreeSet<OwnedUserId>,
+}
+
 /// What is looked up once for the events of a batch.
 struct Batch {
     view: View,
     tx: Tx,
-    rules: HashMap<OwnedUserId, Arc<PushRules>>,
+    rules: HashMap<OwnedUserId, Arc<Rules>>,
     woken: Vec<PusherKey>,
 }
 
@@ -130,14 +136,13 @@ impl Distributor {
         }
         let (flat, context) = (FlatEvent::new(&event.pdu), Context::of(&room).await?);
         for user in users {
-            if !concerns(&room, &event, &user).await?
-                || push_rules::ignores(&batch.view, &user, event.pdu.sender()).await?
-            {
+            let rules = batch.rules(&user).await?;
+            if rules.ignored.contains(event.pdu.sender()) || !concerns(&room, &event, &user).await? {
                 continue;
             }
-            let rules = batch.rules(&user).await?;
-            let condition = context.for_user(&user, &rules.rules).await?;
-            let outcome = push::outcome(&rules.rules, &flat, &condition);
+            let rules = &rules.rules;
+            let condition = context.for_user(&user, rules).await?;
+            let outcome = push::outcome(rules, &flat, &condition);
             if !outcome.notify {
                 continue;
             }
@@ -182,11 +187,12 @@ impl Distributor {
 }
 
 impl Batch {
-    async fn rules(&mut self, user: &UserId) -> Result<Arc<PushRules>, Fault> {
+    async fn rules(&mut self, user: &UserId) -> Result<Arc<Rules>, Fault> {
         if let Some(known) = self.rules.get(user) {
             return Ok(Arc::clone(known));
         }
-        let rules = Arc::new(push_rules::of(&self.view, user).await?);
+        let ignored = account_data::ignored_users(&self.view, user).await?;
+        let rules = Arc::new(Rules { rules: push_rules::of(&self.view, user).await?.rules, ignored });
         self.rules.insert(user.to_owned(), Arc::clone(&rules));
         Ok(rules)
     }
