@@ -15,6 +15,7 @@ pub mod login;
 pub mod logout;
 pub mod mutual_rooms;
 pub mod notifications;
+pub mod presence;
 pub mod profile;
 pub mod pushers;
 pub mod pushrules;

@@ -71,6 +71,9 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::pushers::set).needs("kind").missing_is_a_parameter(),
         // /_matrix/client/v1/mutual_rooms
         endpoint(client::mutual_rooms::get),
+        // /_matrix/client/v3/presence/
+        endpoint(client::presence::get),
+        endpoint(client::presence::put),
         // /_matrix/client/v3/pushrules/
         endpoint(client::pushrules::get),
         endpoint(client::pushrules::global::get_all),
@@ -104,6 +107,8 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::leave::post),
         endpoint(client::rooms::members::get),
         endpoint(client::rooms::messages::get),
+        endpoint(client::rooms::read_markers::post),
+        endpoint(client::rooms::receipt::post).wrong_is_a_parameter(),
         endpoint(client::rooms::redact::put).optional_body(),
         endpoint(client::rooms::relations::get),
         endpoint(client::rooms::relations::get_of_type),
@@ -114,6 +119,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::state::put).last_may_be_empty(),
         endpoint(client::rooms::threads::get),
         endpoint(client::rooms::timestamp_to_event::get),
+        endpoint(client::rooms::typing::put).completes_the_body(client::rooms::typing::with_timeout),
         endpoint(client::rooms::unban::post),
         // /_matrix/client/v3/room_keys/
         endpoint(client::room_keys::keys::put).large_body(),

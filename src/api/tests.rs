@@ -14,6 +14,7 @@ mod login;
 mod moderation;
 mod profile;
 mod rate_limits;
+mod reading;
 mod register;
 mod room_keys;
 mod rooms;

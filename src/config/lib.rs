@@ -16,6 +16,7 @@ mod limits;
 mod log;
 mod metrics;
 mod outgoing;
+mod presence;
 mod problem;
 mod push;
 mod rate_limits;
@@ -37,6 +38,7 @@ pub use limits::Limits;
 pub use log::{Log, LogFormat};
 pub use metrics::Metrics;
 pub use outgoing::Outgoing;
+pub use presence::Presence;
 pub use problem::{ConfigError, Problem};
 pub use push::{Badge, Push};
 pub use rate_limits::RateLimits;
@@ -68,6 +70,8 @@ macro_rules! with_sections {
             accounts: Accounts,
             /// New rooms.
             rooms: Rooms,
+            /// Who is there.
+            presence: Presence,
             /// Whom users ask for help.
             support: Support,
             /// Bounds on what clients may ask for.

@@ -124,6 +124,23 @@ pub const MAX_SYNC_TIMEOUT_MS: u64 = 300_000;
 /// Members named as heroes of a room in `/sync`. Spec: "the first 5 members".
 pub const MAX_HEROES: usize = 5;
 
+// Ephemeral
+
+/// Milliseconds that somebody types without saying so again. Ours, as Synapse; clients say 20 to 30 seconds.
+pub const MAX_TYPING_TIMEOUT_MS: u64 = 120_000;
+/// Users who are shown typing in one room at a time. Ours.
+pub const MAX_TYPING_SHOWN: usize = 100;
+/// Receipts of others that one room's part of a `/sync` has, the newest. Ours.
+pub const MAX_RECEIPTS_PER_SYNC: usize = 500;
+/// Bytes of the status message of a presence. Ours.
+pub const MAX_STATUS_BYTES: usize = 1024;
+/// Rooms in which a user's presence is told. Ours: each change is written once for each.
+pub const MAX_PRESENCE_ROOMS: usize = 200;
+/// Users whose presence one `/sync` tells, those who changed last. Ours.
+pub const MAX_PRESENCE_PER_SYNC: usize = 500;
+/// Events after a user's mark that are looked at to count by the user's own push rules. Ours: older ones count no more.
+pub const MAX_COUNTED_BY_RULES: usize = 500;
+
 // Encryption
 
 /// To-device messages in one answer of `/sync`. Spec: "should limit the number", 100 is its example.

@@ -22,6 +22,7 @@ use crate::{
         events::{Meta, Place},
         keys::{Backup, BackupHead, FallbackKey, Message, OneTimeId, Stock},
         push::{Delivery, Notice, Pusher},
+        reading::{Mark, Named, Receipt, Tally},
         relations::{List, Listed, Related},
         rooms::{Alias, Head, Membership, Room, RootRecord, StateKey, Unread},
         server::Identity,
@@ -125,10 +126,10 @@ pub const TRANSACTION: Table<(OwnedUserId, OwnedDeviceId, String, String), Owned
 pub const ALIAS: Table<(OwnedRoomAliasId,), Alias> = Table::new(0x3E, "alias");
 /// The aliases of a room. Written by `rooms::aliases`.
 pub const ROOM_ALIAS: Table<(RoomNo, OwnedRoomAliasId), ()> = Table::new(0x3F, "room_alias");
-/// Up to where a member has read, in ordinals of the room. Written by `rooms::append` and receipts.
+/// What a member had read on joining, as an ordinal of the room. Written by `rooms::append`.
 pub const UNREAD: Table<(OwnedUserId, RoomNo), Unread> = Table::new(0x40, "unread");
 /// Events that name a member, by the room's ordinal. Written by `rooms::append`.
-pub const NAMED: Table<(OwnedUserId, RoomNo, u32), ()> = Table::new(0x41, "named");
+pub const NAMED: Table<(OwnedUserId, RoomNo, u32), Named> = Table::new(0x41, "named");
 
 /// Rooms in the published room directory. Written by `workflows::create` and `directory`.
 pub const PUBLISHED: Table<(RoomNo,), ()> = Table::new(0x42, "published");
@@ -147,6 +148,21 @@ pub const REPLACEMENT: Table<(RoomNo, OwnedEventId, OwnedUserId, u64, OwnedEvent
 pub const RELATED: Table<(RoomNo, OwnedEventId, String), Related> = Table::new(0x46, "related");
 /// The roots of a room's threads by the place of each thread's latest event. Written by `rooms::relations`.
 pub const THREAD: Table<(RoomNo, Place), OwnedEventId> = Table::new(0x47, "thread");
+
+/// How far a user's receipts of a type (`rooms::receipts::Kind`) go in a thread: its root, `main`, or empty without one.
+/// Written by `rooms::receipts`.
+pub const RECEIPT: Table<(RoomNo, OwnedUserId, u8, String), Receipt> = Table::new(0x48, "receipt");
+/// Receipts by the position of their last move: who may see them (a room, or the user alone), position, room, user,
+/// thread. Written by `rooms::receipts`.
+pub const RECEIPT_LOG: Table<(String, Position, RoomNo, OwnedUserId, String), ()> = Table::new(0x49, "receipt_log");
+/// What a thread (empty: the main timeline) has counted with the event of this ordinal. Immutable. Written by
+/// `rooms::append`.
+pub const TALLY: Table<(RoomNo, String, u32), Tally> = Table::new(0x4A, "tally");
+/// The threads of a room by the ordinal of their newest event that notifies anyone. Written by `rooms::append`.
+pub const COUNTED_THREAD: Table<(RoomNo, u32), String> = Table::new(0x4B, "counted_thread");
+/// How far a member has read: user, room, by what (`rooms::unread::By`), thread. Rows of receipts are written by
+/// `rooms::receipts`, those of own events by `rooms::append`.
+pub const MARK: Table<(OwnedUserId, RoomNo, u8, String), Mark> = Table::new(0x4C, "mark");
 
 // End-to-end keys, backups, to-device messages (0x50..0x6F)
 /// The identity keys of a device (canonical JSON). Written by `keys::upload`.
@@ -205,3 +221,8 @@ pub const PUSH_DELIVERY: Table<(OwnedUserId, String, String), Delivery> = Table:
 /// Users whose unread count may have changed by reading, so that their pushers are to be told. Written by `pushers`,
 /// taken by `outbox::push`.
 pub const BADGE_DUE: Table<(OwnedUserId,), ()> = Table::new(0x83, "badge_due");
+// Volatile
+/// Who types in a room. The row without a user has the position of the room's last change. Written by `typing`.
+pub const TYPING: Table<(RoomNo, String), u64> = Table::new(0xF0, "typing");
+/// Whose presence last changed where, by room and position. Written by `presence`.
+pub const PRESENCE: Table<(RoomNo, Position, OwnedUserId), ()> = Table::new(0xF1, "presence");

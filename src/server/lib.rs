@@ -15,6 +15,7 @@ pub mod keys;
 pub mod keyspace;
 pub mod notifications;
 pub mod outbox;
+pub mod presence;
 pub mod profiles;
 pub mod push_rules;
 pub mod pushers;
@@ -26,6 +27,7 @@ pub mod table;
 pub mod to_device;
 pub mod topic;
 pub mod tx;
+pub mod typing;
 pub mod verify;
 pub mod workflows;
 

@@ -24,7 +24,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     Base, Fault, account_data,
-    keyspace::{EventNo, MEMBER, RoomNo, UNREAD},
+    keyspace::{EventNo, MEMBER, RoomNo},
     push_rules,
     records::{
         events::{Place, Status},
@@ -34,6 +34,7 @@ use crate::{
         push::{Context, concerns},
         show::{Format, Viewer},
         tokens::{self, BadToken},
+        unread,
         view::{Event, RoomView},
     },
     tx::View,
@@ -189,7 +190,7 @@ impl Walked {
         }
         Ok(Some(Notification {
             actions: outcome.actions.to_vec(),
-            read: is_read(&self.room, query.user, &event).await?,
+            read: unread::is_read(&self.room, query.user, &event).await?,
             ts: event.pdu.origin_server_ts().0,
             event: viewer.show_one(&event, Format::WithoutRoom).await?,
             room: self.room.room_id().to_owned(),
@@ -236,10 +237,4 @@ async fn joined(view: &View, user: &UserId) -> Result<Vec<(RoomNo, Membership)>,
             _ => return Ok(joined),
         }
     }
-}
-
-/// Whether the user has read an event: it counts for no more than what the mark covers.
-async fn is_read(room: &RoomView, user: &UserId, event: &Event) -> Result<bool, Fault> {
-    let read = room.view.get(&UNREAD, &(user.to_owned(), room.no)).await?.unwrap_or_default();
-    Ok(event.meta.facts.ordinal <= read.ordinal)
 }

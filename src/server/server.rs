@@ -21,13 +21,15 @@ use crate::{
     identity::{self, IdentityError},
     keys::{self, Keys},
     outbox::push::{PushGateway, Worker},
+    presence::Presences,
     profiles::Profiles,
     push_rules,
     pushers::{self, Pushers},
-    rooms::Rooms,
+    rooms::{Rooms, receipts::Receipts},
     sync::Syncs,
     to_device::ToDevice,
     tx::Tx,
+    typing::Typing,
 };
 
 /// A homeserver over one database.
@@ -54,8 +56,14 @@ pub struct Server {
     pub backups: Backups,
     /// Messages between devices.
     pub to_device: Arc<ToDevice>,
+    /// Who types.
+    pub typing: Arc<Typing>,
+    /// Who is there.
+    pub presence: Arc<Presences>,
     /// Rooms.
     pub rooms: Arc<Rooms>,
+    /// What people have read.
+    pub receipts: Receipts,
     /// What is new for a device.
     pub syncs: Arc<Syncs>,
     stop: watch::Sender<bool>,
@@ -99,6 +107,7 @@ impl Server {
         let account_data = Arc::new(AccountData::new(Arc::clone(&base)));
         let keys = Arc::new(Keys::new(Arc::clone(&base), Arc::clone(&devices)));
         let to_device = Arc::new(ToDevice::new(Arc::clone(&base), Arc::clone(&devices)));
+        let presence = Presences::new(Arc::clone(&base));
         let server = Arc::new(Self {
             accounts: Arc::new(Accounts::new(Arc::clone(&base), Arc::clone(&devices))),
             profiles: Profiles::new(Arc::clone(&base)),
@@ -107,7 +116,16 @@ impl Server {
             filters: Arc::new(Filters::new(Arc::clone(&base))),
             backups: Backups::new(Arc::clone(&base)),
             rooms: Rooms::new(Arc::clone(&base), Arc::new(key)),
-            syncs: Syncs::new(Arc::clone(&base), Arc::clone(&account_data), Arc::clone(&keys), Arc::clone(&to_device)),
+            typing: Typing::new(Arc::clone(&base)),
+            receipts: Receipts::new(Arc::clone(&base), Arc::clone(&account_data)),
+            syncs: Syncs::new(
+                Arc::clone(&base),
+                Arc::clone(&account_data),
+                Arc::clone(&keys),
+                Arc::clone(&to_device),
+                Arc::clone(&presence),
+            ),
+            presence,
             account_data,
             keys,
             to_device,

@@ -1,21 +1,21 @@
-//! The only place that writes events: rows, indexes, state, membership, unread ordinals and topics of one batch.
+//! The only place that writes events: rows, indexes, state, membership, counts (`count.rs`) and topics of one batch.
 //!
 //! Nothing here decides whether an event is allowed; the lane has asked `rules` before. The batch is committed by the
 //! lane, once.
 
 use bytes::Bytes;
-use depesche_rules::{pdu::Pdu, push, redaction, visibility};
+use depesche_rules::{pdu::Pdu, redaction, visibility};
 use depesche_store::{Position, Stamp, StampAt};
 use ruma::{
     OwnedUserId, ServerName,
     events::{TimelineEventType, room::member::MembershipState},
 };
 
-use super::{annotations, relations, state::Tree, working::Working};
+use super::{annotations, count, relations, state::Tree, working::Working};
 use crate::{
     keyspace::{
-        EVENT, EVENT_NO, EventNo, HEAD, KEY, KEY_NO, KeyNo, MEMBER, META, NAMED, NODE, PUSH_OUTBOX, ROOM, ROOM_NO,
-        ROOT_AT, ROOT_BEFORE, RoomNo, TIMELINE, UNREAD,
+        EVENT, EVENT_NO, EventNo, HEAD, KEY, KEY_NO, KeyNo, MEMBER, META, NODE, PUSH_OUTBOX, ROOM, ROOM_NO, ROOT_AT,
+        ROOT_BEFORE, RoomNo, TIMELINE, UNREAD,
     },
     records::{
         events::{Facts, Meta, Place, SentWith, Status},
@@ -23,6 +23,7 @@ use crate::{
     },
     topic,
     tx::{Fault, Tx},
+    typing,
 };
 
 /// In keys that begin with a room's number: table, room, then the position.
@@ -55,7 +56,7 @@ pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, event: Acc
     let no = working.head.next_event;
     let root_before = working.head.root;
     let redacts = redacted(working, tx, &pdu).await?;
-    count_unread(working, tx, name, &pdu).await?;
+    count::event(working, tx, name, no, &pdu).await?;
 
     let key = state_key(&pdu);
     let key_no = match &key {
@@ -92,6 +93,9 @@ pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, event: Acc
     }
     annotations::remember(working, tx, no, &pdu);
     relations::remember(working, tx, no, &pdu).await?;
+    if pdu.state_key().is_none() {
+        typing::stopped(tx, working.no, pdu.sender()).await?;
+    }
     if *pdu.kind() == TimelineEventType::RoomMember {
         change_member(working, tx, no, &pdu).await?;
     }
@@ -172,30 +176,6 @@ fn put_meta(tx: &Tx, room: RoomNo, no: EventNo, meta: &Meta) {
     }
 }
 
-/// Gives the event its ordinal if the default push rules would notify of it, and rows to those it names.
-async fn count_unread(working: &mut Working, tx: &Tx, name: &ServerName, pdu: &Pdu) -> Result<(), Fault> {
-    let Some(levels) = working.power_levels(tx).await? else { return Ok(()) };
-    let effect = push::default_effect(pdu, &levels);
-    if !effect.notify {
-        return Ok(());
-    }
-    working.head.ordinal += 1;
-    if effect.highlight_room {
-        working.head.room_named = working.head.ordinal;
-    }
-    for user in effect.highlight_users.into_iter().filter(|user| user.server_name() == name) {
-        // The member's row alone decides: who is not joined gets no row.
-        if working.membership(tx, &user).await? == Some(MembershipState::Join) {
-            tx.put(&NAMED, &(user, working.no, working.head.ordinal), &());
-        }
-    }
-    if pdu.sender().server_name() == name {
-        let read = Unread { ordinal: working.head.ordinal };
-        tx.put(&UNREAD, &(pdu.sender().clone(), working.no), &read);
-    }
-    Ok(())
-}
-
 /// Keeps the member's row, the counts and the member's own topic in step with a membership event.
 async fn change_member(working: &mut Working, tx: &Tx, no: EventNo, pdu: &Pdu) -> Result<(), Fault> {
     let state = visibility::membership(Some(pdu));
@@ -206,6 +186,9 @@ async fn change_member(working: &mut Working, tx: &Tx, no: EventNo, pdu: &Pdu) -
     let joined_before = before.as_ref().is_some_and(|member| member.state == MembershipState::Join);
     if state == MembershipState::Join && !joined_before {
         tx.put(&UNREAD, &key, &Unread { ordinal: working.head.ordinal });
+    }
+    if state != MembershipState::Join {
+        typing::stopped(tx, working.no, &user).await?;
     }
     let was_joined = before.is_some_and(|member| member.was_joined) || state == MembershipState::Join;
     let member = Membership { position: 0, state, event: no, forgotten: false, was_joined };

@@ -200,7 +200,11 @@ async fn a_report_does_not_grow_without_bound() {
     let house = House::new().await;
     for n in 0..5 {
         let rows = (n * 100..(n + 1) * 100).map(|ordinal| (user("bob"), 7, ordinal));
-        house.change(|tx| rows.for_each(|key| tx.put(&crate::keyspace::NAMED, &key, &()))).await;
+        house
+            .change(|tx| {
+                rows.for_each(|key| tx.put(&crate::keyspace::NAMED, &key, &crate::records::reading::Named::default()))
+            })
+            .await;
     }
     let report = house.check().await;
     assert_eq!((report.problems.len(), report.more), (200, 300));

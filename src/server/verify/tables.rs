@@ -10,13 +10,13 @@ use crate::{
     codec::Key,
     keyspace::{
         ACCESS_TOKEN, ACCOUNT, ACCOUNT_DATA, ACCOUNT_DATA_COUNT, ACCOUNT_DATA_LOG, ALIAS, ANNOTATION, BACKUP,
-        BACKUP_HEAD, BACKUP_KEY, BADGE_DUE, CONSENT, COUNTER, CROSS_SIGNING_KEY, DEACTIVATION, DEVICE, DEVICE_KEYS,
-        DEVICE_LIST, DEVICE_SEEN, EVENT, EVENT_NO, FALLBACK_KEY, FILTER, FILTER_NO, HEAD, IDENTITY, KEY, KEY_HEAD,
-        KEY_LOG, KEY_NO, LOGIN_TOKEN, LOGIN_TOKEN_DUE, MEMBER, META, NAMED, NODE, ONE_TIME_ID, ONE_TIME_KEY,
-        OWN_SIGNATURE, PASSWORD, PROFILE, PUBLISHED, PUSH_DELIVERY, PUSH_OUTBOX, PUSH_QUEUE, PUSHER, PUSHER_COUNT,
-        PUSHER_OWNER, REFRESH_TOKEN, REGISTRATION_TOKEN, RELATED, RELATION, REPLACEMENT, ROOM, ROOM_ALIAS, ROOM_NO,
-        ROOT_AT, ROOT_BEFORE, RoomNo, SESSION, SIGNED_HEAD, SIGNED_LOG, STOCK, THREAD, TIMELINE, TO_DEVICE,
-        TO_DEVICE_TXN, TO_DEVICE_TXN_AGE, TRANSACTION, UNREAD, USER_SIGNATURE,
+        BACKUP_HEAD, BACKUP_KEY, BADGE_DUE, CONSENT, COUNTED_THREAD, COUNTER, CROSS_SIGNING_KEY, DEACTIVATION, DEVICE,
+        DEVICE_KEYS, DEVICE_LIST, DEVICE_SEEN, EVENT, EVENT_NO, FALLBACK_KEY, FILTER, FILTER_NO, HEAD, IDENTITY, KEY,
+        KEY_HEAD, KEY_LOG, KEY_NO, LOGIN_TOKEN, LOGIN_TOKEN_DUE, MARK, MEMBER, META, NAMED, NODE, ONE_TIME_ID,
+        ONE_TIME_KEY, OWN_SIGNATURE, PASSWORD, PROFILE, PUBLISHED, PUSH_DELIVERY, PUSH_OUTBOX, PUSH_QUEUE, PUSHER,
+        PUSHER_COUNT, PUSHER_OWNER, RECEIPT, RECEIPT_LOG, REFRESH_TOKEN, REGISTRATION_TOKEN, RELATED, RELATION,
+        REPLACEMENT, ROOM, ROOM_ALIAS, ROOM_NO, ROOT_AT, ROOT_BEFORE, RoomNo, SESSION, SIGNED_HEAD, SIGNED_LOG, STOCK,
+        TALLY, THREAD, TIMELINE, TO_DEVICE, TO_DEVICE_TXN, TO_DEVICE_TXN_AGE, TRANSACTION, UNREAD, USER_SIGNATURE,
     },
     table::{Record, Table},
     tx::Fault,
@@ -44,6 +44,7 @@ impl Check<'_> {
     pub(super) async fn tables(&mut self) -> Result<(), Fault> {
         of_rooms!(self, HEAD EVENT META KEY_NO KEY NODE ROOT_BEFORE ROOT_AT TIMELINE ROOM_ALIAS PUBLISHED ANNOTATION);
         of_rooms!(self, RELATION REPLACEMENT RELATED THREAD);
+        of_rooms!(self, RECEIPT TALLY COUNTED_THREAD);
         self.room_ids().await?;
         self.event_ids().await?;
         self.members().await?;
@@ -52,6 +53,7 @@ impl Check<'_> {
         self.transactions().await?;
         self.relations().await?;
         readable!(self, NODE ROOT_AT ROOM_ALIAS PUBLISHED ANNOTATION RELATED);
+        readable!(self, NODE ROOT_AT ROOM_ALIAS PUBLISHED ANNOTATION RECEIPT RECEIPT_LOG TALLY COUNTED_THREAD);
         readable!(self, IDENTITY COUNTER ACCOUNT PASSWORD ACCESS_TOKEN REFRESH_TOKEN SESSION LOGIN_TOKEN);
         readable!(self, LOGIN_TOKEN_DUE REGISTRATION_TOKEN CONSENT DEACTIVATION DEVICE DEVICE_SEEN DEVICE_LIST);
         readable!(self, PROFILE FILTER FILTER_NO ACCOUNT_DATA ACCOUNT_DATA_LOG ACCOUNT_DATA_COUNT);
@@ -140,7 +142,12 @@ impl Check<'_> {
         }
         let mut rows = Rows::new(&NAMED, NAMED.under(&()));
         while let Some(page) = rows.next(self).await? {
-            self.within(page.into_iter().map(|((_, room, ordinal), ())| (room, ordinal)).collect(), NAMED.name).await?;
+            self.within(page.into_iter().map(|((_, room, ordinal), _)| (room, ordinal)).collect(), NAMED.name).await?;
+        }
+        let mut rows = Rows::new(&MARK, MARK.under(&()));
+        while let Some(page) = rows.next(self).await? {
+            self.within(page.into_iter().map(|((_, room, ..), mark)| (room, mark.ordinal)).collect(), MARK.name)
+                .await?;
         }
         Ok(())
     }

@@ -4,17 +4,24 @@ use depesche_config::Badge;
 use depesche_store::MAX_SCAN;
 use ruma::{UserId, events::room::member::MembershipState};
 
-use crate::{Base, Fault, keyspace::MEMBER, rooms::view::RoomView, sync::unread, tx::View};
+use crate::{
+    Base, Fault,
+    keyspace::MEMBER,
+    rooms::{unread::Counter, view::RoomView},
+    tx::View,
+};
 
 /// The number of unread messages of a user, or of rooms with such, in the rooms the user is joined to.
-pub async fn count(base: &Base, view: &View, user: &UserId) -> Result<u32, Fault> {
+pub async fn count(base: &Base, counter: &Counter, view: &View, user: &UserId) -> Result<u32, Fault> {
     let mut range = MEMBER.under(&(user.to_owned(),));
+    let reader = counter.reader(view, user).await?;
     let mut sum = 0_u32;
     loop {
         let rows = view.scan(&MEMBER, range.clone(), MAX_SCAN).await?;
         for ((_, room), member) in &rows {
             if member.state == MembershipState::Join {
-                let unread = in_room(view, *room, user).await?;
+                let room = RoomView::open(view, *room).await?;
+                let unread = counter.count(&room, &reader).await?.total().notifications;
                 sum = sum.saturating_add(match base.config.push.badge {
                     Badge::Messages => unread,
                     Badge::Rooms => unread.min(1),
@@ -28,10 +35,4 @@ pub async fn count(base: &Base, view: &View, user: &UserId) -> Result<u32, Fault
             _ => return Ok(sum),
         }
     }
-}
-
-async fn in_room(view: &View, room: u64, user: &UserId) -> Result<u32, Fault> {
-    let counts = unread::counts(&RoomView::open(view, room).await?, user).await?;
-    let unread = counts.notification_count.unwrap_or_default();
-    Ok(u64::from(unread).try_into().unwrap_or(u32::MAX))
 }

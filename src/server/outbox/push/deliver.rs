@@ -16,7 +16,10 @@ use crate::{
     keyspace::{PUSH_DELIVERY, PUSH_QUEUE, PUSHER, RoomNo},
     pushers::{self, PusherKey},
     records::push::{Delivery, Notice},
-    rooms::view::RoomView,
+    rooms::{
+        unread::{self, Counter},
+        view::RoomView,
+    },
     tx::{Tx, View},
 };
 
@@ -40,6 +43,7 @@ type Row = (QueueKey, Notice);
 pub struct Courier {
     base: Arc<Base>,
     gateway: Arc<dyn PushGateway>,
+    counter: Counter,
 }
 
 /// What a delivery comes to.
@@ -64,7 +68,7 @@ enum Setback {
 impl Courier {
     /// Delivers by this gateway.
     pub fn new(base: Arc<Base>, gateway: Arc<dyn PushGateway>) -> Self {
-        Self { base, gateway }
+        Self { base, gateway, counter: Counter::default() }
     }
 
     /// Tells a pusher's gateway what waits, up to a bound; with `badge` of the count too, if it has changed.
@@ -91,7 +95,7 @@ impl Courier {
         let delivery = view.get(&PUSH_DELIVERY, key).await?.unwrap_or_default();
         let rows = view.scan(&PUSH_QUEUE, PUSH_QUEUE.under(key), MAX_SCAN).await?;
         let (stale, first) = self.sort(rows);
-        let unread = badge::count(&self.base, &view, &key.0).await?;
+        let unread = badge::count(&self.base, &self.counter, &view, &key.0).await?;
         let Some((row, notice)) = first else {
             if !self.base.config.push.enabled || !badge || unread == delivery.told {
                 self.settle(key, &stale, delivery).await?;
@@ -99,7 +103,7 @@ impl Courier {
             }
             return self.send(key, &device.url, device.count(unread), &stale, unread).await;
         };
-        let Some(body) = self.body(&view, &device, &notice, unread).await? else {
+        let Some(body) = self.body(&view, key, &device, &notice, unread).await? else {
             self.settle(key, &[stale, vec![row]].concat(), delivery).await?;
             return Ok(Next::More);
         };
@@ -137,6 +141,10 @@ impl Courier {
     async fn body(&self, view: &View, device: &Device, notice: &Notice, unread: u32) -> Result<Option<Vec<u8>>, Fault> {
         let room = RoomView::open(view, notice.room).await?;
         let event = room.event(notice.event).await?;
+        // On another device perhaps, while the gateway was away.
+        if unread::is_read(&room, &key.0, &event).await? {
+            return Ok(None);
+        }
         device.event(&room, event, notice, unread, self.base.config.push.include_content).await
     }
 
