@@ -40,6 +40,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         &["depesche-store", "depesche-rules", "depesche-config"],
         &["axum", "hyper", "http", "tower", "rocksdb"],
     ),
+    ("net", &["depesche-server", "depesche-config"], &["depesche-store", "axum", "rocksdb"]),
     ("api", &["depesche-server", "depesche-rules", "depesche-config"], &["rocksdb"]),
 ];
 

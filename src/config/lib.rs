@@ -15,8 +15,10 @@ mod federation;
 mod limits;
 mod log;
 mod metrics;
+mod outgoing;
 mod presence;
 mod problem;
+mod push;
 mod rate_limits;
 mod registration;
 mod rooms;
@@ -35,8 +37,10 @@ pub use federation::Federation;
 pub use limits::Limits;
 pub use log::{Log, LogFormat};
 pub use metrics::Metrics;
+pub use outgoing::Outgoing;
 pub use presence::Presence;
 pub use problem::{ConfigError, Problem};
+pub use push::{Badge, Push};
 pub use rate_limits::RateLimits;
 pub use registration::{Registration, RegistrationMode, Term};
 pub use rooms::Rooms;
@@ -72,6 +76,10 @@ macro_rules! with_sections {
             support: Support,
             /// Bounds on what clients may ask for.
             limits: Limits,
+            /// Telling phones of events.
+            push: Push,
+            /// Requests to others.
+            outgoing: Outgoing,
             /// How often clients may ask.
             rate_limits: RateLimits,
             /// Other servers.

@@ -178,6 +178,17 @@ pub const MAX_BACKUP_SESSIONS: u64 = 1_000_000;
 /// Sessions in one key backup request. Ours.
 pub const MAX_BACKUP_SESSIONS_PER_REQUEST: usize = 10_000;
 
+// Push
+
+/// Bytes of a pushkey. Spec: "Max length, 512 bytes".
+pub const MAX_PUSHKEY_BYTES: usize = 512;
+/// Characters of the id of an app that has a pusher. Spec: "Max length, 64 chars".
+pub const MAX_APP_ID_CHARS: usize = 64;
+/// Bytes of each of a pusher's names, of its profile tag and its language. Ours.
+pub const MAX_PUSHER_TEXT_BYTES: usize = 512;
+/// Bytes of a pusher's `data`, the URL included. Ours; it goes out with each notification.
+pub const MAX_PUSHER_DATA_BYTES: usize = 8192;
+
 // Rooms
 
 /// Users invited by one `createRoom`. Ours: they are events of one batch.

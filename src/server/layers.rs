@@ -20,11 +20,14 @@ const ORDER: &[&[&str]] = &[
     &["push_rules"],
     &["accounts", "devices"],
     &["keys", "backup", "to_device"],
+    &["pushers"],
     &["typing", "presence"],
     &["rooms"],
     &["directory", "user_directory"],
     &["verify", "restored"],
     &["sync"],
+    &["notifications"],
+    &["outbox"],
     // Workflows are methods of the joined server, which resumes them when it starts.
     &["server", "workflows"],
 ];

@@ -26,6 +26,7 @@ use crate::{
     base::Base,
     codec::KeyPart,
     keyspace::{ACCOUNT_DATA, MARK, RECEIPT, RECEIPT_LOG, RoomNo},
+    pushers,
     records::reading::{Mark, Receipt},
     topic,
     tx::{Fault, Tx, View},
@@ -167,6 +168,7 @@ impl Receipts {
         let stamp = position_in_log(&seen_by);
         tx.put_stamped(&RECEIPT_LOG, &(seen_by, position, room.no, user.to_owned(), name), &(), vec![stamp]);
         tx.topic(if kind == Kind::Public { topic::passing(room.no) } else { topic::private_receipt(user) });
+        pushers::count_changed(&self.base, tx, user).await?;
         mark(tx, room, user, thread, event).await
     }
 
