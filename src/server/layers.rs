@@ -13,7 +13,7 @@ const ORDER: &[&[&str]] = &[
     &["topic"],
     &["tx"],
     &["base"],
-    &["identity"],
+    &["identity", "expiry", "migrations"],
     &["profiles"],
     &["filters"],
     &["account_data"],
@@ -22,7 +22,8 @@ const ORDER: &[&[&str]] = &[
     &["keys", "backup", "to_device"],
     &["typing", "presence"],
     &["rooms"],
-    &["verify"],
+    &["directory", "user_directory"],
+    &["verify", "restored"],
     &["sync"],
     // Workflows are methods of the joined server, which resumes them when it starts.
     &["server", "workflows"],

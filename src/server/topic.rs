@@ -24,6 +24,11 @@ pub fn keys_in_room(room_no: u64) -> Topic {
     Topic(kind(4) | (room_no & LOW))
 }
 
+/// The published room directory: a room came or went.
+pub fn directory() -> Topic {
+    Topic(kind(0x20))
+}
+
 /// Something passing in a room: a receipt that all may see, somebody typing, a member's presence.
 pub fn passing(room_no: u64) -> Topic {
     Topic(kind(5) | (room_no & LOW))

@@ -29,7 +29,7 @@ use crate::{
         reading::{Mark, Named, Receipt, Tally},
         relations::{List, Listed, Related},
         rooms::{Alias, BeforeThreads, Head, Membership, Room, RootRecord, StateKey, Unread},
-        server::Identity,
+        server::{Due, Identity, MigrationState},
     },
     table::{Record, Table},
 };
@@ -248,6 +248,9 @@ fn relations() {
 const NUMBERS: &[(u8, &str)] = &[
     (0x01, "identity"),
     (0x02, "counter"),
+    (0x03, "due"),
+    (0x08, "migration"),
+    (0x09, "restored"),
     (0x10, "account"),
     (0x11, "password"),
     (0x12, "access_token"),
@@ -267,6 +270,10 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x20, "account_data_log"),
     (0x21, "account_data_count"),
     (0x22, "device_list"),
+    (0x27, "profile_spread"),
+    (0x28, "user_term"),
+    (0x29, "user_terms"),
+    (0x2A, "built"),
     (0x30, "room_no"),
     (0x31, "room"),
     (0x32, "head"),
@@ -296,6 +303,7 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x4A, "tally"),
     (0x4B, "counted_thread"),
     (0x4C, "mark"),
+    (0x4E, "open_room"),
     (0x50, "device_keys"),
     (0x51, "one_time_key"),
     (0x52, "one_time_id"),
@@ -320,6 +328,12 @@ const NUMBERS: &[(u8, &str)] = &[
 
 fn source(file: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+}
+
+#[test]
+fn the_server_itself() {
+    check_versioned(&Due { key: vec![0x3D, 1], value: [1, 2, 3, 4, 5, 6, 7, 8] }, "01023d010102030405060708");
+    check_versioned(&MigrationState { to: 2, after: vec![0x1C], rows: 300 }, "0102011cac02");
 }
 
 #[test]
