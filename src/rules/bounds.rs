@@ -132,6 +132,9 @@ pub const MAX_HEROES: usize = 5;
 
 // Ephemeral
 
+/// Relations that are followed from an event to the thread it is in. Spec: threaded read receipts, "a maximum of 3 hops
+/// is recommended".
+pub const MAX_THREAD_HOPS: usize = 3;
 /// Milliseconds that somebody types without saying so again. Ours, as Synapse; clients say 20 to 30 seconds.
 pub const MAX_TYPING_TIMEOUT_MS: u64 = 120_000;
 /// Users who are shown typing in one room at a time. Ours.
