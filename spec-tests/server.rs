@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -130,6 +131,19 @@ impl Server {
         self.address = free_address();
         self.process =
             launch(&self.directory, self.address, &self.options).unwrap_or_else(|error| panic!("restart: {error}"));
+    }
+
+    /// Runs `depesche` with the server's configuration and these words, to its end. On our binary only.
+    pub fn command(&self, words: &[&str]) -> Output {
+        let binary = targets::binary().unwrap_or_else(|error| panic!("{error}"));
+        let mut command = Command::new(binary);
+        command.arg("--config").arg(self.directory.join("depesche.toml")).args(words).stdin(Stdio::null());
+        command.output().unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// Where the server's configuration, log and data lie.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Where the server listens.
