@@ -14,6 +14,7 @@ mod example;
 mod federation;
 mod limits;
 mod log;
+mod media;
 mod metrics;
 mod problem;
 mod registration;
@@ -32,6 +33,7 @@ pub use accounts::{Accounts, DisplayName};
 pub use federation::Federation;
 pub use limits::Limits;
 pub use log::{Log, LogFormat};
+pub use media::{LegacyMedia, Media, ObjectStore};
 pub use metrics::Metrics;
 pub use problem::{ConfigError, Problem};
 pub use registration::{Registration, RegistrationMode, Term};
@@ -62,6 +64,8 @@ macro_rules! with_sections {
             accounts: Accounts,
             /// New rooms.
             rooms: Rooms,
+            /// Files that users upload.
+            media: Media,
             /// Whom users ask for help.
             support: Support,
             /// Bounds on what clients may ask for.
@@ -111,6 +115,7 @@ impl Config {
             .and_then(|path| path.parent().map(Path::to_owned))
             .unwrap_or_else(|| PathBuf::from("/"));
         config.server.resolve(&folder);
+        config.media.resolve(&folder);
         Ok(config)
     }
 
