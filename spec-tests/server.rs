@@ -62,6 +62,8 @@ pub struct Options {
     pub registration: Registration,
     /// The smallest memtables that the store allows, so that a kill finds flushes and compactions under way.
     pub tiny_store: bool,
+    /// How many uploads a user may have announced; 5 if not given.
+    pub pending_uploads: Option<usize>,
     /// Where the data lies; a temporary directory if not given.
     pub data_dir: Option<PathBuf>,
 }

@@ -12,6 +12,7 @@ pub mod keys;
 pub mod knock;
 pub mod login;
 pub mod logout;
+pub mod media;
 pub mod profile;
 pub mod pushrules;
 pub mod refresh;

@@ -8,8 +8,8 @@ use axum::Router;
 use http::StatusCode;
 
 use crate::{
-    App, client, envelope,
-    route::{Endpoint, endpoint, unrecognized},
+    App, client, envelope, media,
+    route::{Endpoint, endpoint, raw_endpoint, unrecognized},
     well_known,
 };
 
@@ -58,6 +58,11 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::logout::post).for_locked_too(),
         endpoint(client::logout::all).for_locked_too(),
         endpoint(client::refresh::post),
+        // /_matrix/client/v1/media/
+        endpoint(client::media::config::get),
+        raw_endpoint(client::media::download::get),
+        raw_endpoint(client::media::download::get_as),
+        raw_endpoint(client::media::thumbnail::get),
         // /_matrix/client/v3/pushrules/
         endpoint(client::pushrules::get),
         // /_matrix/client/v3/profile/
@@ -117,6 +122,14 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::user::rooms::tags::get),
         endpoint(client::user::rooms::tags::put),
         endpoint(client::user::rooms::tags::delete),
+        // /_matrix/media/
+        endpoint(media::config::get),
+        endpoint(media::create::post),
+        raw_endpoint(media::download::get),
+        raw_endpoint(media::download::get_as),
+        raw_endpoint(media::thumbnail::get),
+        raw_endpoint(media::upload::post),
+        raw_endpoint(media::upload::put),
     ]
 }
 

@@ -10,6 +10,7 @@ mod data_dir;
 mod doctor;
 mod failure;
 mod log;
+mod media;
 mod metrics;
 mod node;
 mod serve;
@@ -44,6 +45,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::User(command) => commands::user::run(&config, command),
         Command::Token(command) => commands::token::run(&config, command),
         Command::Db(command) => commands::db::run(&config, command),
+        Command::ThumbnailWorker { arguments } => return Ok(depesche_thumbnails::work(&arguments)),
         Command::Doctor(output) => return Ok(doctor::run(&config, output)),
         Command::Version(output) => {
             commands::version::run(output);

@@ -19,6 +19,7 @@ const ORDER: &[&[&str]] = &[
     &["account_data"],
     &["accounts", "devices"],
     &["keys", "backup", "to_device"],
+    &["media"],
     &["rooms"],
     &["verify"],
     &["sync"],

@@ -13,6 +13,7 @@ pub mod filters;
 pub mod identity;
 pub mod keys;
 pub mod keyspace;
+pub mod media;
 pub mod profiles;
 pub mod records;
 pub mod rooms;

@@ -20,6 +20,7 @@ use crate::{
     filters::Filters,
     identity::{self, IdentityError},
     keys::{self, Keys},
+    media::{Media, blobs::Blobs, thumbnails::Thumbnailer},
     profiles::Profiles,
     rooms::Rooms,
     sync::Syncs,
@@ -47,6 +48,8 @@ pub struct Server {
     pub backups: Backups,
     /// Messages between devices.
     pub to_device: Arc<ToDevice>,
+    /// Uploaded files.
+    pub media: Arc<Media>,
     /// Rooms.
     pub rooms: Arc<Rooms>,
     /// What is new for a device.
@@ -66,6 +69,10 @@ pub struct Parts {
     pub clock: Clock,
     /// The source of randomness.
     pub random: Random,
+    /// Keeps the bytes of uploaded files.
+    pub blobs: Arc<dyn Blobs>,
+    /// Makes pictures smaller.
+    pub thumbnailer: Arc<dyn Thumbnailer>,
 }
 
 /// Why a server does not start.
@@ -82,7 +89,7 @@ pub enum StartError {
 impl Server {
     /// Takes the database, joins the parts and resumes what a crash interrupted.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { config, engine, key, clock, random } = parts;
+        let Parts { config, engine, key, clock, random, blobs, thumbnailer } = parts;
         let name = config.server.name.clone();
         identity::claim(engine.as_ref(), &name).await?;
         let (stop, stopping) = watch::channel(false);
@@ -96,6 +103,7 @@ impl Server {
             profiles: Profiles::new(Arc::clone(&base)),
             filters: Arc::new(Filters::new(Arc::clone(&base))),
             backups: Backups::new(Arc::clone(&base)),
+            media: Media::new(Arc::clone(&base), blobs, thumbnailer),
             rooms: Rooms::new(Arc::clone(&base), Arc::new(key)),
             syncs: Syncs::new(Arc::clone(&base), Arc::clone(&account_data), Arc::clone(&keys), Arc::clone(&to_device)),
             account_data,
@@ -106,6 +114,7 @@ impl Server {
             stop,
         });
         server.resume_deactivations().await?;
+        server.media.sweep().await?;
         Ok(server)
     }
 

@@ -24,6 +24,11 @@ pub fn keys_in_room(room_no: u64) -> Topic {
     Topic(kind(4) | (room_no & LOW))
 }
 
+/// An announced file has come.
+pub fn file(id: &str) -> Topic {
+    Topic(kind(0x70) | hash(&[id.as_bytes()]))
+}
+
 const LOW: u64 = (1 << 56) - 1;
 
 fn kind(kind: u64) -> u64 {

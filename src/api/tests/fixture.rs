@@ -8,6 +8,7 @@ use depesche_rules::signing::SigningKey;
 use depesche_server::{
     Clock, Parts, Random, Server,
     accounts::{Credentials, Door, NewAccount, NewSession},
+    media::memory::{MemoryBlobs, NoThumbnails},
 };
 use depesche_store::{Options, memory::Memory};
 use http::{HeaderMap, Request};
@@ -72,6 +73,8 @@ impl Home {
             key: SigningKey::from_seed([7; 32], "test").unwrap(),
             clock,
             random: Random::seeded(1),
+            blobs: Arc::new(MemoryBlobs::default()),
+            thumbnailer: Arc::new(NoThumbnails),
         };
         let app = Arc::new(App { config, server: Server::start(parts).await.unwrap() });
         let router = router(&app);

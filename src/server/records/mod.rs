@@ -3,5 +3,6 @@
 pub mod accounts;
 pub mod events;
 pub mod keys;
+pub mod media;
 pub mod rooms;
 pub mod server;

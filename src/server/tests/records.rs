@@ -20,8 +20,8 @@ use ruma::{
 use crate::{
     codec::Key,
     keyspace::{
-        ALIAS, ANNOTATION, EVENT, EVENT_NO, HEAD, IDENTITY, KEY, KEY_NO, MEMBER, META, NAMED, NODE, ROOM, ROOM_NO,
-        ROOT_AT, ROOT_BEFORE, TIMELINE, TRANSACTION, UNREAD,
+        ALIAS, ANNOTATION, BLOB, EVENT, EVENT_NO, FILE, FILE_OF, HEAD, IDENTITY, KEY, KEY_NO, LOOSE_BLOB, MEMBER, META,
+        NAMED, NODE, PENDING, ROOM, ROOM_NO, ROOT_AT, ROOT_BEFORE, THUMBNAIL, TIMELINE, TRANSACTION, UNREAD, USAGE,
     },
     records::{
         events::{Facts, Meta, Place, SentWith, Status},
@@ -179,6 +179,19 @@ fn keys_of_rooms() {
     check_key(&ANNOTATION, &(1, "e".into(), [7; 32]), &format!("430000000000000001650001{}", "07".repeat(32)));
 }
 
+#[test]
+fn keys_of_media() {
+    let user = || owned_user_id!("@a:b");
+    check_key(&FILE, &(owned_server_name!("b"), "m".into()), "706200016d0001");
+    check_key(&BLOB, &([7; 32],), &format!("71{}", "07".repeat(32)));
+    let sizes = "000000010000000200";
+    check_key(&THUMBNAIL, &([7; 32], 1, 2, 0, 1), &format!("72{}{sizes}01", "07".repeat(32)));
+    check_key(&FILE_OF, &(user(), 1, "m".into()), "7340613a62000100000000000000016d0001");
+    check_key(&USAGE, &(user(),), "7440613a620001");
+    check_key(&PENDING, &(user(), 1, "m".into()), "7540613a62000100000000000000016d0001");
+    check_key(&LOOSE_BLOB, &([7; 32],), &format!("76{}", "07".repeat(32)));
+}
+
 /// The numbers of tables that existing databases have. A table that goes keeps its line, so that none takes its number.
 const NUMBERS: &[(u8, &str)] = &[
     (0x01, "identity"),
@@ -240,6 +253,13 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x64, "backup_head"),
     (0x65, "backup"),
     (0x66, "backup_key"),
+    (0x70, "file"),
+    (0x71, "blob"),
+    (0x72, "thumbnail"),
+    (0x73, "file_of"),
+    (0x74, "usage"),
+    (0x75, "pending"),
+    (0x76, "loose_blob"),
 ];
 
 fn source(file: &str) -> String {
@@ -271,7 +291,8 @@ fn a_table_keeps_its_number_and_none_has_it_besides() {
 
 #[test]
 fn every_record_has_a_test_of_its_bytes() {
-    let files = ["accounts", "events", "keys", "rooms", "server"].map(|name| source(&format!("records/{name}.rs")));
+    let files =
+        ["accounts", "events", "keys", "media", "rooms", "server"].map(|name| source(&format!("records/{name}.rs")));
     let beside = files.iter().map(|text| text.split_once("mod tests {").map_or("", |(_, tests)| tests));
     let tests = [beside.collect::<String>(), source("tests/records.rs")].concat();
     let words: BTreeSet<_> = tests.split(|c: char| !c.is_alphanumeric()).collect();
