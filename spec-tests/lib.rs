@@ -3,7 +3,8 @@
 //! The same case runs against Depesche and, as the oracle, against a Synapse from PyPI: a case that passes there is
 //! proved to ask for what the specification says and not for what we happen to do. `DEPESCHE_TARGET` chooses.
 //!
-//! - [`server`] starts a target on a free port with a data directory of its own, and ends it.
+//! - [`server`] starts a target on a free port with a data directory of its own, and ends it; `operator` does what only
+//!   who runs it can do.
 //! - [`client`] sends one request, named by the path *template* of the specification, and judges the answer.
 //! - [`user`] is a registered person with a device; [`sync`] follows `/sync` for one.
 //! - [`keys`] makes end-to-end keys with real signatures.
@@ -13,6 +14,7 @@
 
 pub mod client;
 pub mod keys;
+mod operator;
 pub mod oracle;
 mod process;
 pub mod server;

@@ -12,6 +12,11 @@ use crate::{Client, User, targets};
 /// The server name of every target: the part of the user ids behind the colon.
 pub const SERVER_NAME: &str = "depesche.test";
 
+/// The messages at once of a user where [`Options::limited`] is set.
+pub const LIMITED_MESSAGES: u32 = 5;
+/// The logins at once from an address where [`Options::limited`] is set.
+pub const LIMITED_LOGINS: u32 = 5;
+
 /// What the cases run against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -60,6 +65,9 @@ pub enum Registration {
 pub struct Options {
     /// Who may register.
     pub registration: Registration,
+    /// A few messages and logins at once, then one a second, as [`LIMITED_MESSAGES`] and [`LIMITED_LOGINS`] say; and
+    /// loopback is a proxy whose `X-Forwarded-For` is believed. Otherwise nothing is limited.
+    pub limited: bool,
     /// The smallest memtables that the store allows, so that a kill finds flushes and compactions under way.
     pub tiny_store: bool,
     /// How many uploads a user may have announced; 5 if not given.
@@ -74,7 +82,7 @@ pub struct Server {
     process: Process,
     address: SocketAddr,
     options: Options,
-    directory: PathBuf,
+    pub(crate) directory: PathBuf,
     // Removed when dropped; `None` where the case brought its own.
     _temporary: Option<tempfile::TempDir>,
 }

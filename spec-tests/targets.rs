@@ -1,20 +1,20 @@
 //! The two targets: their configuration and their command line.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::server::{Options, Registration, SERVER_NAME};
+use crate::server::{LIMITED_LOGINS, LIMITED_MESSAGES, Options, Registration, SERVER_NAME};
+
+/// The configuration of Depesche in a target's directory.
+pub const DEPESCHE_CONFIG: &str = "depesche.toml";
+/// What proves to Synapse that the operator asks.
+pub const SYNAPSE_SECRET: &str = "tests-only";
 
 pub fn depesche(directory: &Path, address: SocketAddr, options: &Options) -> Result<Command, String> {
-    let binary = match std::env::var_os("DEPESCHE_BIN") {
-        Some(path) => PathBuf::from(path),
-        None => beside_the_tests("depesche")?,
-    };
-    if !binary.exists() {
-        return Err(format!("{} is missing: build it first (cargo build)", binary.display()));
-    }
+    let binary = binary()?;
     let data = directory.join("data");
     let mut text = format!(
         "[server]\nname = {SERVER_NAME:?}\nbase_url = \"http://{address}\"\ndata_dir = {data:?}\n\
@@ -26,6 +26,14 @@ pub fn depesche(directory: &Path, address: SocketAddr, options: &Options) -> Res
         Registration::Terms => DEPESCHE_TERMS,
         Registration::Closed => "mode = \"closed\"\n",
     });
+    text.push_str("\n[rate_limits]\n");
+    if options.limited {
+        let (messages, logins) = (LIMITED_MESSAGES, LIMITED_LOGINS);
+        let _ = write!(text, "messages_burst = {messages}\nmessages_per_minute = 60\nlogins_burst = {logins}\n");
+        text = text.replacen("[server]\n", "[server]\ntrusted_proxies = [\"127.0.0.1/32\"]\n", 1);
+    } else {
+        text.push_str("enabled = false\n");
+    }
     if options.tiny_store {
         text.push_str("\n[store]\nwrite_buffer_mb = 1\n");
     }
@@ -34,7 +42,7 @@ pub fn depesche(directory: &Path, address: SocketAddr, options: &Options) -> Res
     if let Ok(endpoint) = std::env::var("DEPESCHE_S3") {
         text.push_str(&object_store(directory, &endpoint)?);
     }
-    let config = directory.join("depesche.toml");
+    let config = directory.join(DEPESCHE_CONFIG);
     write(&config, &text)?;
     let mut command = Command::new(binary);
     command.arg("--config").arg(&config).arg("serve").env("RUST_BACKTRACE", "1");
@@ -51,6 +59,19 @@ fn object_store(directory: &Path, endpoint: &str) -> Result<String, String> {
         "[media.store]\nendpoint = {endpoint:?}\nbucket = \"depesche\"\nprefix = {prefix:?}\n\
          access_key_id_file = {id:?}\nsecret_access_key_file = {secret:?}\n"
     ))
+}
+
+/// The binary of this workspace, or the one that `DEPESCHE_BIN` names.
+pub fn binary() -> Result<PathBuf, String> {
+    let binary = match std::env::var_os("DEPESCHE_BIN") {
+        Some(path) => PathBuf::from(path),
+        None => beside_the_tests("depesche")?,
+    };
+    if binary.exists() {
+        Ok(binary)
+    } else {
+        Err(format!("{} is missing: build it first (cargo build)", binary.display()))
+    }
 }
 
 const DEPESCHE_TERMS: &str = "mode = \"open\"
@@ -90,12 +111,21 @@ pub fn synapse(directory: &Path, address: SocketAddr, options: &Options) -> Resu
         Registration::Closed => "enable_registration: false\n".to_owned(),
     };
     let resources = "{names: [client], compress: false}";
+    let limited = options.limited;
+    let limits = if limited {
+        format!(
+            "rc_message: {{per_second: 1, burst_count: {LIMITED_MESSAGES}}}\n\
+             rc_login: {{address: {{per_second: 0.5, burst_count: {LIMITED_LOGINS}}}, account: *free, failed_attempts: *free}}\n"
+        )
+    } else {
+        "rc_message: *free\nrc_login: {address: *free, account: *free, failed_attempts: *free}\n".to_owned()
+    };
     let config = directory.join("homeserver.yaml");
     let text = format!(
         "server_name: {SERVER_NAME}\npublic_baseurl: http://{address}/\npid_file: {path}/pid\nreport_stats: false\n\
          signing_key_path: {path}/signing.key\nmedia_store_path: {path}/media\nlog_config: {path}/log.yaml\n\
-         listeners:\n  - {{port: {}, bind_addresses: ['127.0.0.1'], type: http, tls: false, resources: [{resources}]}}\n\
-         database: {{name: sqlite3, args: {{database: '{path}/homeserver.db'}}}}\n{registration}{SYNAPSE_COMMON}",
+         listeners:\n  - {{port: {}, bind_addresses: ['127.0.0.1'], type: http, tls: false, x_forwarded: {limited}, resources: [{resources}]}}\n\
+         database: {{name: sqlite3, args: {{database: '{path}/homeserver.db'}}}}\n{registration}{SYNAPSE_COMMON}{limits}",
         address.port()
     );
     write(&config, &text)?;
@@ -132,10 +162,8 @@ presence: {enabled: false}
 login_via_existing_session: {enabled: true, require_ui_auth: true}
 default_room_version: '12'
 caches: {sync_response_cache_duration: 0}
-rc_message: &free {per_second: 100000, burst_count: 100000}
-rc_registration: *free
+rc_registration: &free {per_second: 100000, burst_count: 100000}
 rc_registration_token_validity: *free
-rc_login: {address: *free, account: *free, failed_attempts: *free}
 rc_admin_redaction: *free
 rc_joins: {local: *free, remote: *free}
 rc_joins_per_room: *free

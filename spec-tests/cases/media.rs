@@ -1,7 +1,5 @@
 //! Uploads and downloads. Client-server API, "Content repository".
 
-use std::future::IntoFuture as _;
-
 use depesche_spec_tests::prelude::*;
 
 const UPLOAD: &str = "/_matrix/media/v3/upload";

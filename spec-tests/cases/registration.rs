@@ -181,6 +181,33 @@ async fn without_open_registration_the_dummy_stage_is_not_enough() {
 }
 
 #[tokio::test]
+async fn a_registration_token_makes_as_many_accounts_as_it_allows() {
+    let server = Server::start(Options { registration: Registration::Token, ..Options::default() });
+    let client = server.client();
+    let token = server.registration_token(1).await;
+    let is_valid = async || {
+        let validity = client.get("/_matrix/client/v1/register/m.login.registration_token/validity", &[]);
+        validity.query(&[("token", &token)]).await.ok()["valid"].clone()
+    };
+    assert_eq!(is_valid().await, true);
+    let mut body = account("alice");
+    let first = client.post("/_matrix/client/v3/register", &[]).json(body.clone()).await.status(401);
+    body["auth"] = json!({ "type": "m.login.registration_token", "token": token, "session": first["session"] });
+    let mut answer = client.post("/_matrix/client/v3/register", &[]).json(body.clone()).await;
+    if answer.status == 401 {
+        // A server may ask for the dummy stage besides.
+        body["auth"] = json!({ "type": "m.login.dummy", "session": first["session"] });
+        answer = client.post("/_matrix/client/v3/register", &[]).json(body).await;
+    }
+    assert_eq!(answer.ok()["user_id"], format!("@alice:{SERVER_NAME}"));
+    assert_eq!(is_valid().await, false);
+    let mut body = account("bob");
+    let second = client.post("/_matrix/client/v3/register", &[]).json(body.clone()).await.status(401);
+    body["auth"] = json!({ "type": "m.login.registration_token", "token": token, "session": second["session"] });
+    client.post("/_matrix/client/v3/register", &[]).json(body).await.error(401, "M_UNAUTHORIZED");
+}
+
+#[tokio::test]
 async fn terms_are_shown_before_the_account_is_made() {
     let server = Server::start(Options { registration: Registration::Terms, ..Options::default() });
     let client = server.client();

@@ -6,7 +6,6 @@ use depesche_spec_tests::prelude::*;
 use image::codecs::gif::GifEncoder;
 use image::{DynamicImage, Frame, ImageFormat, ImageReader, Rgba, RgbaImage};
 
-const THUMBNAIL: &str = "/_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}";
 const HERE: &str = "depesche.test";
 
 /// Red on the left, blue on the right.

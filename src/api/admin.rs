@@ -7,6 +7,7 @@
 mod media;
 mod registration_tokens;
 mod users;
+mod version;
 
 use std::sync::Arc;
 
@@ -34,11 +35,14 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/_depesche/admin/users/{user}", get(users::show))
         .route("/_depesche/admin/users/{user}/password", put(users::set_password))
         .route("/_depesche/admin/users/{user}/admin", put(users::set_admin))
+        .route("/_depesche/admin/users/{user}/suspended", put(users::set_suspended))
+        .route("/_depesche/admin/users/{user}/locked", put(users::set_locked))
         .route("/_depesche/admin/users/{user}/deactivate", post(users::deactivate))
         .route("/_depesche/admin/users/{user}/media", get(media::list))
         .route("/_depesche/admin/media/{id}", delete(media::remove))
         .route("/_depesche/admin/registration_tokens", get(registration_tokens::list).post(registration_tokens::create))
         .route("/_depesche/admin/registration_tokens/{token}", delete(registration_tokens::remove))
+        .route("/_depesche/admin/version", get(version::show))
         .fallback(|request: Request| unrecognized(StatusCode::NOT_FOUND, request))
         .with_state(Arc::clone(app))
 }

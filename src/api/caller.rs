@@ -34,6 +34,8 @@ pub struct User {
     pub device_id: OwnedDeviceId,
     /// May read and leave, but not write.
     pub suspended: bool,
+    /// May administer the server.
+    pub admin: bool,
 }
 
 impl User {
@@ -47,6 +49,11 @@ impl User {
     /// See <https://spec.matrix.org/v1.19/client-server-api/#account-suspension>.
     pub fn must_not_be_suspended(&self) -> Result<(), Error> {
         if self.suspended { Err(Error::suspended()) } else { Ok(()) }
+    }
+
+    /// Refuses who is no administrator of the server, before anything is looked up.
+    pub fn must_be_admin(&self) -> Result<(), Error> {
+        if self.admin { Ok(()) } else { Err(Error::forbidden("You are not a server administrator")) }
     }
 }
 
@@ -142,12 +149,12 @@ pub async fn authenticate(
     let Some(token) = token(request)? else {
         return if admission.need == Need::Required { Err(Error::missing_token()) } else { Ok(None) };
     };
-    let Caller { user, device, locked, suspended, .. } = server.accounts.authenticate(&token).await?;
+    let Caller { user, device, locked, suspended, admin } = server.accounts.authenticate(&token).await?;
     if locked && !admission.locked {
         return Err(Error::locked());
     }
     note_seen(server, &user, &device, address);
-    Ok(Some(User { user_id: user, device_id: device, suspended }))
+    Ok(Some(User { user_id: user, device_id: device, suspended, admin }))
 }
 
 /// Notes that the device was there, beside the answer: the caller does not wait for it.

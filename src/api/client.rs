@@ -1,6 +1,7 @@
 //! The client-server API: one module for each first segment after the version in the URL.
 
 pub mod account;
+pub mod admin;
 pub mod capabilities;
 pub mod create_room;
 pub mod delete_devices;
@@ -13,6 +14,7 @@ pub mod knock;
 pub mod login;
 pub mod logout;
 pub mod media;
+pub mod mutual_rooms;
 pub mod profile;
 pub mod pushrules;
 pub mod refresh;

@@ -13,6 +13,7 @@ pub mod client;
 mod envelope;
 pub mod error;
 pub mod media;
+mod rate_limit;
 pub mod route;
 pub mod routes;
 mod uia;
@@ -22,6 +23,8 @@ use std::sync::Arc;
 
 use depesche_config::Config;
 use depesche_server::Server;
+
+use rate_limit::RateLimits;
 
 pub use admin::router as admin_router;
 pub use caller::AnsweredTo;
@@ -33,6 +36,16 @@ pub struct App {
     pub config: Arc<Config>,
     /// The homeserver.
     pub server: Arc<Server>,
+    rate_limits: RateLimits,
+}
+
+impl App {
+    /// Over a server, by its own configuration.
+    pub fn new(server: Arc<Server>) -> Arc<Self> {
+        let config = Arc::clone(&server.base.config);
+        let rate_limits = RateLimits::new(&config.rate_limits);
+        Arc::new(Self { config, server, rate_limits })
+    }
 }
 
 #[cfg(test)]

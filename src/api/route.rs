@@ -2,7 +2,7 @@
 //!
 //! An [`Endpoint`] is made from a handler alone: its request type knows method, paths and authentication. Per endpoint
 //! only decoding, the handler and encoding are compiled anew ([`erase`]); what surrounds them is one function for all
-//! ([`Endpoint::answer`]): path arguments, caller, body, checks, errors.
+//! ([`Endpoint::answer`]): path arguments, caller, rate limit, body, checks, errors.
 
 use std::{future::Future, net::IpAddr, sync::Arc};
 
@@ -27,6 +27,7 @@ use crate::{
     App, body,
     caller::{self, Admission, AnsweredTo, Scheme, User},
     error::Error,
+    rate_limit::{Class, Who},
 };
 
 /// What a handler gets besides its caller and its request.
@@ -52,6 +53,7 @@ pub struct Endpoint {
     optional_body: bool,
     needed_field: Option<&'static str>,
     is_raw: bool,
+    class: Option<Class>,
     call: Call,
 }
 
@@ -92,10 +94,11 @@ where
         let raw = Raw { headers: incoming.head.headers.clone(), body: std::mem::take(&mut incoming.unread) };
         let running = R::Authentication::caller(user)
             .and_then(|caller| Ok((caller, incoming.decode(R::try_from_http_request_inner)?)));
-        match running {
+        let answer: BoxFuture<'static, Result<Response, Error>> = match running {
             Ok((caller, request)) => Box::pin(handler(context, caller, request, raw)),
             Err(error) => Box::pin(async move { Err(raw.body.refuse(error).await) }),
-        }
+        };
+        answer
     });
     Endpoint { is_raw: true, ..described::<R>(std::any::type_name::<H>(), call) }
 }
@@ -115,6 +118,8 @@ fn described<R: IncomingRequest<Authentication: Scheme>>(handler: &'static str, 
     let mut paths: Vec<String> = R::PATH_BUILDER.all_paths().map(str::to_owned).collect();
     paths.sort_unstable();
     paths.dedup();
+    // All paths of an endpoint are of one class.
+    let class = paths.first().and_then(|path| Class::of(&R::METHOD, path, R::RATE_LIMITED));
     Endpoint {
         method: R::METHOD,
         paths,
@@ -126,11 +131,12 @@ fn described<R: IncomingRequest<Authentication: Scheme>>(handler: &'static str, 
         optional_body: R::METHOD == Method::POST,
         needed_field: None,
         is_raw: false,
+        class,
         call,
     }
 }
 
-/// All that is compiled once for each endpoint. Rate limits will hang on `R::RATE_LIMITED` in [`endpoint`].
+/// All that is compiled once for each endpoint.
 fn erase<R, H, F>(handler: H) -> Call
 where
     R: IncomingRequest<Authentication: Scheme> + Send + 'static,
@@ -299,6 +305,18 @@ impl Endpoint {
         response
     }
 
+    /// Counts a request where the endpoint is limited.
+    fn count(&self, app: &App, user: Option<&User>, address: Option<IpAddr>) -> Result<(), Error> {
+        let Some(class) = self.class else { return Ok(()) };
+        let who = match (user, address) {
+            (Some(user), _) if user.admin && !app.rate_limits.counts_admins() => return Ok(()),
+            (Some(user), _) => Who::User(&user.user_id),
+            (None, Some(address)) => Who::Address(address),
+            (None, None) => return Ok(()),
+        };
+        app.rate_limits.count(class, who, app.server.base.clock.now_ms()).map_err(Error::too_often)
+    }
+
     /// Caller first, then body: a stranger cannot make us read megabytes.
     async fn answer(
         &self,
@@ -311,6 +329,7 @@ impl Endpoint {
         let client_address = caller::client_address(&head, &app.config.server.trusted_proxies);
         let user = caller::authenticate(&app.server, self.admission, &head, client_address).await?;
         *answered_to = user.as_ref().map(|user| AnsweredTo(user.user_id.clone()));
+        self.count(&app, user.as_ref(), client_address)?;
         let unread =
             if self.is_raw { body::Unread::new(std::mem::take(body), &head.headers) } else { body::Unread::default() };
         // Of a raw endpoint nothing is left to read.

@@ -25,6 +25,12 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::account::deactivate::post),
         endpoint(client::account::password::post),
         endpoint(client::account::whoami::get),
+        // /_matrix/client/v1/admin/, v3/admin/
+        endpoint(client::admin::lock::get),
+        endpoint(client::admin::lock::put),
+        endpoint(client::admin::suspend::get),
+        endpoint(client::admin::suspend::put),
+        endpoint(client::admin::whois::get),
         // /_matrix/client/v3/capabilities
         endpoint(client::capabilities::get),
         // /_matrix/client/v3/createRoom
@@ -63,6 +69,8 @@ fn endpoints() -> Vec<Endpoint> {
         raw_endpoint(client::media::download::get),
         raw_endpoint(client::media::download::get_as),
         raw_endpoint(client::media::thumbnail::get),
+        // /_matrix/client/v1/mutual_rooms
+        endpoint(client::mutual_rooms::get),
         // /_matrix/client/v3/pushrules/
         endpoint(client::pushrules::get),
         // /_matrix/client/v3/profile/
@@ -80,6 +88,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::context::get),
         endpoint(client::rooms::event::get),
         endpoint(client::rooms::forget::post),
+        endpoint(client::rooms::initial_sync::get),
         endpoint(client::rooms::invite::post),
         endpoint(client::rooms::join::post),
         endpoint(client::rooms::joined_members::get),
@@ -88,10 +97,15 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::members::get),
         endpoint(client::rooms::messages::get),
         endpoint(client::rooms::redact::put).optional_body(),
+        endpoint(client::rooms::relations::get),
+        endpoint(client::rooms::relations::get_of_type),
+        endpoint(client::rooms::relations::get_of_event_type),
         endpoint(client::rooms::send::put),
         endpoint(client::rooms::state::get_all),
         endpoint(client::rooms::state::get).last_may_be_empty(),
         endpoint(client::rooms::state::put).last_may_be_empty(),
+        endpoint(client::rooms::threads::get),
+        endpoint(client::rooms::timestamp_to_event::get),
         endpoint(client::rooms::unban::post),
         // /_matrix/client/v3/room_keys/
         endpoint(client::room_keys::keys::put).large_body(),

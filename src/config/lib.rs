@@ -17,6 +17,7 @@ mod log;
 mod media;
 mod metrics;
 mod problem;
+mod rate_limits;
 mod registration;
 mod rooms;
 mod section;
@@ -36,6 +37,7 @@ pub use log::{Log, LogFormat};
 pub use media::{LegacyMedia, Media, ObjectStore};
 pub use metrics::Metrics;
 pub use problem::{ConfigError, Problem};
+pub use rate_limits::RateLimits;
 pub use registration::{Registration, RegistrationMode, Term};
 pub use rooms::Rooms;
 use section::{Section, Source};
@@ -70,6 +72,8 @@ macro_rules! with_sections {
             support: Support,
             /// Bounds on what clients may ask for.
             limits: Limits,
+            /// How often clients may ask.
+            rate_limits: RateLimits,
             /// Other servers.
             federation: Federation,
         }

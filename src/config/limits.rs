@@ -21,8 +21,8 @@ section! {
         events_per_page: usize = preset(1000).within(10..=10_000),
         /// Devices of one user; a login beyond is refused.
         devices_per_user: usize = preset(500).within(1..=10_000),
-        /// The largest entry of account data, in kilobytes.
-        account_data_kb: usize = preset(64).within(1..=1024),
+        /// The largest entry of account data, in kilobytes. The database takes no larger ones.
+        account_data_kb: usize = preset(64).within(1..=64),
         /// Entries of account data of one user, those of rooms included.
         account_data_per_user: usize = preset(10_000).within(10..=1_000_000),
         /// Filters that are kept for one user.

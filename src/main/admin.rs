@@ -16,7 +16,7 @@ use serde_json::Value;
 use tokio::{net::UnixStream, runtime::Runtime};
 use tower::ServiceExt;
 
-use crate::{failure::Failure, node::Node};
+use crate::{data_dir, failure::Failure, node::Node};
 
 /// Before the path of every request.
 const PREFIX: &str = "/_depesche/admin";
@@ -38,20 +38,31 @@ impl Admin {
     /// Finds the running server, or else opens the database.
     pub fn reach(config: &Path) -> Result<Self, Failure> {
         let config = Arc::new(Config::load(config)?);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .map_err(|error| Failure::failed("cannot start threads", error))?;
+        let runtime = runtime()?;
         let socket = config.server.admin_socket();
-        let reached = match runtime.block_on(UnixStream::connect(&socket)) {
-            Ok(_) => Reached::Server(socket),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-                Reached::Here(Box::new(runtime.block_on(Node::open(&config, false))?))
-            }
-            Err(error) => return Err(unreachable(&socket, &error)),
-        };
+        // A server that starts has the database before it has the socket.
+        let reached = runtime.block_on(data_dir::patiently(
+            |why| eprintln!("depesche: {why}"),
+            async || {
+                if connects(&socket).await? {
+                    Ok(Reached::Server(socket.clone()))
+                } else {
+                    Ok(Reached::Here(Box::new(Node::open(&config, false).await?)))
+                }
+            },
+        ))?;
         Ok(Self { runtime, reached })
+    }
+
+    /// Finds the running server, and nothing else.
+    pub fn running(config: &Path) -> Result<Self, Failure> {
+        let socket = Config::load(config)?.server.admin_socket();
+        let runtime = runtime()?;
+        if runtime.block_on(connects(&socket))? {
+            Ok(Self { runtime, reached: Reached::Server(socket) })
+        } else {
+            Err(Failure::Failed(format!("no server answers at {}", socket.display())))
+        }
     }
 
     /// Whether a running server answers.
@@ -81,6 +92,20 @@ impl Admin {
         if let Reached::Here(node) = &self.reached {
             self.runtime.block_on(node.stop());
         }
+    }
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().map_err(|error| Failure::failed("cannot start threads", error))
+}
+
+/// Whether a server is behind the socket.
+async fn connects(socket: &Path) -> Result<bool, Failure> {
+    match UnixStream::connect(socket).await {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(false),
+        Err(error) => Err(unreachable(socket, &error)),
     }
 }
 

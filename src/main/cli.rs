@@ -51,8 +51,8 @@ pub enum Command {
     /// Find out what is wrong with this installation, and what to do about it.
     #[command(after_help = "Exit code 1 if something is wrong; warnings alone leave it at 0.")]
     Doctor(Output),
-    /// Print the version.
-    Version(Output),
+    /// Print the version of this program, or of the running server.
+    Version(VersionOptions),
     /// What the server runs to make one thumbnail.
     #[command(name = depesche_thumbnails::COMMAND, hide = true)]
     ThumbnailWorker {
@@ -67,6 +67,16 @@ pub struct Output {
     /// Print JSON, for scripts.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `version`.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct VersionOptions {
+    /// Ask the running server: after an upgrade it may still be the old one.
+    #[arg(long)]
+    pub server: bool,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// Options of `serve`.
@@ -152,6 +162,26 @@ pub enum UserCommand {
         /// Do not ask.
         #[arg(long, short)]
         yes: bool,
+    },
+    /// Suspend an account: its user reads and leaves rooms, but says, joins and changes nothing.
+    Suspend {
+        /// The user.
+        user: String,
+    },
+    /// Lift a suspension.
+    Unsuspend {
+        /// The user.
+        user: String,
+    },
+    /// Lock an account: its user can only log out. Its devices stay logged in, for when it is unlocked.
+    Lock {
+        /// The user.
+        user: String,
+    },
+    /// Unlock an account.
+    Unlock {
+        /// The user.
+        user: String,
     },
     /// Make an account an administrator of the server.
     MakeAdmin {

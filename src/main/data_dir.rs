@@ -5,9 +5,36 @@ use std::{
     io::{Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
+use tokio::time::Instant;
+
 use crate::failure::Failure;
+
+/// How long to wait for another process to let go of the folder.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often to look meanwhile.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Tries again for a while where another process has the data folder: a server that starts, or a command that works on
+/// the database itself, which takes moments. `tell` is given the reason once.
+pub async fn patiently<T>(tell: fn(&str), open: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Failure> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut told = false;
+    loop {
+        match open().await {
+            Err(Failure::Taken(why)) if Instant::now() < deadline => {
+                if !told {
+                    tell(&format!("{why} Waiting for it to end, {} seconds at most.", PATIENCE.as_secs()));
+                    told = true;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            done => return done,
+        }
+    }
+}
 
 /// The sole use of a data folder, until it is dropped. The system releases it also when the process is killed.
 pub struct DataDir {
@@ -65,7 +92,7 @@ fn lock(folder: &Path) -> Result<File, Failure> {
     let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(Failure::Unreachable(taken(folder, &mut file))),
+        Err(TryLockError::WouldBlock) => return Err(Failure::Taken(taken(folder, &mut file))),
         Err(TryLockError::Error(error)) => return Err(failed(error)),
     }
     // For the message above, seen by a second process.
@@ -89,9 +116,15 @@ fn taken(folder: &Path, file: &mut File) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{
+        os::unix::fs::PermissionsExt,
+        sync::{
+            Mutex,
+            atomic::{AtomicU32, Ordering},
+        },
+    };
 
-    use super::DataDir;
+    use super::{DataDir, Failure, patiently};
 
     #[test]
     fn one_process_at_a_time() {
@@ -102,6 +135,25 @@ mod tests {
         assert!(second.contains(&format!("in use by process {}", std::process::id())), "{second}");
         drop(first);
         assert!(DataDir::open(&path).is_ok(), "free again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_the_folder_gets_it_or_the_reason() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let holder = Mutex::new(DataDir::open(folder.path()).ok());
+        let tries = AtomicU32::new(0);
+        let opened = patiently(
+            |_| {},
+            async || {
+                if tries.fetch_add(1, Ordering::Relaxed) == 3 {
+                    drop(holder.lock().expect("no panic").take());
+                }
+                DataDir::open(folder.path())
+            },
+        );
+        let _held = opened.await.expect("the holder lets go");
+        let refused = patiently(|_| {}, async || DataDir::open(folder.path())).await.err().expect("taken");
+        assert!(matches!(refused, Failure::Taken(_)), "{refused}");
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub enum Failure {
     Usage(String),
     /// A server runs but cannot be reached. Exit code 3.
     Unreachable(String),
+    /// Another process has the data folder, and may let go of it. Exit code 3.
+    Taken(String),
 }
 
 impl Failure {
@@ -22,7 +24,7 @@ impl Failure {
         match self {
             Self::Failed(_) => 1,
             Self::Usage(_) => 2,
-            Self::Unreachable(_) => 3,
+            Self::Unreachable(_) | Self::Taken(_) => 3,
         }
     }
 
@@ -35,7 +37,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed(text) | Self::Usage(text) | Self::Unreachable(text) => f.write_str(text),
+            Self::Failed(text) | Self::Usage(text) | Self::Unreachable(text) | Self::Taken(text) => f.write_str(text),
         }
     }
 }

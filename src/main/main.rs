@@ -3,6 +3,9 @@
 //! [`cli`] is the command line; [`commands`] carries the commands out, each as a request to the admin router; [`serve`]
 //! runs the server; [`node`] joins the engine, the server and its routers. Nothing here knows Matrix.
 
+#[macro_use]
+mod print;
+
 mod admin;
 mod cli;
 mod commands;
@@ -47,10 +50,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Db(command) => commands::db::run(&config, command),
         Command::ThumbnailWorker { arguments } => return Ok(depesche_thumbnails::work(&arguments)),
         Command::Doctor(output) => return Ok(doctor::run(&config, output)),
-        Command::Version(output) => {
-            commands::version::run(output);
-            Ok(())
-        }
+        Command::Version(options) => commands::version::run(&config, options),
     }
     .map(|()| ExitCode::SUCCESS)
 }

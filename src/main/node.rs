@@ -39,7 +39,7 @@ impl Node {
             thumbnailer: media::thumbnailer(config),
         };
         let server = Server::start(parts).await.map_err(|error| Failure::Failed(error.to_string()))?;
-        let app = Arc::new(App { config: Arc::clone(config), server });
+        let app = App::new(server);
         Ok(Self { app, engine, _data: data })
     }
 

@@ -12,7 +12,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use crate::{cli::ServeOptions, failure::Failure, log, metrics, node::Node, serve::accept::Acceptor};
+use crate::{cli::ServeOptions, data_dir, failure::Failure, log, metrics, node::Node, serve::accept::Acceptor};
 
 /// How long the node may take to close after its last request.
 const CLOSING: Duration = Duration::from_secs(30);
@@ -33,7 +33,10 @@ async fn run(path: &Path, config: &Arc<Config>, options: &ServeOptions) -> Resul
     let mut signals = Signals::install().map_err(|error| Failure::failed("cannot listen for signals", error))?;
     // Addresses first: when one is taken, nothing else has happened yet.
     let clients = bind_all(config).await?;
-    let node = Arc::new(Node::open(config, options.new_signing_key).await?);
+    // A command that works on the database itself lets go of it in a moment.
+    let tell = |why: &str| tracing::warn!("{why}");
+    let node = data_dir::patiently(tell, async || Node::open(config, options.new_signing_key).await).await?;
+    let node = Arc::new(node);
     let admin = bind_admin(&config.server.admin_socket())?;
 
     let acceptor = Acceptor::new(&config.limits);

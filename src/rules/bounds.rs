@@ -29,6 +29,9 @@ pub const MAX_SERVER_NAME_BYTES: usize = 230;
 pub const MAX_PREV_EVENTS: usize = 20;
 /// Entries of `auth_events`. Spec: PDU format of every room version.
 pub const MAX_AUTH_EVENTS: usize = 10;
+/// Bytes of a `rel_type`. Spec: common namespaced identifier grammar, "at most 255 characters". An event with a longer
+/// one is accepted and relates to nothing.
+pub const MAX_RELATION_TYPE_BYTES: usize = 255;
 /// The largest integer of canonical JSON, 2^53 - 1; the smallest is its negative. Also the limit of `depth`.
 pub const MAX_INTEGER: i64 = (1 << 53) - 1;
 /// Containers inside one another in any JSON that is accepted. Ours: the parser and every later reader recurse once for
@@ -102,6 +105,20 @@ pub const MAX_SYNC_TIMELINE_LIMIT: u32 = 1000;
 pub const DEFAULT_SYNC_TIMELINE_LIMIT: u32 = 10;
 /// Entries of any other page (directory, hierarchy, relations). Ours.
 pub const MAX_PAGE: u32 = 500;
+/// Events in one answer of `/relations` when the client does not say. Ours; the specification leaves it open.
+pub const DEFAULT_RELATIONS_LIMIT: u32 = 20;
+/// Thread roots in one answer of `/threads` when the client does not say. Ours; the specification leaves it open.
+pub const DEFAULT_THREADS_LIMIT: u32 = 20;
+/// How many relationships `/relations` follows from an event with `recurse`. Spec: "at least 3".
+pub const RECURSION_DEPTH: u32 = 3;
+/// Events that `m.reference` lists of one event's bundled aggregations: the newest. Ours; `/relations` has them all.
+pub const MAX_BUNDLED_REFERENCES: usize = 100;
+/// Users of an `m.ignored_user_list` that are looked at. Ours: each is asked for with each thread.
+pub const MAX_IGNORED_USERS: usize = 1000;
+/// Events that the deprecated `/rooms/{roomId}/initialSync` shows. Ours; the specification names no number.
+pub const INITIAL_SYNC_EVENTS: u32 = 20;
+/// Rooms in one answer of `/mutual_rooms`. Ours.
+pub const MAX_MUTUAL_ROOMS: usize = 100;
 /// Milliseconds that a `/sync` may wait. Ours; a longer `timeout` is shortened.
 pub const MAX_SYNC_TIMEOUT_MS: u64 = 300_000;
 /// Members named as heroes of a room in `/sync`. Spec: "the first 5 members".

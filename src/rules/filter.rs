@@ -68,6 +68,11 @@ pub fn event(filter: &RoomEventFilter, event: &Pdu) -> bool {
     parts(filter, event.room_id(), &event.kind().to_string(), Some(event.sender()), || has_url(event.content()))
 }
 
+/// As [`event`], for an event whose content was redacted: it has no `url` any more.
+pub fn redacted_event(filter: &RoomEventFilter, event: &Pdu) -> bool {
+    parts(filter, event.room_id(), &event.kind().to_string(), Some(event.sender()), || false)
+}
+
 /// As [`event`], for what is not an event of the graph: account data and ephemeral events, which have no sender.
 pub fn parts(
     filter: &RoomEventFilter,

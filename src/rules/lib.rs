@@ -24,6 +24,7 @@ pub mod pdu;
 pub mod power_levels;
 pub mod push;
 pub mod redaction;
+pub mod relations;
 pub mod resolve;
 pub mod signing;
 pub mod tree;

@@ -9,16 +9,20 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use depesche_rules::bounds::{MAX_EVENT_TYPE_BYTES, MAX_TAG_BYTES, MAX_TAGS_PER_ROOM};
+use depesche_rules::bounds::{MAX_EVENT_TYPE_BYTES, MAX_IGNORED_USERS, MAX_TAG_BYTES, MAX_TAGS_PER_ROOM};
 use depesche_store::{MAX_SCAN, MAX_VALUE, Position, Stamp, StampAt};
 use ruma::{
-    UserId,
+    OwnedUserId, UserId,
     events::{push_rules::PushRulesEventContent, tag::TagInfo},
     push::Ruleset,
     serde::Raw,
 };
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{
     Map, Value,
     value::{RawValue, to_raw_value},
@@ -39,6 +43,8 @@ pub const GLOBAL: RoomNo = 0;
 pub const PUSH_RULES: &str = "m.push_rules";
 /// The type of a room's tags.
 pub const TAG: &str = "m.tag";
+/// The type of the list of users whose events are not shown.
+pub const IGNORED_USER_LIST: &str = "m.ignored_user_list";
 /// Types that only the server writes.
 const SERVER_TYPES: [&str; 2] = [PUSH_RULES, "m.fully_read"];
 /// The most bytes of an entry: what the store takes as one value. The operator may set less.
@@ -280,6 +286,22 @@ impl AccountData {
         tx.put(&ACCOUNT_DATA_COUNT, &of_user, &(count + 1));
         Ok(())
     }
+}
+
+/// Whom a user ignores: the users of `m.ignored_user_list`, at most [`MAX_IGNORED_USERS`]. What is no list of users is an
+/// empty one.
+pub async fn ignored_users(view: &View, user: &UserId) -> Result<BTreeSet<OwnedUserId>, Fault> {
+    #[derive(Deserialize)]
+    struct Content {
+        ignored_users: BTreeMap<String, IgnoredAny>,
+    }
+
+    let record = view.get(&ACCOUNT_DATA, &(user.to_owned(), GLOBAL, IGNORED_USER_LIST.to_owned())).await?;
+    let content = record.and_then(|record| serde_json::from_str::<Content>(&record.content).ok());
+    let names = content.into_iter().flat_map(|content| content.ignored_users.into_keys());
+    // Who ignores themselves would miss what they say.
+    let users = names.filter_map(|name| OwnedUserId::try_from(name).ok()).filter(|ignored| ignored != user);
+    Ok(users.take(MAX_IGNORED_USERS).collect())
 }
 
 /// Puts the end of a user's account data into the batch.

@@ -19,9 +19,10 @@ use crate::{
             AccessToken, Account, AccountData, Consent, Deactivation, Device, DeviceList, LoginToken, Password,
             RefreshToken, RegistrationToken, Seen, Session, TokenHash,
         },
-        events::Meta,
+        events::{Meta, Place},
         keys::{Backup, BackupHead, FallbackKey, Message, OneTimeId, Stock},
         media::{Blob, BlobHash, File, Thumbnail, Usage},
+        relations::{List, Listed, Related},
         rooms::{Alias, Head, Membership, Room, RootRecord, StateKey, Unread},
         server::Identity,
     },
@@ -128,6 +129,18 @@ pub const PUBLISHED: Table<(RoomNo,), ()> = Table::new(0x42, "published");
 /// What a user said of an event with an annotation: the event's id, a hash of sender, type and key. Written by
 /// `rooms::append`.
 pub const ANNOTATION: Table<(RoomNo, String, [u8; 32]), EventNo> = Table::new(0x43, "annotation");
+/// The events about an event (by the parent's id), in the order of the timeline, in several lists. Written by
+/// `rooms::relations`.
+pub const RELATION: Table<(RoomNo, OwnedEventId, List, Place), Listed> = Table::new(0x44, "relation");
+/// What may replace an event: the parent's id, the sender, the time of the replacement, its id. Written by
+/// `rooms::relations`.
+pub const REPLACEMENT: Table<(RoomNo, OwnedEventId, OwnedUserId, u64, OwnedEventId), EventNo> =
+    Table::new(0x45, "replacement");
+/// How many events of which kind are about an event, and (with a user's id) how many of them a user sent. Written by
+/// `rooms::relations`.
+pub const RELATED: Table<(RoomNo, OwnedEventId, String), Related> = Table::new(0x46, "related");
+/// The roots of a room's threads by the place of each thread's latest event. Written by `rooms::relations`.
+pub const THREAD: Table<(RoomNo, Place), OwnedEventId> = Table::new(0x47, "thread");
 
 // End-to-end keys, backups, to-device messages (0x50..0x6F)
 /// The identity keys of a device (canonical JSON). Written by `keys::upload`.

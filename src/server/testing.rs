@@ -6,20 +6,21 @@ use depesche_config::Config;
 use depesche_rules::signing::SigningKey;
 use depesche_store::{Engine, Options, memory::Memory};
 use ruma::{
-    CanonicalJsonObject, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId, events::StateEventType,
+    CanonicalJsonObject, EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId, events::StateEventType,
     owned_server_name, server_name,
 };
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::to_raw_value};
 use tokio::sync::watch;
 
 use crate::{
+    account_data::{AccountData, GLOBAL, IGNORED_USER_LIST},
     base::Base,
     clock::{Clock, Random},
     rooms::{
         Rooms,
         lane::Refusal,
         membership::{Action, Change},
-        send::{Message, State},
+        send::{Message, Redaction, State},
     },
     workflows::create::{Creation, Preset},
 };
@@ -78,13 +79,37 @@ impl Fixture {
 
     /// A text message.
     pub async fn say(&self, room: &RoomId, sender: &UserId, body: &str) -> OwnedEventId {
-        let message = Message {
-            sender: sender.to_owned(),
-            kind: "m.room.message".into(),
-            content: object(json!({ "msgtype": "m.text", "body": body })),
-            transaction: None,
-        };
+        self.send(room, sender, "m.room.message", json!({ "msgtype": "m.text", "body": body })).await
+    }
+
+    /// An event that is not state.
+    pub async fn send(&self, room: &RoomId, sender: &UserId, kind: &str, content: Value) -> OwnedEventId {
+        let message =
+            Message { sender: sender.to_owned(), kind: kind.into(), content: object(content), transaction: None };
         self.rooms.submit(room, message).await.expect("the message is allowed").event_id
+    }
+
+    /// A text message about an event.
+    pub async fn relate(&self, room: &RoomId, sender: &UserId, kind: &str, parent: &EventId) -> OwnedEventId {
+        let relates_to = json!({ "rel_type": kind, "event_id": parent });
+        let new = json!({ "msgtype": "m.text", "body": "new" });
+        let content = json!({ "msgtype": "m.text", "body": kind, "m.new_content": new, "m.relates_to": relates_to });
+        self.send(room, sender, "m.room.message", content).await
+    }
+
+    /// A redaction.
+    pub async fn redact(&self, room: &RoomId, sender: &UserId, target: &EventId) -> OwnedEventId {
+        let (sender, target) = (sender.to_owned(), target.to_owned());
+        let redaction = Redaction { sender, target, reason: None, transaction: None };
+        self.rooms.submit(room, redaction).await.expect("the redaction is allowed").event_id
+    }
+
+    /// Makes a user ignore others.
+    pub async fn ignore(&self, user: &UserId, others: &[&UserId]) {
+        let ignored: serde_json::Map<_, _> = others.iter().map(|other| (other.to_string(), json!({}))).collect();
+        let content = to_raw_value(&json!({ "ignored_users": ignored })).expect("JSON");
+        let data = AccountData::new(Arc::clone(&self.base));
+        data.set(user, GLOBAL, IGNORED_USER_LIST, &content).await.expect("the list is allowed");
     }
 
     /// A state event.

@@ -6,6 +6,7 @@
 //! Reads one snapshot, so it may run beside everything else. Memory is bounded by a page of rows and two numbers a room.
 
 mod events;
+mod relations;
 mod rows;
 mod state;
 mod tables;

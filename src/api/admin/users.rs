@@ -155,6 +155,40 @@ pub(super) async fn set_admin(
     Ok(Json(Nothing {}))
 }
 
+/// Whether somebody is suspended.
+#[derive(Deserialize)]
+struct IsSuspended {
+    suspended: bool,
+}
+
+/// `PUT /_depesche/admin/users/{user}/suspended`
+pub(super) async fn set_suspended(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Answer<Nothing> {
+    let IsSuspended { suspended } = json(request).await?;
+    app.server.accounts.set_suspended(&local_user(&app, &name)?, suspended).await?;
+    Ok(Json(Nothing {}))
+}
+
+/// Whether somebody is locked.
+#[derive(Deserialize)]
+struct IsLocked {
+    locked: bool,
+}
+
+/// `PUT /_depesche/admin/users/{user}/locked`
+pub(super) async fn set_locked(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Answer<Nothing> {
+    let IsLocked { locked } = json(request).await?;
+    app.server.accounts.set_locked(&local_user(&app, &name)?, locked).await?;
+    Ok(Json(Nothing {}))
+}
+
 /// How thoroughly.
 #[derive(Deserialize)]
 struct Deactivation {

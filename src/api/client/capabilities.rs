@@ -3,14 +3,14 @@
 
 use depesche_rules::versions::{SUPPORTED, Stability};
 use ruma::api::client::discovery::get_capabilities::v3::{
-    Capabilities, ChangePasswordCapability, GetLoginTokenCapability, Request, Response, RoomVersionStability,
-    RoomVersionsCapability, ThirdPartyIdChangesCapability,
+    AccountModerationCapability, Capabilities, ChangePasswordCapability, GetLoginTokenCapability, Request, Response,
+    RoomVersionStability, RoomVersionsCapability, ThirdPartyIdChangesCapability,
 };
 
 use crate::{caller::User, error::Error, route::Context};
 
 /// `GET /_matrix/client/v3/capabilities`
-pub async fn get(context: Context, _: User, _: Request) -> Result<Response, Error> {
+pub async fn get(context: Context, user: User, _: Request) -> Result<Response, Error> {
     let mut capabilities = Capabilities::new();
     capabilities.room_versions = RoomVersionsCapability {
         default: context.app.config.rooms.default_version.clone(),
@@ -20,6 +20,7 @@ pub async fn get(context: Context, _: User, _: Request) -> Result<Response, Erro
     capabilities.get_login_token = GetLoginTokenCapability { enabled: context.app.config.accounts.token_login };
     // Mail addresses and telephone numbers are not kept.
     capabilities.thirdparty_id_changes = ThirdPartyIdChangesCapability { enabled: false };
+    capabilities.account_moderation = AccountModerationCapability::new(user.admin, user.admin);
     Ok(Response { capabilities })
 }
 

@@ -6,6 +6,7 @@ pub mod context;
 mod errors;
 pub mod event;
 pub mod forget;
+pub mod initial_sync;
 pub mod invite;
 pub mod join;
 pub mod joined_members;
@@ -14,18 +15,22 @@ pub mod leave;
 pub mod members;
 pub mod messages;
 pub mod redact;
+pub mod relations;
 pub mod send;
 pub mod state;
+pub mod threads;
+pub mod timestamp_to_event;
 pub mod unban;
 
-use depesche_rules::json;
+use depesche_rules::{bounds::MAX_PAGE, json};
 use depesche_server::rooms::{
     lane::{Refusal, Sent, Transaction},
     membership::{Action, Change},
     show::Viewer,
     view::RoomView,
 };
-use ruma::{CanonicalJsonObject, OwnedUserId, RoomId, TransactionId};
+use ruma::{CanonicalJsonObject, EventId, OwnedUserId, RoomId, TransactionId};
+use ruma::{CanonicalJsonObject, OwnedUserId, RoomId, TransactionId, UInt};
 use serde_json::value::RawValue;
 
 use crate::{caller::User, error::Error, route::Context};
@@ -33,6 +38,12 @@ use crate::{caller::User, error::Error, route::Context};
 /// What a client put into an event's content, as canonical JSON: no floats, no integers beyond 53 bits.
 fn content(raw: &RawValue) -> Result<CanonicalJsonObject, Error> {
     json::raw_object(raw).map_err(|why| Error::bad_json(why.to_string()))
+}
+
+/// How many entries of a page: as asked for, within bounds; as many as `default` says if nothing was asked.
+fn page_limit(asked: Option<UInt>, default: u32) -> usize {
+    let asked = asked.map_or(default, |asked| u32::try_from(u64::from(asked)).unwrap_or(MAX_PAGE));
+    asked.clamp(1, MAX_PAGE) as usize
 }
 
 /// The room of a path, for reading. A room that does not exist is answered like one the caller may not read.
@@ -82,6 +93,20 @@ pub(super) async fn change(
 /// Who is suspended may go, and change no other membership.
 fn may(user: &User, action: Action) -> Result<(), Error> {
     if action == Action::Leave { Ok(()) } else { user.must_not_be_suspended() }
+}
+
+/// Who is suspended may redact their own events alone.
+async fn may_redact(context: &Context, user: &User, room: &RoomId, target: Option<&EventId>) -> Result<(), Error> {
+    if !user.suspended {
+        return Ok(());
+    }
+    if let (Some(target), Some(room)) = (target, context.app.server.rooms.find(room).await?)
+        && let Some(no) = room.event_no(target).await?
+        && *room.event(no).await?.pdu.sender() == user.user_id
+    {
+        return Ok(());
+    }
+    user.must_not_be_suspended()
 }
 
 /// What asks for a room that does not exist is refused like what asks for a room the caller is not in: nobody learns

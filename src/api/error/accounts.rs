@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use depesche_server::{
     accounts::{
-        ChangePasswordError, DeactivateError, LoginError, ProvisionError, RefreshError, RegisterError,
+        ChangePasswordError, DeactivateError, LoginError, ModerationError, ProvisionError, RefreshError, RegisterError,
         RegistrationTokenError, UiaError, UnfitPassword,
     },
     devices::{DeviceError, OpenDeviceError, UnfitDevice},
@@ -128,6 +128,18 @@ impl From<ChangePasswordError> for Error {
             ChangePasswordError::NotFound => Self::not_found(error.to_string()),
             ChangePasswordError::UnfitPassword(unfit) => unfit.into(),
             ChangePasswordError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<ModerationError> for Error {
+    fn from(error: ModerationError) -> Self {
+        let message = error.to_string();
+        match error {
+            ModerationError::NotLocal => Self::invalid_param(message),
+            ModerationError::NotFound => Self::not_found(message),
+            ModerationError::OwnAccount | ModerationError::Administrator => Self::forbidden(message),
+            ModerationError::Fault(fault) => fault.into(),
         }
     }
 }

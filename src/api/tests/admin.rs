@@ -110,3 +110,27 @@ async fn clients_do_not_reach_it() {
     let home = Home::open().await;
     assert_eq!(refused(&home.ask("GET /_depesche/admin/users", "").await), (404, "M_UNRECOGNIZED"));
 }
+
+#[tokio::test]
+async fn accounts_are_suspended_and_locked_administrators_too() {
+    let (home, router) = office().await;
+    home.user("alice").await;
+    let shown = async || ask(&router, None, "GET /_depesche/admin/users/alice", "").await.body;
+    say(&router, "PUT /_depesche/admin/users/alice/admin", json!({ "admin": true })).await;
+    for value in [true, false] {
+        for flag in ["suspended", "locked"] {
+            let line = format!("PUT /_depesche/admin/users/alice/{flag}");
+            assert_eq!(say(&router, &line, json!({ flag: value })).await.status, 200, "{line}");
+            assert_eq!(shown().await[flag], value, "{line}");
+            let line = format!("PUT /_depesche/admin/users/nobody/{flag}");
+            assert_eq!(refused(&say(&router, &line, json!({ flag: value })).await), (404, "M_NOT_FOUND"), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_version_of_what_runs_is_told() {
+    let (_home, router) = office().await;
+    let answer = ask(&router, None, "GET /_depesche/admin/version", "").await;
+    assert_eq!(answer.body, json!({ "name": "depesche", "version": env!("CARGO_PKG_VERSION") }));
+}

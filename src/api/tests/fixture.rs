@@ -68,7 +68,7 @@ impl Home {
         let config = Arc::new(Config::parse(config).unwrap());
         let (clock, hand) = Clock::paused(1_700_000_000_000);
         let parts = Parts {
-            config: Arc::clone(&config),
+            config,
             engine: Arc::new(Memory::new(Options::default())),
             key: SigningKey::from_seed([7; 32], "test").unwrap(),
             clock,
@@ -76,7 +76,7 @@ impl Home {
             blobs: Arc::new(MemoryBlobs::default()),
             thumbnailer: Arc::new(NoThumbnails),
         };
-        let app = Arc::new(App { config, server: Server::start(parts).await.unwrap() });
+        let app = App::new(Server::start(parts).await.unwrap());
         let router = router(&app);
         Self { app, router, hand }
     }

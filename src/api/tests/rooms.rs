@@ -20,6 +20,9 @@ async fn who_is_suspended_reads_leaves_and_redacts() {
     let path = format!("/_matrix/client/v3/rooms/{here}");
     let said = home.send_as(&alice, &format!("PUT {path}/send/m.room.message/1"), json!({ "body": "x" })).await;
     let said = said.body["event_id"].as_str().unwrap().to_owned();
+    home.send_as(&bob, &format!("POST {path}/join"), json!({})).await;
+    let others = home.send_as(&bob, &format!("PUT {path}/send/m.room.message/1"), json!({ "body": "x" })).await;
+    let others = others.body["event_id"].as_str().unwrap().to_owned();
     home.app.server.accounts.set_suspended(user_id!("@alice:test"), true).await.unwrap();
     let whom = json!({ "user_id": bob.id });
     for (line, body) in [
@@ -30,15 +33,23 @@ async fn who_is_suspended_reads_leaves_and_redacts() {
         (format!("POST {path}/invite"), whom.clone()),
         (format!("POST {path}/ban"), whom),
         (format!("PUT {path}/send/m.room.message/2"), json!({ "body": "x" })),
+        (format!("PUT {path}/redact/{others}/4"), json!({})),
+        (format!("PUT {path}/redact/$nothing/5"), json!({})),
+        (format!("PUT {path}/send/m.room.redaction/6"), json!({ "redacts": others })),
+        (format!("PUT {path}/send/m.room.redaction/7"), json!({})),
+        ("PUT /_matrix/client/v3/directory/room/%23a:test".to_owned(), json!({ "room_id": here })),
+        ("DELETE /_matrix/client/v3/directory/room/%23a:test".to_owned(), json!({})),
         (format!("PUT {path}/state/m.room.topic"), json!({ "topic": "x" })),
         (format!("PUT {path}/state/m.room.member/{}", alice.id), json!({ "membership": "join" })),
     ] {
         assert_eq!(refused(&home.send_as(&alice, &line, body).await), (403, "M_USER_SUSPENDED"), "{line}");
     }
+    let said_again = json!({ "redacts": said }).to_string();
     for (line, body) in [
-        (format!("GET {path}/messages?dir=b"), ""),
-        (format!("PUT {path}/redact/{said}/3"), "{}"),
-        (format!("POST {path}/leave"), "{}"),
+        (format!("GET {path}/messages?dir=b"), String::new()),
+        (format!("PUT {path}/redact/{said}/3"), "{}".to_owned()),
+        (format!("PUT {path}/send/m.room.redaction/8"), said_again),
+        (format!("POST {path}/leave"), "{}".to_owned()),
     ] {
         let answer = home.ask_as(&alice, &line, body).await;
         assert_eq!(answer.status, 200, "{line}: {}", answer.body);

@@ -40,12 +40,13 @@ fn carry_out(admin: &Admin, command: TokenCommand) -> Result<(), Failure> {
 }
 
 fn print_tokens(list: &Value) {
-    let rows: Vec<[String; 4]> = entries(list, "registration_tokens")
+    let rows: Vec<[String; 5]> = entries(list, "registration_tokens")
         .iter()
         .map(|token| {
             let allowed = token["uses_allowed"].as_u64().map_or_else(|| "any".to_owned(), |uses| uses.to_string());
-            [text(&token["token"]), text(&token["completed"]), allowed, time(&token["expires_ms"])]
+            let (used, pending) = (text(&token["completed"]), text(&token["pending"]));
+            [text(&token["token"]), used, pending, allowed, time(&token["expires_ms"])]
         })
         .collect();
-    print_table(["TOKEN", "USED", "ALLOWED", "VALID UNTIL"], &rows);
+    print_table(["TOKEN", "USED", "UNDER WAY", "ALLOWED", "VALID UNTIL"], &rows);
 }

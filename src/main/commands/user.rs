@@ -56,11 +56,22 @@ fn carry_out(admin: &Admin, command: UserCommand, password: Option<&str>) -> Res
             admin.ask(Method::POST, &["users", &user, "deactivate"], Some(&json!({ "erase": erase })))?;
             println!("{user} is deactivated.");
         }
+        UserCommand::Suspend { user } => set(admin, &user, "suspended", true, "is suspended")?,
+        UserCommand::Unsuspend { user } => set(admin, &user, "suspended", false, "is no longer suspended")?,
+        UserCommand::Lock { user } => set(admin, &user, "locked", true, "is locked")?,
+        UserCommand::Unlock { user } => set(admin, &user, "locked", false, "is no longer locked")?,
         UserCommand::MakeAdmin { user, revoke } => {
             admin.ask(Method::PUT, &["users", &user, "admin"], Some(&json!({ "admin": !revoke })))?;
             println!("{user} is {}.", if revoke { "an ordinary user" } else { "an administrator" });
         }
     }
+    Ok(())
+}
+
+/// Sets a flag of an account and says what that means.
+fn set(admin: &Admin, user: &str, flag: &str, value: bool, meaning: &str) -> Result<(), Failure> {
+    admin.ask(Method::PUT, &["users", user, flag], Some(&json!({ flag: value })))?;
+    println!("{user} {meaning}.");
     Ok(())
 }
 
@@ -79,7 +90,7 @@ fn print_users(list: &Value) {
     let rows: Vec<[String; 4]> = entries(list, "users")
         .iter()
         .map(|user| {
-            let state = [flag(&user["admin"], "admin"), flag(&user["deactivated"], "deactivated")];
+            let state = ["admin", "deactivated", "locked", "suspended"].map(|word| flag(&user[word], word));
             let state = state.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", ");
             [text(&user["user_id"]), text(&user["display_name"]), time(&user["created_ms"]), state]
         })
@@ -97,6 +108,8 @@ fn print_user(user: &Value) {
         ("created", time(&user["created_ms"])),
         ("administrator", flag(&user["admin"], "yes")),
         ("deactivated", flag(&user["deactivated"], "yes")),
+        ("locked", flag(&user["locked"], "yes")),
+        ("suspended", flag(&user["suspended"], "yes")),
     ] {
         if !value.is_empty() {
             println!("  {label}: {value}");

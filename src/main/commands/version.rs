@@ -1,15 +1,24 @@
 //! `depesche version`
 
+use std::path::Path;
+
+use http::Method;
 use serde_json::json;
 
-use crate::cli::Output;
+use super::{print_json, text};
+use crate::{admin::Admin, cli::VersionOptions, failure::Failure};
 
 /// Prints it.
-pub fn run(output: Output) {
-    let version = env!("CARGO_PKG_VERSION");
-    if output.json {
-        super::print_json(&json!({ "name": "depesche", "version": version }));
+pub fn run(config: &Path, options: VersionOptions) -> Result<(), Failure> {
+    let version = if options.server {
+        Admin::running(config)?.ask(Method::GET, &["version"], None)?
     } else {
-        println!("depesche {version}");
+        json!({ "name": "depesche", "version": env!("CARGO_PKG_VERSION") })
+    };
+    if options.output.json {
+        print_json(&version);
+    } else {
+        println!("{} {}", text(&version["name"]), text(&version["version"]));
     }
+    Ok(())
 }

@@ -3,7 +3,7 @@
 //! - [`provision`]: the one function in which all accounts are born;
 //! - [`login`], [`sessions`], [`login_tokens`]: from a proof to tokens, and from a token to the caller;
 //! - [`register`], [`registration_tokens`], [`uia`]: user-interactive authentication;
-//! - [`password`], [`deactivate`], [`admin`]: what changes an account later.
+//! - [`password`], [`deactivate`], [`admin`], [`moderation`]: what changes an account later.
 //!
 //! Passwords are stored hashed, tokens only as SHA-256. What a request reads on its way in is two rows.
 //!
@@ -27,6 +27,7 @@ pub mod deactivate;
 mod flows;
 pub mod login;
 pub mod login_tokens;
+pub mod moderation;
 pub mod names;
 pub mod password;
 mod passwords;
@@ -42,6 +43,7 @@ pub use admin::{AccountInfo, AdminError};
 pub use deactivate::{DeactivateError, Unfinished};
 pub use login::{Credentials, LoginError};
 pub use login_tokens::IssuedLoginToken;
+pub use moderation::ModerationError;
 pub use names::InvalidName;
 pub use password::{ChangePassword, ChangePasswordError};
 pub use passwords::UnfitPassword;

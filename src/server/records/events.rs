@@ -6,6 +6,7 @@ use ruma::OwnedEventId;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    codec::KeyPart,
     keyspace::{EventNo, KeyNo},
     table::{self, Record},
 };
@@ -41,6 +42,19 @@ impl Place {
             (_, Some(sub)) => Self { sub, back: i32::MIN, ..self },
             (_, None) => Self { anchor: Position(self.anchor.0 + 1), sub: 0, back: i32::MIN },
         }
+    }
+}
+
+/// Sorts as places do. The anchor comes first: where an event is of the batch in the making, the engine stamps it.
+impl KeyPart for Place {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.anchor.write(out);
+        self.sub.write(out);
+        self.back.write(out);
+    }
+
+    fn read(input: &mut &[u8]) -> Option<Self> {
+        Some(Self { anchor: Position::read(input)?, sub: u16::read(input)?, back: i32::read(input)? })
     }
 }
 

@@ -4,5 +4,6 @@ pub mod accounts;
 pub mod events;
 pub mod keys;
 pub mod media;
+pub mod relations;
 pub mod rooms;
 pub mod server;

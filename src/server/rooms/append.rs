@@ -11,7 +11,7 @@ use ruma::{
     events::{TimelineEventType, room::member::MembershipState},
 };
 
-use super::{annotations, state::Tree, working::Working};
+use super::{annotations, relations, state::Tree, working::Working};
 use crate::{
     keyspace::{
         EVENT, EVENT_NO, EventNo, HEAD, KEY, KEY_NO, KeyNo, MEMBER, META, NAMED, NODE, ROOM, ROOM_NO, ROOT_AT,
@@ -82,6 +82,7 @@ pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, event: Acc
         redact(working, tx, target, no).await?;
     }
     annotations::remember(working, tx, no, &pdu);
+    relations::remember(working, tx, no, &pdu).await?;
     if *pdu.kind() == TimelineEventType::RoomMember {
         change_member(working, tx, no, &pdu).await?;
     }
@@ -93,14 +94,17 @@ pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, event: Acc
     Ok(no)
 }
 
-/// Puts the head, and the state after the commit if it changed: once a batch, after its events.
-pub fn close(working: &Working, tx: &Tx) {
+/// Puts the head, the state after the commit if it changed, and what the batch's events are about: once a batch, after
+/// its events.
+pub async fn close(working: &mut Working, tx: &Tx) -> Result<(), Fault> {
+    relations::close(working, tx).await?;
     if working.before().map(|head| head.root) != Some(working.head.root) {
         let key = (working.no, Position(0));
         tx.put_stamped(&ROOT_AT, &key, &working.head.root, vec![POSITION_IN_KEY]);
     }
     tx.put(&HEAD, &(working.no,), &working.head);
     tx.topic(topic::room(working.no));
+    Ok(())
 }
 
 fn state_key(pdu: &Pdu) -> Option<StateKey> {
@@ -143,6 +147,7 @@ async fn redacted(working: &mut Working, tx: &Tx, pdu: &Pdu) -> Result<Option<Ev
 async fn redact(working: &mut Working, tx: &Tx, target: EventNo, by: EventNo) -> Result<(), Fault> {
     let key = (working.no, target);
     let Some(mut meta) = tx.read(&META, &key).await? else { return Ok(()) };
+    relations::forget(working, tx, target, meta.place).await?;
     meta.facts.redacted_by = Some(by);
     put_meta(tx, working.no, target, &meta);
     working.forget_content(target)

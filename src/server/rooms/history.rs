@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use depesche_rules::{filter, pdu::Pdu, visibility};
+use depesche_rules::{pdu::Pdu, visibility};
 use ruma::{
     EventId, OwnedUserId,
     api::client::filter::RoomEventFilter,
@@ -97,7 +97,10 @@ impl Viewer<'_> {
         };
         match membership {
             Some((MembershipState::Join, _)) => return Ok(self.room().root()),
-            Some((_, event)) if was_joined => return Ok(self.root_at_departure(event).await?),
+            Some((_, event)) if was_joined => {
+                let departure = self.departure(event).await?;
+                return Ok(self.room().root_after(departure).await?);
+            }
             _ => {}
         }
         let root = self.room().root();
@@ -108,8 +111,18 @@ impl Viewer<'_> {
         }
     }
 
-    /// The state just behind the event by which the viewer went: invites and knocks since then show nothing new.
-    async fn root_at_departure(&self, newest: EventNo) -> Result<RootRecord, Fault> {
+    /// The state at a place, for a viewer who may read the room: who left sees none from after that.
+    async fn readable_root_at(&self, place: Place) -> Result<RootRecord, Fault> {
+        let left = self.own().filter(|own| !own.forgotten && own.was_joined && own.state != MembershipState::Join);
+        let place = match left.map(|own| own.event) {
+            Some(newest) => place.min(self.behind(self.departure(newest).await?).await?),
+            None => place,
+        };
+        self.room().root_at_place(place).await
+    }
+
+    /// The event by which the viewer went: invites and knocks since then show nothing new.
+    async fn departure(&self, newest: EventNo) -> Result<EventNo, Fault> {
         let mut departure = newest;
         loop {
             let before = self.room().root_before(departure).await?;
@@ -118,7 +131,7 @@ impl Viewer<'_> {
                 Some(event) if visibility::membership(Some(&event.pdu)) != MembershipState::Join => {
                     departure = event.no;
                 }
-                _ => return self.room().root_after(departure).await,
+                _ => return Ok(departure),
             }
         }
     }
@@ -133,7 +146,9 @@ impl Viewer<'_> {
             None => Place::START,
         };
         let to = query.to.map(tokens::place).transpose()?;
-        let (events, end) = self.collect(from, to, query).await?;
+        // Who left is not led through all that came later: there is nothing of it to show.
+        let seen_from = if query.backwards { from.min(self.horizon().await?) } else { from };
+        let (events, end) = self.collect(seen_from, to, query).await?;
         let state =
             if query.filter.lazy_load_options.is_disabled() { Vec::new() } else { self.senders(&events).await? };
         Ok(Page {
@@ -151,8 +166,15 @@ impl Viewer<'_> {
         to: Option<Place>,
         query: &PageQuery<'_>,
     ) -> Result<(Vec<Event>, Option<Place>), Fault> {
+        let horizon = self.horizon().await?;
+        if to.is_some_and(|to| if query.backwards { to >= from } else { to <= from }) {
+            return Ok((Vec::new(), None));
+        }
         let (mut at, mut found, mut looked_at) = (from, Vec::new(), 0);
         loop {
+            if !query.backwards && at >= horizon {
+                return Ok((found, None));
+            }
             let rows = if query.backwards {
                 self.room().timeline_before(at, STEP).await?
             } else {
@@ -166,7 +188,7 @@ impl Viewer<'_> {
             let events = self.room().events(&numbers).await?;
             for ((place, _), event) in kept.into_iter().zip(events) {
                 at = if query.backwards { place } else { place.next() };
-                if filter::event(query.filter, &event.pdu) && self.may_see(&event).await? {
+                if event.passes(query.filter) && self.may_see(&event).await? {
                     found.push(event);
                     if found.len() >= query.limit {
                         return Ok((found, Some(at)));
@@ -292,8 +314,8 @@ impl Viewer<'_> {
     ) -> Result<Vec<Box<RawValue>>, ReadRefusal> {
         let readable = self.readable_root().await?;
         let root = match at {
-            Some(token) if readable == self.room().root() => self.room().root_at_place(tokens::place(token)?).await?,
-            _ => readable,
+            Some(token) => self.readable_root_at(tokens::place(token)?).await?,
+            None => readable,
         };
         let members = self.room().member_events(root).await?;
         let wanted: Vec<Event> = members

@@ -119,6 +119,9 @@ pub enum Refusal {
     /// The same annotation of the same event by the same user.
     #[error("{0}")]
     SaidAlready(String),
+    /// A thread does not begin where it would.
+    #[error("{0}")]
+    NoThreadRoot(String),
     /// An alias does not point where it has to.
     #[error("{0}")]
     BadAlias(String),
@@ -236,7 +239,7 @@ impl Lanes {
         let position = if working.appended == 0 {
             tx.view().position()
         } else {
-            append::close(&working, &tx);
+            append::close(&mut working, &tx).await?;
             self.base.commit(&tx).await?
         };
         working.committed();

@@ -1,5 +1,7 @@
 //! A user's list of rooms: joined ones, and those forgotten.
 
+use std::collections::BTreeSet;
+
 use ruma::{OwnedRoomId, RoomId, UserId, events::room::member::MembershipState};
 
 use super::Rooms;
@@ -26,7 +28,38 @@ pub enum ForgetError {
     Fault(#[from] Fault),
 }
 
+/// A page of the rooms that two users are joined to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mutual {
+    /// The rooms, by their ids.
+    pub joined: Vec<OwnedRoomId>,
+    /// How many there are in all.
+    pub count: usize,
+    /// Where the next page begins: behind this room. `None` if nothing follows.
+    pub next: Option<OwnedRoomId>,
+}
+
 impl Rooms {
+    /// The rooms that two users are joined to, at most `limit` of those behind `after`. Costs what both are joined to.
+    pub async fn mutual(
+        &self,
+        user: &UserId,
+        other: &UserId,
+        after: Option<&RoomId>,
+        limit: usize,
+    ) -> Result<Mutual, Fault> {
+        let others: BTreeSet<_> = self.joined_by(other).await?.into_iter().collect();
+        let mut joined = self.joined_by(user).await?;
+        joined.retain(|room| others.contains(room));
+        joined.sort_unstable();
+        let count = joined.len();
+        joined.retain(|room| after.is_none_or(|after| **room > *after));
+        let more = joined.len() > limit;
+        joined.truncate(limit);
+        let next = joined.last().filter(|_| more).cloned();
+        Ok(Mutual { joined, count, next })
+    }
+
     /// The rooms a user is joined to, in no particular order.
     pub async fn joined_by(&self, user: &UserId) -> Result<Vec<OwnedRoomId>, Fault> {
         let view = self.base.view();

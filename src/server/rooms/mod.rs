@@ -3,15 +3,20 @@
 pub mod aliases;
 pub mod annotations;
 pub mod append;
+pub mod bundle;
+pub mod children;
 pub mod history;
 pub mod lane;
 pub mod members;
 pub mod membership;
+pub mod relations;
 pub mod send;
 pub mod show;
 pub mod state;
 #[cfg(test)]
 mod tests;
+pub mod threads;
+pub mod timestamps;
 pub mod tokens;
 pub mod view;
 pub mod working;

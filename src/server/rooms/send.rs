@@ -2,7 +2,10 @@
 //!
 //! Membership events are not sent here, whatever the request: [`super::membership`] knows what they take.
 
-use depesche_rules::build::EventDraft;
+use depesche_rules::{
+    build::EventDraft,
+    relations::{self, Relation},
+};
 use futures::future::BoxFuture;
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedUserId,
@@ -34,6 +37,7 @@ impl Intent for Message {
             if annotations::is_said(turn.working, turn.tx, &self.sender, &self.kind.to_string(), &self.content).await? {
                 return Err(Refusal::SaidAlready("you have said this of that event already".into()));
             }
+            turn.must_have_a_root(&self.content).await?;
             let (sender, kind, content) = (self.sender.clone(), self.kind.clone(), self.content.clone());
             Ok(Verdict::Append(vec![EventDraft::message(sender, kind, content)]))
         })
@@ -136,6 +140,19 @@ async fn redaction(
 }
 
 impl Turn<'_> {
+    /// Refuses what would begin a thread at an event that is itself about another.
+    async fn must_have_a_root(&mut self, content: &CanonicalJsonObject) -> Result<(), Refusal> {
+        let Some(relation) = Relation::of_content(content).filter(|relation| relation.is(relations::THREAD)) else {
+            return Ok(());
+        };
+        // What is not in this room is no relation, and breaks no rule.
+        let Some(root) = self.working.event_no(self.tx, &relation.parent).await? else { return Ok(()) };
+        if relations::can_be_thread_root(&self.working.pdu(self.tx, root).await?) {
+            return Ok(());
+        }
+        Err(Refusal::NoThreadRoot("a thread cannot begin at an event that is itself about another".into()))
+    }
+
     /// Refuses whoever is not joined.
     pub async fn must_be_joined(&mut self, user: &OwnedUserId) -> Result<(), Refusal> {
         match self.working.membership(self.tx, user).await? {

@@ -2,25 +2,31 @@
 //!
 //! Reads only. Where many events share the state before them, that state is asked once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use depesche_rules::{
     client_event::{self, RoomField, Unsigned},
+    filter,
     pdu::Pdu,
     redaction,
     visibility::{self, Sight},
 };
 use ruma::{
-    MilliSecondsSinceUnixEpoch, OwnedDeviceId, OwnedUserId, TransactionId,
+    MilliSecondsSinceUnixEpoch, OwnedDeviceId, OwnedUserId, TransactionId, UserId,
+    api::client::filter::RoomEventFilter,
     events::room::{history_visibility::HistoryVisibility, member::MembershipState},
 };
 use serde_json::value::RawValue;
 
-use super::view::{Event, RoomView};
+use super::{
+    bundle::Bundle,
+    view::{Event, RoomView},
+};
 use crate::{
+    account_data,
     keyspace::{EventNo, ROOT_BEFORE},
     records::{
-        events::Status,
+        events::{Place, Status},
         rooms::{Membership, RootRecord},
     },
     tx::Fault,
@@ -39,6 +45,10 @@ pub struct Viewer<'a> {
     seen: HashMap<RootRecord, (HistoryVisibility, MembershipState)>,
     /// The event by which the viewer last joined.
     last_join: LastJoin,
+    /// Whom the viewer ignores, once it was asked.
+    ignored: Option<BTreeSet<OwnedUserId>>,
+    /// Where what the viewer may see ends, once it was asked.
+    horizon: Option<Place>,
 }
 
 /// The event by which a viewer last joined: looked up only where history visibility asks for it.
@@ -78,6 +88,8 @@ impl<'a> Viewer<'a> {
             roots: HashMap::new(),
             seen: HashMap::new(),
             last_join: LastJoin::NotAsked,
+            ignored: None,
+            horizon: None,
         })
     }
 
@@ -94,6 +106,56 @@ impl<'a> Viewer<'a> {
     /// The viewer's own relation to the room now.
     pub fn own(&self) -> Option<&Membership> {
         self.own.as_ref()
+    }
+
+    /// Whom the viewer ignores.
+    pub async fn ignored(&mut self) -> Result<&BTreeSet<OwnedUserId>, Fault> {
+        let known = match self.ignored.take() {
+            Some(known) => known,
+            None => account_data::ignored_users(&self.room.view, &self.user).await?,
+        };
+        Ok(self.ignored.insert(known))
+    }
+
+    /// Whether the viewer ignores a user.
+    pub async fn ignores(&mut self, user: &UserId) -> Result<bool, Fault> {
+        Ok(self.ignored().await?.contains(user))
+    }
+
+    /// The place behind which there is nothing for the viewer to see: for who left, mostly their own leave; else the end
+    /// of the room. It spares them pages of what came later.
+    pub async fn horizon(&mut self) -> Result<Place, Fault> {
+        if let Some(known) = self.horizon {
+            return Ok(known);
+        }
+        let end = RoomView::place_after(self.room.view.position());
+        let horizon = match &self.own {
+            Some(own) if matches!(own.state, MembershipState::Leave | MembershipState::Ban) => {
+                let departure = own.event;
+                if self.may_see_later(departure).await? { end } else { self.behind(departure).await?.min(end) }
+            }
+            _ => end,
+        };
+        Ok(*self.horizon.insert(horizon))
+    }
+
+    /// Whether anything behind the event by which the viewer went may be visible: not while the room is, as it was then,
+    /// only for its members.
+    async fn may_see_later(&self, departure: EventNo) -> Result<bool, Fault> {
+        let (kind, before) = ("m.room.history_visibility", self.room.root_before(departure).await?);
+        let then = self.room.state_no(before, kind, "").await?;
+        let now = self.room.state_no(self.room.root(), kind, "").await?;
+        let open = match now {
+            Some(no) => visibility::history_visibility(Some(&self.room.event(no).await?.pdu)),
+            None => HistoryVisibility::Shared,
+        };
+        Ok(then != now || open == HistoryVisibility::WorldReadable)
+    }
+
+    /// The place just behind an event.
+    pub(super) async fn behind(&self, event: EventNo) -> Result<Place, Fault> {
+        let meta = self.room.metas(&[event]).await?.pop();
+        meta.map(|meta| meta.place.next()).ok_or_else(|| Fault::Bug("one event asked, none answered".into()))
     }
 
     /// Reads in one step what will be asked of each of these events.
@@ -195,17 +257,39 @@ impl<'a> Viewer<'a> {
         pdu.is_state("m.room.member", self.user.as_str())
     }
 
-    /// Events in the format of the answer, with what `unsigned` says to this viewer.
+    /// Events in the format of the answer, with what `unsigned` says to this viewer, aggregations included.
     pub async fn show(&mut self, events: &[Event], format: Format) -> Result<Vec<Box<RawValue>>, Fault> {
+        let bundles = self.bundles(events, format).await?;
         let mut shown = Vec::with_capacity(events.len());
         for event in events {
-            shown.push(self.show_one(event, format).await?);
+            let relations = bundles.get(&event.no).and_then(Bundle::json);
+            shown.push(self.show_bare(event, format, relations.as_deref()).await?);
         }
         Ok(shown)
     }
 
-    /// One event in the format of the answer.
+    /// As [`Self::show`], without aggregations: for who has seen all that is aggregated.
+    pub async fn show_plain(&mut self, events: &[Event], format: Format) -> Result<Vec<Box<RawValue>>, Fault> {
+        let mut shown = Vec::with_capacity(events.len());
+        for event in events {
+            shown.push(self.show_bare(event, format, None).await?);
+        }
+        Ok(shown)
+    }
+
+    /// One event in the format of the answer, aggregations included.
     pub async fn show_one(&mut self, event: &Event, format: Format) -> Result<Box<RawValue>, Fault> {
+        let shown = self.show(std::slice::from_ref(event), format).await?.pop();
+        shown.ok_or_else(|| Fault::Bug("one event to show, none shown".into()))
+    }
+
+    /// One event in the format of the answer, with these aggregations.
+    pub(super) async fn show_bare(
+        &mut self,
+        event: &Event,
+        format: Format,
+        relations: Option<&RawValue>,
+    ) -> Result<Box<RawValue>, Fault> {
         let root = self.root_before(event.no).await?;
         let membership =
             if self.is_own(&event.pdu) { visibility::membership(Some(&event.pdu)) } else { self.at(root).await?.1 };
@@ -234,7 +318,7 @@ impl<'a> Viewer<'a> {
             redacted_because: because.as_deref(),
             replaces_state: replaced.as_ref().map(|(_, pdu)| &**pdu.event_id()),
             transaction_id: sent_with.map(|sent| <&TransactionId>::from(sent.transaction.as_str())),
-            relations: None,
+            relations,
         };
         Ok(match format {
             Format::WithoutRoom => client_event::client_json(&pdu, RoomField::Absent, &unsigned),
@@ -254,10 +338,22 @@ impl<'a> Viewer<'a> {
 impl RoomView {
     /// The event as anyone may have it: without its content's unprotected part if it was redacted.
     pub fn readable(&self, event: Event) -> Result<Pdu, Fault> {
-        if event.meta.facts.redacted_by.is_none() {
-            return Ok(event.pdu);
+        if event.meta.facts.redacted_by.is_none() { Ok(event.pdu) } else { self.without_content(&event.pdu) }
+    }
+
+    /// The event without its content's unprotected part.
+    pub fn without_content(&self, pdu: &Pdu) -> Result<Pdu, Fault> {
+        redaction::redact(pdu, self.rules)
+            .map_err(|why| Fault::Bug(format!("event {} cannot be redacted: {why}", pdu.event_id())))
+    }
+}
+
+impl Event {
+    /// Whether a filter wants it, as anyone may have it: what was redacted does not count.
+    pub fn passes(&self, wanted: &RoomEventFilter) -> bool {
+        match self.meta.facts.redacted_by {
+            None => filter::event(wanted, &self.pdu),
+            Some(_) => filter::redacted_event(wanted, &self.pdu),
         }
-        redaction::redact(&event.pdu, self.rules)
-            .map_err(|why| Fault::Bug(format!("event {} cannot be redacted: {why}", event.pdu.event_id())))
     }
 }

@@ -2,6 +2,8 @@
 
 mod judged;
 mod reading;
+mod related;
+mod threads;
 
 use std::sync::Arc;
 

@@ -11,8 +11,8 @@ use ruma::{
 use super::state;
 use crate::{
     keyspace::{
-        EVENT, EVENT_NO, EventNo, HEAD, KEY, KEY_NO, KeyNo, MEMBER, META, ROOM, ROOM_NO, ROOT_AT, ROOT_BEFORE, RoomNo,
-        TIMELINE,
+        EVENT, EVENT_NO, EventNo, HEAD, KEY, KEY_NO, KeyNo, MEMBER, META, PUBLISHED, ROOM, ROOM_NO, ROOT_AT,
+        ROOT_BEFORE, RoomNo, TIMELINE,
     },
     records::{
         events::{Meta, Place},
@@ -221,6 +221,11 @@ impl RoomView {
     /// A user's own relation to the room.
     pub async fn membership(&self, user: &UserId) -> Result<Option<Membership>, Fault> {
         self.view.get(&MEMBER, &(user.to_owned(), self.no)).await
+    }
+
+    /// Whether the room is in the published directory.
+    pub async fn is_published(&self) -> Result<bool, Fault> {
+        Ok(self.view.get(&PUBLISHED, &(self.no,)).await?.is_some())
     }
 
     /// Whether a user is joined now.

@@ -11,7 +11,7 @@ use ruma::{
     room_version_rules::RoomVersionRules,
 };
 
-use super::{state, view::RoomView};
+use super::{relations::Pending, state, view::RoomView};
 use crate::{
     keyspace::{EVENT_NO, EventNo, HEAD, KEY_NO, KeyNo, NodeNo, RoomNo},
     records::rooms::{Head, Room, StateKey},
@@ -37,6 +37,8 @@ pub struct Working {
     pub appended: u16,
     /// Their bytes.
     pub bytes: usize,
+    /// What its events change in the index of relations.
+    pub relations: Pending,
     /// The stored head, which the batch requires; `None` for a room that does not exist yet.
     stored: Option<Head>,
     state: HashMap<StateKey, Option<EventNo>>,
@@ -70,6 +72,7 @@ impl Working {
             head,
             appended: 0,
             bytes: 0,
+            relations: Pending::default(),
             stored: None,
             state: HashMap::new(),
             keys: HashMap::new(),

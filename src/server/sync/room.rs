@@ -182,7 +182,7 @@ async fn left_unseen(
 ) -> Result<LeftRoom, Fault> {
     let place = leave.meta.place;
     let span = Span { after: asked.since, before: place, always: None };
-    let shows = filter::event(&asked.filter().room.timeline, &leave.pdu);
+    let shows = leave.passes(&asked.filter().room.timeline);
     let shown = if shows { vec![leave.clone()] } else { Vec::new() };
     let state = if asked.want.after || !shows { vec![leave] } else { Vec::new() };
     let timeline = Timeline { events: shown, limited: false, first: None };
@@ -284,13 +284,13 @@ async fn wire_timeline(
     Ok(WireTimeline {
         limited: timeline.limited,
         prev_batch: Some(begins.to_string()),
-        events: asked.shape.timeline(viewer, &timeline.events).await?,
+        events: asked.shape.timeline(viewer, timeline).await?,
     })
 }
 
 async fn wire_state(asked: &Asked<'_>, viewer: &mut Viewer<'_>, mut state: Vec<Event>) -> Result<State, Fault> {
     let wanted = &asked.filter().room.state;
-    state.retain(|event| filter::event(wanted, &event.pdu));
+    state.retain(|event| event.passes(wanted));
     let events = StateEvents { events: asked.shape.state(viewer, &state).await? };
     Ok(if asked.want.after { State::After(events) } else { State::Before(events) })
 }

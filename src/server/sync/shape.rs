@@ -11,6 +11,7 @@ use ruma::{
 };
 use serde_json::value::RawValue;
 
+use super::timeline::Timeline;
 use crate::{
     rooms::{
         show::{Format, Viewer},
@@ -34,9 +35,14 @@ impl Shape {
         Self { format, fields: filter.event_fields.as_deref().map(EventFields::new), now }
     }
 
-    /// Events of a timeline, with all that `unsigned` has to say.
-    pub async fn timeline<T>(&self, viewer: &mut Viewer<'_>, events: &[Event]) -> Result<Vec<Raw<T>>, Fault> {
-        let shown = viewer.show(events, self.format).await?;
+    /// Events of a timeline, with all that `unsigned` has to say. Where the timeline leaves nothing out, the client has
+    /// what would be aggregated, or is sent it here: only a limited one has aggregations, as the specification has it.
+    pub async fn timeline<T>(&self, viewer: &mut Viewer<'_>, timeline: &Timeline) -> Result<Vec<Raw<T>>, Fault> {
+        let shown = if timeline.limited {
+            viewer.show(&timeline.events, self.format).await?
+        } else {
+            viewer.show_plain(&timeline.events, self.format).await?
+        };
         Ok(shown.into_iter().map(|event| self.select(event)).collect())
     }
 

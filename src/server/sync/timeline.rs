@@ -88,8 +88,7 @@ impl Timeline {
         event: Event,
         limit: usize,
     ) -> Result<ControlFlow<()>, Fault> {
-        let shown =
-            filter::event(wanted, &event.pdu) && (span.always == Some(event.no) || viewer.may_see(&event).await?);
+        let shown = event.passes(wanted) && (span.always == Some(event.no) || viewer.may_see(&event).await?);
         if shown && self.events.len() == limit {
             self.limited = true;
             return Ok(ControlFlow::Break(()));

@@ -43,7 +43,7 @@ pub async fn fill(base: &Base, room: &RoomId, count: usize) {
             let _: EventNo = append::event(&mut working, &tx, &base.name, accepted).await.expect("appended");
         }
         joined = count.min(joined + BATCH);
-        append::close(&working, &tx);
+        append::close(&mut working, &tx).await.expect("closed");
         base.commit(&tx).await.expect("committed");
         working.committed();
     }

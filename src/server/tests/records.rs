@@ -21,10 +21,12 @@ use crate::{
     codec::Key,
     keyspace::{
         ALIAS, ANNOTATION, BLOB, EVENT, EVENT_NO, FILE, FILE_OF, HEAD, IDENTITY, KEY, KEY_NO, LOOSE_BLOB, MEMBER, META,
-        NAMED, NODE, PENDING, ROOM, ROOM_NO, ROOT_AT, ROOT_BEFORE, THUMBNAIL, TIMELINE, TRANSACTION, UNREAD, USAGE,
+        NAMED, NODE, PENDING, RELATED, RELATION, REPLACEMENT, ROOM, ROOM_NO, ROOT_AT, ROOT_BEFORE, THREAD, THUMBNAIL,
+        TIMELINE, TRANSACTION, UNREAD, USAGE,
     },
     records::{
         events::{Facts, Meta, Place, SentWith, Status},
+        relations::{List, Listed, Related},
         rooms::{Alias, Head, Membership, Room, RootRecord, StateKey, Unread},
         server::Identity,
     },
@@ -192,6 +194,22 @@ fn keys_of_media() {
     check_key(&LOOSE_BLOB, &([7; 32],), &format!("76{}", "07".repeat(32)));
 }
 
+#[test]
+fn relations() {
+    check_versioned(&Listed { no: 300, via: vec![7, 8] }, "01ac02020708");
+    check_versioned(&Related { replacing: 1, referring: 2, in_thread: 300 }, "010102ac02");
+    let (parent, place) = (|| owned_event_id!("$e"), Place { anchor: Position(2), sub: 3, back: -1 });
+    for (list, bytes) in [(List::Direct, "00"), (List::Indirect, "01"), (List::Of("t".into()), "02740001")] {
+        let key = (1, parent(), list, place);
+        check_key(&RELATION, &key, &format!("44000000000000000124650001{bytes}000000000000000200037fffffff"));
+    }
+    let replacement = (1, parent(), owned_user_id!("@a:b"), 9, owned_event_id!("$f"));
+    let expected = "4500000000000000012465000140613a620001000000000000000924660001";
+    check_key(&REPLACEMENT, &replacement, expected);
+    check_key(&RELATED, &(1, parent(), "u".into()), "46000000000000000124650001750001");
+    check_key(&THREAD, &(1, place), "470000000000000001000000000000000200037fffffff");
+}
+
 /// The numbers of tables that existing databases have. A table that goes keeps its line, so that none takes its number.
 const NUMBERS: &[(u8, &str)] = &[
     (0x01, "identity"),
@@ -235,6 +253,10 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x41, "named"),
     (0x42, "published"),
     (0x43, "annotation"),
+    (0x44, "relation"),
+    (0x45, "replacement"),
+    (0x46, "related"),
+    (0x47, "thread"),
     (0x50, "device_keys"),
     (0x51, "one_time_key"),
     (0x52, "one_time_id"),
@@ -291,8 +313,8 @@ fn a_table_keeps_its_number_and_none_has_it_besides() {
 
 #[test]
 fn every_record_has_a_test_of_its_bytes() {
-    let files =
-        ["accounts", "events", "keys", "media", "rooms", "server"].map(|name| source(&format!("records/{name}.rs")));
+    let files = ["accounts", "events", "keys", "media", "relations", "rooms", "server"]
+        .map(|name| source(&format!("records/{name}.rs")));
     let beside = files.iter().map(|text| text.split_once("mod tests {").map_or("", |(_, tests)| tests));
     let tests = [beside.collect::<String>(), source("tests/records.rs")].concat();
     let words: BTreeSet<_> = tests.split(|c: char| !c.is_alphanumeric()).collect();

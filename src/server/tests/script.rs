@@ -62,6 +62,9 @@ const STEPS: &[Step] = &[
     |run| run.say_all("hall", "all at once").boxed(),
     |run| run.topic("hall", "alice", "talk").boxed(),
     |run| run.react("hall", "bob", "hello").boxed(),
+    |run| run.relate("hall", "bob", "m.thread", "hello").boxed(),
+    |run| run.relate("hall", "alice", "m.thread", "hello").boxed(),
+    |run| run.relate("hall", "alice", "m.replace", "hello").boxed(),
     |run| run.redact("hall", "alice", "hello").boxed(),
     |run| run.rename("alice", "Alice").boxed(),
     |run| run.say("study", "alice", "in private").boxed(),
@@ -170,6 +173,14 @@ impl Run {
         let event = self.said(&room, to).await?;
         let content = json!({ "m.relates_to": { "rel_type": "m.annotation", "event_id": event, "key": "+" } });
         let message = message(&room, user(sender), "m.reaction", to, content);
+        done(self.server.rooms.submit(&room, message).await, |_| false)
+    }
+
+    async fn relate(&self, room: &str, sender: &str, kind: &str, to: &str) -> Outcome {
+        let room = self.room(room).await?;
+        let relates_to = json!({ "rel_type": kind, "event_id": self.said(&room, to).await? });
+        let content = json!({ "body": kind, "m.new_content": { "body": "new" }, "m.relates_to": relates_to });
+        let message = message(&room, user(sender), "m.room.message", &format!("{kind} {to}"), content);
         done(self.server.rooms.submit(&room, message).await, |_| false)
     }
 

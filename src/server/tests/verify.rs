@@ -5,15 +5,19 @@ use std::{fs, path::Path, sync::Arc};
 use bytes::Bytes;
 use depesche_rules::tree::Node;
 use depesche_store::{Batch, Operation, Options, Position, memory::Memory};
-use ruma::{OwnedRoomId, events::room::member::MembershipState};
+use ruma::{OwnedRoomId, events::room::member::MembershipState, owned_event_id};
 
 use crate::{
     codec::Key,
     keyspace::{
-        ALIAS, EVENT, EVENT_NO, HEAD, KEY, KEY_NO, MEMBER, META, NODE, PROFILE, ROOM, ROOM_ALIAS, ROOM_NO, ROOT_AT,
-        ROOT_BEFORE, RoomNo, TIMELINE, UNREAD,
+        ALIAS, EVENT, EVENT_NO, HEAD, KEY, KEY_NO, MEMBER, META, NODE, PROFILE, RELATION, REPLACEMENT, ROOM,
+        ROOM_ALIAS, ROOM_NO, ROOT_AT, ROOT_BEFORE, RoomNo, THREAD, TIMELINE, UNREAD,
     },
-    records::rooms::{RootRecord, StateKey, Unread},
+    records::{
+        events::Place,
+        relations::{List, Listed},
+        rooms::{RootRecord, StateKey, Unread},
+    },
     rooms::view::RoomView,
     table::{Record, Table},
     testing::{Fixture, user},
@@ -84,6 +88,15 @@ async fn nothing_is_found_where_nothing_is_wrong() {
     assert_eq!((&report.problems[..], report.more), (&[][..], 0));
     assert_eq!((report.checked.rooms, report.checked.events), (1, 37));
     assert_eq!(last, Some(report.checked), "the last word of progress is the whole");
+}
+
+#[tokio::test]
+async fn a_relation_that_leads_nowhere_is_found() {
+    let id = || owned_event_id!("$e");
+    let child = Listed { no: 9, via: Vec::new() };
+    finds(put(&RELATION, (1, id(), List::Direct, Place::START), child), &["at a place not its own"]).await;
+    finds(put(&REPLACEMENT, (1, id(), user("bob"), 1, id()), 99), &["event 99 replaces another and is gone"]).await;
+    finds(put(&THREAD, (1, Place::START), id()), &["a thread is listed"]).await;
 }
 
 #[tokio::test]

@@ -136,7 +136,7 @@ impl Rooms {
             lane::write(&self.base, &self.key, &mut working, &tx, draft, None).await?;
         }
         self.name_room(creation, &tx, &working).await?;
-        append::close(&working, &tx);
+        append::close(&mut working, &tx).await?;
         match self.base.commit(&tx).await {
             Ok(_) => Ok(room_id),
             Err(Fault::Commit(CommitError::Contract(why))) => Err(CreateError::TooLarge(why)),

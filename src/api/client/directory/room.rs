@@ -20,6 +20,7 @@ pub async fn get(context: Context, _: Anyone, request: get::Request) -> Result<g
 
 /// `PUT /_matrix/client/v3/directory/room/{roomAlias}`
 pub async fn put(context: Context, user: User, request: create::Request) -> Result<create::Response, Error> {
+    user.must_not_be_suspended()?;
     let create::Request { room_alias, room_id } = request;
     context.app.server.rooms.create_alias(&user.user_id, &room_alias, &room_id).await?;
     Ok(create::Response {})
@@ -27,6 +28,7 @@ pub async fn put(context: Context, user: User, request: create::Request) -> Resu
 
 /// `DELETE /_matrix/client/v3/directory/room/{roomAlias}`
 pub async fn delete(context: Context, user: User, request: delete::Request) -> Result<delete::Response, Error> {
+    user.must_not_be_suspended()?;
     context.app.server.rooms.delete_alias(&user.user_id, &request.room_alias).await?;
     Ok(delete::Response {})
 }

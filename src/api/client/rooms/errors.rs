@@ -22,6 +22,8 @@ impl From<Refusal> for Error {
             Refusal::TooLarge(_) => Self::too_large(words),
             Refusal::UnknownRoom | Refusal::NotFound(_) => Self::not_found(words),
             Refusal::SaidAlready(_) => Self::bad_request(ErrorKind::DuplicateAnnotation, words),
+            // The specification has no code of its own for this.
+            Refusal::NoThreadRoot(_) => Self::bad_request(ErrorKind::Unknown, words),
             Refusal::BadAlias(_) => Self::bad_request(ErrorKind::BadAlias, words),
             Refusal::UnableToAuthorise(_) => Self::bad_request(ErrorKind::UnableToAuthorizeJoin, words),
             Refusal::Busy => Self::contended(Duration::from_secs(1), words),

@@ -1,0 +1,267 @@
+//! Rate limits: who asks too often waits. 429, `M_LIMIT_EXCEEDED`, with the time to wait.
+//!
+//! Which endpoints: those that the specification marks (`RATE_LIMITED` of ruma's request types), and those that make
+//! others work, by [`Class::of`]. Who is counted: the user where there is one, else the address (for IPv6 its /64, which
+//! one subscriber has whole). Whoever has neither, which nobody over the network does, is not.
+//!
+//! One number stands for each who and class: the time at which all that was used will have come back. A row whose time
+//! has passed says nothing, so nothing is lost with it. Memory is bounded: two generations of at most [`GENERATION`] rows;
+//! what was not used for a whole generation is forgotten.
+//!
+//! Spec: [rate limiting](https://spec.matrix.org/v1.19/client-server-api/#rate-limiting).
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    mem,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use depesche_config::RateLimits as Config;
+use http::Method;
+use ruma::UserId;
+
+/// Rows of one generation: some two megabytes.
+const GENERATION: usize = 50_000;
+const US_PER_MS: u64 = 1_000;
+const US_PER_MINUTE: u64 = 60_000_000;
+
+/// What a request costs others.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Class {
+    /// Events of a room.
+    Messages,
+    /// Logging in and registering.
+    Logins,
+    /// What brings people together, and what people are bothered with.
+    Joins,
+    /// Files.
+    Media,
+    /// Whatever else the specification wants limited.
+    Other,
+}
+
+impl Class {
+    /// The class of an endpoint, if it is limited: by its method, its path and what the specification says.
+    pub fn of(method: &Method, path: &str, rate_limited: bool) -> Option<Self> {
+        let mut segments = path.split('/').skip(2);
+        let (first, _version) = (segments.next(), segments.next());
+        let rest: Vec<&str> = segments.collect();
+        let reads = *method == Method::GET;
+        match rest.as_slice() {
+            ["media", ..] => Some(Self::Media),
+            _ if first == Some("media") => Some(Self::Media),
+            ["login" | "register"] if !reads => Some(Self::Logins),
+            ["rooms", _, "send" | "state" | "redact", ..] if !reads => Some(Self::Messages),
+            ["rooms", _, "join" | "invite" | "knock" | "report" | "upgrade", ..] if !reads => Some(Self::Joins),
+            ["join" | "knock", _] | ["createRoom"] | ["users", _, "report"] => Some(Self::Joins),
+            _ => rate_limited.then_some(Self::Other),
+        }
+    }
+}
+
+/// Who is counted.
+#[derive(Clone, Copy, Debug)]
+pub enum Who<'a> {
+    /// Who showed an access token.
+    User(&'a UserId),
+    /// Where the request came from.
+    Address(IpAddr),
+}
+
+/// How often everybody has asked of late.
+pub struct RateLimits {
+    enabled: bool,
+    exempt_admins: bool,
+    pace: [Pace; 5],
+    /// Names become rows by a hash that nobody can foresee.
+    hasher: RandomState,
+    rows: Mutex<Rows>,
+}
+
+#[derive(Default)]
+struct Rows {
+    young: HashMap<u64, u64>,
+    old: HashMap<u64, u64>,
+}
+
+/// How much is allowed, in microseconds.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// In which one request comes back.
+    interval: u64,
+    /// In which all of them do.
+    whole: u64,
+}
+
+impl Pace {
+    fn new(burst: u32, per_minute: u32) -> Self {
+        let interval = US_PER_MINUTE.div_ceil(u64::from(per_minute));
+        Self { interval, whole: interval * u64::from(burst) }
+    }
+
+    /// When all will have come back after one more request now, or how long that request has to wait.
+    fn next(self, full: u64, now: u64) -> Result<u64, u64> {
+        let next = full.max(now) + self.interval;
+        if next <= now + self.whole { Ok(next) } else { Err(next - now - self.whole) }
+    }
+}
+
+impl RateLimits {
+    /// As the operator wants them.
+    pub fn new(config: &Config) -> Self {
+        let pace = [
+            Pace::new(config.messages_burst, config.messages_per_minute),
+            Pace::new(config.logins_burst, config.logins_per_minute),
+            Pace::new(config.joins_burst, config.joins_per_minute),
+            Pace::new(config.media_burst, config.media_per_minute),
+            Pace::new(config.other_burst, config.other_per_minute),
+        ];
+        let (enabled, exempt_admins) = (config.enabled, config.exempt_admins);
+        Self { enabled, exempt_admins, pace, hasher: RandomState::new(), rows: Mutex::default() }
+    }
+
+    /// Whether administrators are counted.
+    pub fn counts_admins(&self) -> bool {
+        !self.exempt_admins
+    }
+
+    /// Counts a request, or says how long it has to wait; one that waits is not counted.
+    pub fn count(&self, class: Class, who: Who<'_>, now_ms: u64) -> Result<(), Duration> {
+        if !self.enabled {
+            return Ok(());
+        }
+        let row = match who {
+            Who::User(user) => self.hasher.hash_one((class, 0, user.as_str())),
+            Who::Address(IpAddr::V4(address)) => self.hasher.hash_one((class, 4, address.to_bits())),
+            Who::Address(IpAddr::V6(address)) => self.hasher.hash_one((class, 6, address.to_bits() >> 64)),
+        };
+        let pace = self.pace[class as usize];
+        let now = now_ms.saturating_mul(US_PER_MS);
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        // Only a clock that was set back makes it later than the whole.
+        let full = rows.get(row).min(now + pace.whole);
+        let next = pace.next(full, now);
+        rows.set(row, next.unwrap_or(full));
+        next.map(|_| ()).map_err(|wait| Duration::from_millis(wait.div_ceil(US_PER_MS)))
+    }
+}
+
+impl Rows {
+    fn get(&self, row: u64) -> u64 {
+        self.young.get(&row).or_else(|| self.old.get(&row)).copied().unwrap_or_default()
+    }
+
+    fn set(&mut self, row: u64, full: u64) {
+        if self.young.len() >= GENERATION && !self.young.contains_key(&row) {
+            self.old = mem::take(&mut self.young);
+        }
+        self.young.insert(row, full);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::{UserId, user_id};
+
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000_000;
+
+    fn limits(messages_burst: u32, messages_per_minute: u32) -> RateLimits {
+        let text = format!(
+            "[server]\nname = \"a.test\"\n[rate_limits]\nmessages_burst = {messages_burst}\n\
+             messages_per_minute = {messages_per_minute}\nlogins_burst = 1\n"
+        );
+        RateLimits::new(&depesche_config::Config::parse(&text).unwrap().rate_limits)
+    }
+
+    fn said(limits: &RateLimits, now_ms: u64) -> Result<(), Duration> {
+        limits.count(Class::Messages, Who::User(user_id!("@a:b")), now_ms)
+    }
+
+    #[test]
+    fn so_many_at_once_and_then_at_a_pace() {
+        let limits = limits(3, 60);
+        for _ in 0..3 {
+            assert_eq!(said(&limits, NOW), Ok(()));
+        }
+        assert_eq!(said(&limits, NOW), Err(Duration::from_secs(1)));
+        assert_eq!(said(&limits, NOW + 999), Err(Duration::from_millis(1)));
+        assert_eq!(said(&limits, NOW + 1000), Ok(()), "who waits as told is let through");
+        assert_eq!(said(&limits, NOW + 1000), Err(Duration::from_secs(1)), "and being refused cost nothing");
+        for _ in 0..3 {
+            assert_eq!(said(&limits, NOW + 60_000), Ok(()), "all comes back, and no more than all");
+        }
+        assert!(said(&limits, NOW + 60_000).is_err());
+    }
+
+    #[test]
+    fn each_counts_alone() {
+        let limits = limits(1, 60);
+        assert_eq!(said(&limits, NOW), Ok(()));
+        assert!(said(&limits, NOW).is_err());
+        assert_eq!(limits.count(Class::Messages, Who::User(user_id!("@b:b")), NOW), Ok(()));
+        assert_eq!(limits.count(Class::Logins, Who::User(user_id!("@a:b")), NOW), Ok(()));
+        let from = |address: &str| limits.count(Class::Logins, Who::Address(address.parse().unwrap()), NOW).is_ok();
+        assert!(from("192.0.2.1") && from("192.0.2.2") && !from("192.0.2.1"));
+        assert!(from("2001:db8:0:1::1") && !from("2001:db8:0:1:ffff::2") && from("2001:db8:0:2::1"), "a /64 is one");
+    }
+
+    #[test]
+    fn a_clock_set_back_locks_nobody_out() {
+        let limits = limits(3, 60);
+        for _ in 0..3 {
+            assert_eq!(said(&limits, NOW), Ok(()));
+        }
+        assert_eq!(said(&limits, NOW - 86_400_000), Err(Duration::from_secs(1)));
+        assert_eq!(said(&limits, NOW - 86_400_000 + 1000), Ok(()));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_who_asks_on_is_remembered() {
+        let limits = limits(1, 1);
+        assert_eq!(said(&limits, NOW), Ok(()));
+        for number in 0..u32::try_from(3 * GENERATION).unwrap() {
+            let user = UserId::parse(format!("@{number}:b")).unwrap();
+            limits.count(Class::Messages, Who::User(&user), NOW).unwrap();
+            if number % 30_000 == 0 {
+                assert!(said(&limits, NOW).is_err(), "who was let through {number} others ago");
+            }
+        }
+        let rows = limits.rows.lock().unwrap();
+        assert!(rows.young.len() <= GENERATION && rows.old.len() <= GENERATION);
+    }
+
+    #[test]
+    fn classes_follow_the_path() {
+        let of = |line: &str, rate_limited| {
+            let (method, path) = line.split_once(' ').unwrap();
+            Class::of(&method.parse().unwrap(), path, rate_limited)
+        };
+        for (line, class) in [
+            ("PUT /_matrix/client/v3/rooms/{}/send/{}/{}", Class::Messages),
+            ("PUT /_matrix/client/v3/rooms/{}/state/{}/{}", Class::Messages),
+            ("PUT /_matrix/client/v3/rooms/{}/redact/{}/{}", Class::Messages),
+            ("POST /_matrix/client/v3/login", Class::Logins),
+            ("POST /_matrix/client/r0/register", Class::Logins),
+            ("POST /_matrix/client/v3/join/{}", Class::Joins),
+            ("POST /_matrix/client/v3/knock/{}", Class::Joins),
+            ("POST /_matrix/client/v3/rooms/{}/invite", Class::Joins),
+            ("POST /_matrix/client/v3/rooms/{}/report/{}", Class::Joins),
+            ("POST /_matrix/client/v3/users/{}/report", Class::Joins),
+            ("POST /_matrix/client/v3/createRoom", Class::Joins),
+            ("GET /_matrix/client/v1/media/download/{}/{}", Class::Media),
+            ("POST /_matrix/media/v3/upload", Class::Media),
+        ] {
+            assert_eq!(of(line, false), Some(class), "{line}");
+        }
+        for line in ["GET /_matrix/client/v3/login", "GET /_matrix/client/v3/profile/{}"] {
+            assert_eq!((of(line, true), of(line, false)), (Some(Class::Other), None), "{line}");
+        }
+        assert_eq!(of("GET /_matrix/client/v3/rooms/{}/state", false), None);
+        assert_eq!(of("GET /_matrix/client/v3/sync", false), None);
+    }
+}

@@ -1,0 +1,86 @@
+//! Rate limits, where they stand: behind the token, before the body.
+
+use axum::{body::Body, extract::ConnectInfo};
+use http::{Request, header};
+use ruma::user_id;
+use serde_json::json;
+use tower::ServiceExt;
+
+use super::{Home, Person, refused};
+
+const LIMITED: &str = "
+[server]
+name = \"test\"
+trusted_proxies = [\"10.0.0.0/8\"]
+[rate_limits]
+exempt_admins = true
+messages_burst = 2
+messages_per_minute = 60
+logins_burst = 2
+logins_per_minute = 1
+";
+
+async fn say(home: &Home, person: &Person) -> super::Answer {
+    let line = "PUT /_matrix/client/v3/rooms/!nowhere:test/send/m.room.message/1";
+    home.send_as(person, line, json!({ "body": "x" })).await
+}
+
+/// The status of a login from this peer, forwarded for this address.
+async fn log_in(home: &Home, peer: [u8; 4], forwarded: &str) -> u16 {
+    let mut request = Request::post("/_matrix/client/v3/login").header("x-forwarded-for", forwarded);
+    request.extensions_mut().unwrap().insert(ConnectInfo(std::net::SocketAddr::from((peer, 1))));
+    let request = request.body(Body::from("{\"type\":\"m.login.nothing\"}")).unwrap();
+    home.router.clone().oneshot(request).await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn who_asks_too_often_is_told_when_to_come_again() {
+    let home = Home::with(LIMITED).await;
+    let (alice, bob) = (home.user("alice").await, home.user("bob").await);
+    for _ in 0..2 {
+        assert_eq!(say(&home, &alice).await.status, 403);
+    }
+    let answer = say(&home, &alice).await;
+    assert_eq!(refused(&answer), (429, "M_LIMIT_EXCEEDED"));
+    assert_eq!(
+        (&answer.body["retry_after_ms"], &answer.headers[header::RETRY_AFTER]),
+        (&json!(1000), &"1".parse().unwrap())
+    );
+    assert_eq!(say(&home, &bob).await.status, 403, "others are not limited");
+    assert_eq!(home.ask_as(&alice, "GET /_matrix/client/v3/joined_rooms", "").await.status, 200, "nor is reading");
+    home.hand.fetch_add(1000, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(say(&home, &alice).await.status, 403);
+}
+
+#[tokio::test]
+async fn administrators_may_be_exempt() {
+    let home = Home::with(LIMITED).await;
+    let alice = home.user("alice").await;
+    home.app.server.accounts.set_admin(user_id!("@alice:test"), true).await.unwrap();
+    for _ in 0..10 {
+        assert_eq!(say(&home, &alice).await.status, 403);
+    }
+}
+
+#[tokio::test]
+async fn who_has_no_token_is_counted_by_address() {
+    let home = Home::with(LIMITED).await;
+    let (proxy, stranger) = ([10, 0, 0, 1], [192, 0, 2, 7]);
+    assert_eq!(log_in(&home, proxy, "192.0.2.1").await, 400);
+    assert_eq!(log_in(&home, proxy, "192.0.2.1").await, 400);
+    assert_eq!(log_in(&home, proxy, "192.0.2.1").await, 429);
+    assert_eq!(log_in(&home, proxy, "192.0.2.2").await, 400);
+    // Whoever is no proxy counts as themselves, whatever they say.
+    assert_eq!(log_in(&home, stranger, "192.0.2.3").await, 400);
+    assert_eq!(log_in(&home, stranger, "192.0.2.4").await, 400);
+    assert_eq!(log_in(&home, stranger, "192.0.2.5").await, 429);
+}
+
+#[tokio::test]
+async fn they_can_be_off() {
+    let home = Home::with("[server]\nname = \"test\"\n[rate_limits]\nenabled = false\nmessages_burst = 1\n").await;
+    let alice = home.user("alice").await;
+    for _ in 0..10 {
+        assert_eq!(say(&home, &alice).await.status, 403);
+    }
+}

@@ -1,0 +1,228 @@
+//! The index of relations: which events are about which, written with the event that is about another.
+//!
+//! During a batch the changes are gathered ([`remember`], [`forget`]) and written once at its end ([`close`]): an event
+//! and its redaction may come in one batch, and a key that waits for its position cannot be taken back. Everything here
+//! costs the same however many children the parent has.
+//!
+//! An event is listed under its parent and, for `recurse`, under the parents of its parent that are in the room by then.
+//!
+//! Nothing here knows who looks. Spec:
+//! [aggregations of child events](https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use depesche_rules::{
+    bounds::RECURSION_DEPTH,
+    pdu::Pdu,
+    relations::{self, Relation},
+};
+use depesche_store::{Position, Stamp, StampAt};
+use ruma::{OwnedEventId, OwnedUserId};
+
+use super::working::Working;
+use crate::{
+    keyspace::{EventNo, RELATED, RELATION, REPLACEMENT, RoomNo, THREAD},
+    records::{
+        events::Place,
+        relations::{List, Listed, Related},
+    },
+    tx::{Fault, Tx},
+};
+
+/// The bytes of a place at the end of a key.
+const PLACE_BYTES: usize = 14;
+
+/// What the batch in the making changes.
+#[derive(Default)]
+pub struct Pending {
+    /// Events of this batch.
+    added: BTreeMap<EventNo, (Place, Link)>,
+    /// Events of earlier ones that were redacted.
+    removed: Vec<(EventNo, Place, Link)>,
+}
+
+/// What an event is about, with all that its rows need.
+struct Link {
+    relation: Relation,
+    /// The parents of its parent, nearest first, with the events between.
+    ancestors: Vec<(OwnedEventId, Vec<EventNo>)>,
+    event_id: OwnedEventId,
+    sender: OwnedUserId,
+    sent_ms: u64,
+    may_replace: bool,
+}
+
+/// An event is appended at this place of the batch.
+pub async fn remember(working: &mut Working, tx: &Tx, no: EventNo, pdu: &Pdu) -> Result<(), Fault> {
+    if let Some(link) = Link::of(working, tx, pdu).await? {
+        let place = Place { anchor: Position(0), sub: working.appended, back: 0 };
+        working.relations.added.insert(no, (place, link));
+    }
+    Ok(())
+}
+
+/// An event is redacted: with its content it loses its relation. To be called while the content is there.
+pub async fn forget(working: &mut Working, tx: &Tx, no: EventNo, place: Place) -> Result<(), Fault> {
+    if working.relations.added.remove(&no).is_some() {
+        return Ok(());
+    }
+    let pdu = working.pdu(tx, no).await?;
+    if let Some(link) = Link::of(working, tx, &pdu).await? {
+        working.relations.removed.push((no, place, link));
+    }
+    Ok(())
+}
+
+/// Writes what the batch changed: once, at its end.
+pub async fn close(working: &mut Working, tx: &Tx) -> Result<(), Fault> {
+    let Pending { added, removed } = std::mem::take(&mut working.relations);
+    if added.is_empty() && removed.is_empty() {
+        return Ok(());
+    }
+    let room = working.no;
+    count(room, tx, &added, &removed).await?;
+    threads(room, tx, &added, &removed).await?;
+    for (_, place, link) in &removed {
+        for (parent, list, _) in link.lists() {
+            tx.delete(&RELATION, &(room, parent, list, *place));
+        }
+        if let Some(key) = link.replacement(room) {
+            tx.delete(&REPLACEMENT, &key);
+        }
+    }
+    for (no, (place, link)) in &added {
+        for (parent, list, via) in link.lists() {
+            let key = (room, parent, list, *place);
+            let offset = RELATION.key(&key).len() - PLACE_BYTES;
+            let child = Listed { no: *no, via };
+            tx.put_stamped(&RELATION, &key, &child, vec![Stamp { at: StampAt::Key, offset }]);
+        }
+        if let Some(key) = link.replacement(room) {
+            tx.put(&REPLACEMENT, &key, no);
+        }
+    }
+    Ok(())
+}
+
+/// Brings the counts of each parent up to date.
+async fn count(
+    room: RoomNo,
+    tx: &Tx,
+    added: &BTreeMap<EventNo, (Place, Link)>,
+    removed: &[(EventNo, Place, Link)],
+) -> Result<(), Fault> {
+    let changes = added.values().map(|(_, link)| (link, 1)).chain(removed.iter().map(|(_, _, link)| (link, -1)));
+    let mut sums: BTreeMap<(OwnedEventId, String), [i32; 3]> = BTreeMap::new();
+    for (link, by) in changes {
+        let Some(kind) = link.counted() else { continue };
+        let parent = &link.relation.parent;
+        sums.entry((parent.clone(), String::new())).or_default()[kind] += by;
+        if kind == IN_THREAD {
+            sums.entry((parent.clone(), link.sender.to_string())).or_default()[kind] += by;
+        }
+    }
+    for ((parent, user), sum) in sums {
+        let key = (room, parent, user);
+        let before = tx.read(&RELATED, &key).await?.unwrap_or_default();
+        let after = Related {
+            replacing: before.replacing.saturating_add_signed(sum[REPLACING]),
+            referring: before.referring.saturating_add_signed(sum[REFERRING]),
+            in_thread: before.in_thread.saturating_add_signed(sum[IN_THREAD]),
+        };
+        if after == Related::default() {
+            tx.delete(&RELATED, &key);
+        } else {
+            tx.put(&RELATED, &key, &after);
+        }
+    }
+    Ok(())
+}
+
+/// Puts each thread that changed at the place of its latest event.
+async fn threads(
+    room: RoomNo,
+    tx: &Tx,
+    added: &BTreeMap<EventNo, (Place, Link)>,
+    removed: &[(EventNo, Place, Link)],
+) -> Result<(), Fault> {
+    let new = added.values().map(|(_, link)| link);
+    let changed: BTreeSet<&OwnedEventId> =
+        new.chain(removed.iter().map(|(_, _, link)| link)).filter_map(Link::thread).collect();
+    for root in changed {
+        let of_thread = |link: &Link| link.thread() == Some(root);
+        let gone: BTreeSet<Place> =
+            removed.iter().filter(|(_, _, link)| of_thread(link)).map(|(_, place, _)| *place).collect();
+        // The rows as they were before the batch: its own wait for their position.
+        let list = RELATION.under(&(room, root.clone(), List::Of(relations::THREAD.to_owned())));
+        let before = tx.view().scan_back(&RELATION, list, gone.len() + 1).await?;
+        let before: Vec<Place> = before.into_iter().map(|((_, _, _, place), _)| place).collect();
+        if let Some(latest) = before.first() {
+            tx.delete(&THREAD, &(room, *latest));
+        }
+        let newest = added.values().filter(|(_, link)| of_thread(link)).map(|(place, _)| *place).max();
+        if let Some(place) = newest {
+            let key = (room, place);
+            let offset = THREAD.key(&key).len() - PLACE_BYTES;
+            tx.put_stamped(&THREAD, &key, root, vec![Stamp { at: StampAt::Key, offset }]);
+        } else if let Some(place) = before.iter().find(|place| !gone.contains(place)) {
+            tx.put(&THREAD, &(room, *place), root);
+        }
+    }
+    Ok(())
+}
+
+/// The places of the counts in a sum.
+const REPLACING: usize = 0;
+const REFERRING: usize = 1;
+const IN_THREAD: usize = 2;
+
+impl Link {
+    async fn of(working: &mut Working, tx: &Tx, pdu: &Pdu) -> Result<Option<Self>, Fault> {
+        let Some(relation) = Relation::of(pdu) else { return Ok(None) };
+        let mut ancestors = Vec::new();
+        let (mut parent, mut via) = (relation.parent.clone(), Vec::new());
+        for _ in 1..RECURSION_DEPTH {
+            let Some(no) = working.event_no(tx, &parent).await? else { break };
+            let Some(next) = Relation::of(&working.pdu(tx, no).await?) else { break };
+            via.push(no);
+            parent = next.parent;
+            ancestors.push((parent.clone(), via.clone()));
+        }
+        Ok(Some(Self {
+            may_replace: relations::may_replace(pdu),
+            relation,
+            ancestors,
+            event_id: pdu.event_id().clone(),
+            sender: pdu.sender().clone(),
+            sent_ms: pdu.origin_server_ts().get().into(),
+        }))
+    }
+
+    /// The lists that the event stands in: of which event, which, and the events between.
+    fn lists(&self) -> impl Iterator<Item = (OwnedEventId, List, Vec<EventNo>)> {
+        let Relation { kind, parent } = &self.relation;
+        let direct = [List::Direct, List::Of(kind.clone())].map(|list| (parent.clone(), list, Vec::new()));
+        let indirect = self.ancestors.iter().map(|(of, via)| (of.clone(), List::Indirect, via.clone()));
+        direct.into_iter().chain(indirect)
+    }
+
+    /// The key among the replacements of its parent, if it may be one.
+    fn replacement(&self, room: RoomNo) -> Option<(RoomNo, OwnedEventId, OwnedUserId, u64, OwnedEventId)> {
+        let parent = self.relation.parent.clone();
+        self.may_replace.then(|| (room, parent, self.sender.clone(), self.sent_ms, self.event_id.clone()))
+    }
+
+    fn thread(&self) -> Option<&OwnedEventId> {
+        self.relation.is(relations::THREAD).then_some(&self.relation.parent)
+    }
+
+    /// Which count of its parent it raises.
+    fn counted(&self) -> Option<usize> {
+        match self.relation.kind.as_str() {
+            relations::REPLACE => self.may_replace.then_some(REPLACING),
+            relations::REFERENCE => Some(REFERRING),
+            relations::THREAD => Some(IN_THREAD),
+            _ => None,
+        }
+    }
+}
