@@ -34,6 +34,7 @@ pub fn depesche(directory: &Path, address: SocketAddr, options: &Options) -> Res
     } else {
         text.push_str("enabled = false\n");
     }
+    let _ = write!(text, "\n[presence]\nenabled = {}\n", options.presence);
     if options.tiny_store {
         text.push_str("\n[store]\nwrite_buffer_mb = 1\n");
     }
@@ -125,8 +126,10 @@ pub fn synapse(directory: &Path, address: SocketAddr, options: &Options) -> Resu
         "server_name: {SERVER_NAME}\npublic_baseurl: http://{address}/\npid_file: {path}/pid\nreport_stats: false\n\
          signing_key_path: {path}/signing.key\nmedia_store_path: {path}/media\nlog_config: {path}/log.yaml\n\
          listeners:\n  - {{port: {}, bind_addresses: ['127.0.0.1'], type: http, tls: false, x_forwarded: {limited}, resources: [{resources}]}}\n\
-         database: {{name: sqlite3, args: {{database: '{path}/homeserver.db'}}}}\n{registration}{SYNAPSE_COMMON}{limits}",
-        address.port()
+         database: {{name: sqlite3, args: {{database: '{path}/homeserver.db'}}}}\n{registration}presence: {{enabled: {}}}\n\
+         {SYNAPSE_COMMON}{limits}",
+        address.port(),
+        options.presence
     );
     write(&config, &text)?;
     let mut command = Command::new(PathBuf::from(home).join("bin/python"));
@@ -158,7 +161,6 @@ refreshable_access_token_lifetime: 5m
 refresh_token_lifetime: 24h
 nonrefreshable_access_token_lifetime: 24h
 ui_auth: {session_timeout: 0}
-presence: {enabled: false}
 login_via_existing_session: {enabled: true, require_ui_auth: true}
 default_room_version: '12'
 caches: {sync_response_cache_duration: 0}

@@ -54,6 +54,8 @@ pub struct Endpoint {
     needed_field: Option<&'static str>,
     is_raw: bool,
     class: Option<Class>,
+    wrong_value: ErrorKind,
+    complete: fn(Bytes) -> Bytes,
     call: Call,
 }
 
@@ -71,6 +73,7 @@ struct Incoming {
     unread: body::Unread,
     path_args: Vec<String>,
     missing_field: ErrorKind,
+    wrong_value: ErrorKind,
     optional_body: bool,
 }
 
@@ -132,6 +135,8 @@ fn described<R: IncomingRequest<Authentication: Scheme>>(handler: &'static str, 
         needed_field: None,
         is_raw: false,
         class,
+        wrong_value: ErrorKind::BadJson,
+        complete: |body| body,
         call,
     }
 }
@@ -144,9 +149,10 @@ where
     F: Future<Output = Result<R::OutgoingResponse, Error>> + Send + 'static,
 {
     Box::new(move |context, user, incoming| {
+        // In a box of its own: handlers are kilobytes, and would be moved as often as what holds them.
         let running = R::Authentication::caller(user)
             .and_then(|caller| Ok((caller, incoming.decode(R::try_from_http_request_inner)?)))
-            .map(|(caller, request)| handler(context, caller, request));
+            .map(|(caller, request)| Box::pin(handler(context, caller, request)));
         Box::pin(async move { encode(running?.await?) })
     })
 }
@@ -156,20 +162,21 @@ impl Incoming {
         let path_args: Vec<&str> = self.path_args.iter().map(String::as_str).collect();
         let body: &[u8] = if self.body.is_empty() && self.optional_body { b"{}" } else { &self.body };
         let request = http::Request::from_parts(self.head, body);
-        read(request, &path_args).map_err(|error| refuse(error, self.body.is_empty(), self.missing_field))
+        read(request, &path_args)
+            .map_err(|error| refuse(error, self.body.is_empty(), self.missing_field, self.wrong_value))
     }
 }
 
 /// Why a request could not be read as what its endpoint expects. The readers of path, query and body say what is wrong
 /// only in words, so the words are asked whether something is missing.
-fn refuse(error: DeserializationError, no_body: bool, missing_field: ErrorKind) -> Error {
+fn refuse(error: DeserializationError, no_body: bool, missing_field: ErrorKind, wrong_value: ErrorKind) -> Error {
     let message = error.to_string();
     let missing = message.starts_with("missing field");
     let kind = match error {
         // An empty body stands for an empty object where nothing is required, and is no JSON elsewhere.
         DeserializationError::Json(_) if no_body => ErrorKind::NotJson,
         DeserializationError::Json(_) if missing => missing_field,
-        DeserializationError::Json(error) if error.is_data() => ErrorKind::BadJson,
+        DeserializationError::Json(error) if error.is_data() => wrong_value,
         DeserializationError::Json(_) => ErrorKind::NotJson,
         DeserializationError::Query(_) if missing => ErrorKind::MissingParam,
         DeserializationError::Header(HeaderDeserializationError::MissingHeader(_)) => ErrorKind::MissingParam,
@@ -228,6 +235,19 @@ impl Endpoint {
     /// `M_BAD_JSON`, the common code.
     pub fn missing_is_a_parameter(mut self) -> Self {
         self.missing_field = ErrorKind::MissingParam;
+        self
+    }
+
+    /// Refuses a value of a wrong type or form with `M_INVALID_PARAM`, as some endpoints have it, and not with
+    /// `M_BAD_JSON`, the common code.
+    pub fn wrong_is_a_parameter(mut self) -> Self {
+        self.wrong_value = ErrorKind::InvalidParam;
+        self
+    }
+
+    /// Adds to a body what the endpoint's type requires and the specification does not.
+    pub fn completes_the_body(mut self, complete: fn(Bytes) -> Bytes) -> Self {
+        self.complete = complete;
         self
     }
 
@@ -342,12 +362,14 @@ impl Endpoint {
         {
             return Err(Error::bad_request(self.missing_field.clone(), format!("missing field `{field}`")));
         }
+        let body = (self.complete)(body);
         let incoming = Incoming {
             head,
             body,
             unread,
             path_args,
             missing_field: self.missing_field.clone(),
+            wrong_value: self.wrong_value.clone(),
             optional_body: self.optional_body,
         };
         (self.call)(Context { app, client_address }, user, incoming).await

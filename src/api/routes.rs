@@ -42,6 +42,8 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::devices::put),
         endpoint(client::devices::delete),
         // /_matrix/client/v3/directory/, join, joined_rooms
+        endpoint(client::directory::list::room::get),
+        endpoint(client::directory::list::room::put),
         endpoint(client::directory::room::get),
         endpoint(client::directory::room::put),
         endpoint(client::directory::room::delete),
@@ -71,6 +73,9 @@ fn endpoints() -> Vec<Endpoint> {
         raw_endpoint(client::media::thumbnail::get),
         // /_matrix/client/v1/mutual_rooms
         endpoint(client::mutual_rooms::get),
+        // /_matrix/client/v3/presence/
+        endpoint(client::presence::get),
+        endpoint(client::presence::put),
         // /_matrix/client/v3/pushrules/
         endpoint(client::pushrules::get),
         // /_matrix/client/v3/profile/
@@ -78,10 +83,15 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::profile::get_field),
         endpoint(client::profile::put).missing_is_a_parameter(),
         endpoint(client::profile::delete),
+        // /_matrix/client/v3/publicRooms
+        endpoint(client::public_rooms::get),
+        endpoint(client::public_rooms::post),
         // /_matrix/client/v3/register
         endpoint(client::register::post),
         endpoint(client::register::available),
         endpoint(client::register::token_validity),
+        // /_matrix/client/v1/room_summary/
+        endpoint(client::room_summary::get),
         // /_matrix/client/v3/rooms/{roomId}/
         endpoint(client::rooms::aliases::get),
         endpoint(client::rooms::ban::post),
@@ -96,6 +106,8 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::leave::post),
         endpoint(client::rooms::members::get),
         endpoint(client::rooms::messages::get),
+        endpoint(client::rooms::read_markers::post),
+        endpoint(client::rooms::receipt::post).wrong_is_a_parameter(),
         endpoint(client::rooms::redact::put).optional_body(),
         endpoint(client::rooms::relations::get),
         endpoint(client::rooms::relations::get_of_type),
@@ -106,7 +118,9 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::state::put).last_may_be_empty(),
         endpoint(client::rooms::threads::get),
         endpoint(client::rooms::timestamp_to_event::get),
+        endpoint(client::rooms::typing::put).completes_the_body(client::rooms::typing::with_timeout),
         endpoint(client::rooms::unban::post),
+        endpoint(client::rooms::upgrade::post),
         // /_matrix/client/v3/room_keys/
         endpoint(client::room_keys::keys::put).large_body(),
         endpoint(client::room_keys::keys::put_room).large_body(),
@@ -136,6 +150,8 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::user::rooms::tags::get),
         endpoint(client::user::rooms::tags::put),
         endpoint(client::user::rooms::tags::delete),
+        // /_matrix/client/v3/user_directory/
+        endpoint(client::user_directory::search::post),
         // /_matrix/media/
         endpoint(media::config::get),
         endpoint(media::create::post),

@@ -16,6 +16,7 @@ mod limits;
 mod log;
 mod media;
 mod metrics;
+mod presence;
 mod problem;
 mod rate_limits;
 mod registration;
@@ -36,6 +37,7 @@ pub use limits::Limits;
 pub use log::{Log, LogFormat};
 pub use media::{LegacyMedia, Media, ObjectStore};
 pub use metrics::Metrics;
+pub use presence::Presence;
 pub use problem::{ConfigError, Problem};
 pub use rate_limits::RateLimits;
 pub use registration::{Registration, RegistrationMode, Term};
@@ -68,6 +70,8 @@ macro_rules! with_sections {
             rooms: Rooms,
             /// Files that users upload.
             media: Media,
+            /// Who is there.
+            presence: Presence,
             /// Whom users ask for help.
             support: Support,
             /// Bounds on what clients may ask for.
@@ -155,6 +159,22 @@ impl Config {
     /// What is in force, as TOML: every key, marked where it is the default.
     pub fn in_force(&self) -> String {
         example::in_force(&Self::describe(), &self.values())
+    }
+
+    /// The files that the configuration names for what it does not hold itself, by the last part of their keys: keys and
+    /// secrets, which all are called `..._file`.
+    pub fn secret_files(&self) -> Vec<(String, String)> {
+        let text = self.in_force();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let found = lines.flat_map(|line| {
+            line.match_indices("_file = \"").filter_map(move |(at, middle)| {
+                let begins =
+                    line[..at].rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |before| before + 1);
+                let (path, _) = line[at + middle.len()..].split_once('"')?;
+                Some((format!("{}_file", &line[begins..at]), path.to_owned()))
+            })
+        });
+        found.collect()
     }
 
     /// Every key there is, as `section.key`.

@@ -7,6 +7,7 @@
 mod print;
 
 mod admin;
+mod backup;
 mod cli;
 mod commands;
 mod data_dir;
@@ -27,6 +28,10 @@ use crate::{
     cli::{Cli, Command},
     failure::Failure,
 };
+
+/// For Rust and, since it takes the place of `malloc`, for RocksDB too. The system's keeps what a flood of logins took.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     // Whatever is created from here on is readable by its owner only: database, keys, sockets.
@@ -49,6 +54,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Token(command) => commands::token::run(&config, command),
         Command::Db(command) => commands::db::run(&config, command),
         Command::ThumbnailWorker { arguments } => return Ok(depesche_thumbnails::work(&arguments)),
+        Command::Backup { into } => commands::backup::run(&config, &into),
+        Command::Restore { backup } => backup::restore::run(&config, &backup),
         Command::Doctor(output) => return Ok(doctor::run(&config, output)),
         Command::Version(options) => commands::version::run(&config, options),
     }

@@ -105,6 +105,12 @@ pub const MAX_SYNC_TIMELINE_LIMIT: u32 = 1000;
 pub const DEFAULT_SYNC_TIMELINE_LIMIT: u32 = 10;
 /// Entries of any other page (directory, hierarchy, relations). Ours.
 pub const MAX_PAGE: u32 = 500;
+/// Rooms in one answer of the published room directory when the client does not say. Ours.
+pub const DEFAULT_DIRECTORY_LIMIT: u32 = 100;
+/// Bytes of a search term for rooms or users. Ours; what is longer finds nothing.
+pub const MAX_SEARCH_TERM_BYTES: usize = 256;
+/// Users in one answer of the user directory. Ours; the specification's default is 10.
+pub const MAX_USERS_FOUND: usize = 100;
 /// Events in one answer of `/relations` when the client does not say. Ours; the specification leaves it open.
 pub const DEFAULT_RELATIONS_LIMIT: u32 = 20;
 /// Thread roots in one answer of `/threads` when the client does not say. Ours; the specification leaves it open.
@@ -123,6 +129,23 @@ pub const MAX_MUTUAL_ROOMS: usize = 100;
 pub const MAX_SYNC_TIMEOUT_MS: u64 = 300_000;
 /// Members named as heroes of a room in `/sync`. Spec: "the first 5 members".
 pub const MAX_HEROES: usize = 5;
+
+// Ephemeral
+
+/// Milliseconds that somebody types without saying so again. Ours, as Synapse; clients say 20 to 30 seconds.
+pub const MAX_TYPING_TIMEOUT_MS: u64 = 120_000;
+/// Users who are shown typing in one room at a time. Ours.
+pub const MAX_TYPING_SHOWN: usize = 100;
+/// Receipts of others that one room's part of a `/sync` has, the newest. Ours.
+pub const MAX_RECEIPTS_PER_SYNC: usize = 500;
+/// Bytes of the status message of a presence. Ours.
+pub const MAX_STATUS_BYTES: usize = 1024;
+/// Rooms in which a user's presence is told. Ours: each change is written once for each.
+pub const MAX_PRESENCE_ROOMS: usize = 200;
+/// Users whose presence one `/sync` tells, those who changed last. Ours.
+pub const MAX_PRESENCE_PER_SYNC: usize = 500;
+/// Events after a user's mark that are looked at to count by the user's own push rules. Ours: older ones count no more.
+pub const MAX_COUNTED_BY_RULES: usize = 500;
 
 // Encryption
 
@@ -157,10 +180,18 @@ pub const MAX_BACKUP_SESSIONS_PER_REQUEST: usize = 10_000;
 
 // Rooms
 
-/// Users invited by one `createRoom`. Ours.
-pub const MAX_CREATE_INVITES: usize = 100;
-/// Events in `initial_state` of one `createRoom`. Ours.
-pub const MAX_CREATE_INITIAL_STATE: usize = 200;
+/// Users invited by one `createRoom`. Ours: they are events of one batch.
+pub const MAX_CREATE_INVITES: usize = 500;
+/// Events in `initial_state` of one `createRoom`. Ours: as the invites.
+pub const MAX_CREATE_INITIAL_STATE: usize = 500;
+/// Bans that an upgrade carries into the new room. Ours: they are events of one batch.
+pub const MAX_UPGRADE_BANS: usize = 500;
+/// Other state events that it carries: a space's children above all. Ours: as the bans.
+pub const MAX_UPGRADE_STATE: usize = 500;
+/// Rooms of a restricted room's `allow` that are looked at, from the first on. Ours: each is read when someone joins.
+pub const MAX_ALLOWED_ROOMS: usize = 200;
+/// Rooms in the published room directory. Ours: what is searched of each is kept in memory.
+pub const MAX_PUBLISHED_ROOMS: usize = 20_000;
 /// Aliases that point at one room on this server. Ours.
 pub const MAX_ALIASES_PER_ROOM: usize = 1000;
 

@@ -22,25 +22,13 @@ pub fn matches(pattern: &str, text: &str) -> bool {
 /// Whether some part of `text` that begins and ends at word boundaries matches a pattern with `*` and `?`. Case does not
 /// count. A boundary is the start, the end and each side of a character that is not one of `[A-Za-z0-9_]`.
 pub fn has_words(pattern: &str, text: &str) -> bool {
-    let pattern = Words::new(pattern);
-    if pattern.tokens.is_empty() && pattern.stars.len() == 1 && !pattern.stars[0] {
-        return text.is_empty();
-    }
-    let text: Vec<char> = text.to_lowercase().chars().collect();
-    let is_word = |at: usize| text.get(at).is_some_and(|c| c.is_ascii_alphanumeric() || *c == '_');
-    let boundary = |at: usize| at == 0 || at == text.len() || !is_word(at - 1) || !is_word(at);
-    // Which prefixes of the pattern match a part that begins at a boundary and ends before `at`.
-    let mut active = vec![false; pattern.tokens.len() + 1];
-    for at in 0..=text.len() {
-        active[0] |= boundary(at);
-        if boundary(at) && active[pattern.tokens.len()] {
-            return true;
-        }
-        if let Some(c) = text.get(at) {
-            pattern.step(&mut active, *c);
-        }
-    }
-    false
+    Words::new(pattern).found_in(text)
+}
+
+/// Whether a text that is no pattern stands in another between word boundaries. Case does not count. Nothing has the
+/// empty text.
+pub fn has_text(wanted: &str, text: &str) -> bool {
+    !wanted.is_empty() && Words::literal(wanted).found_in(text)
 }
 
 /// A pattern as characters (`None` for `?`) with the gaps between them that a `*` fills.
@@ -64,6 +52,34 @@ impl Words {
         Self { tokens, stars }
     }
 
+    /// A text whose `*` and `?` mean themselves.
+    fn literal(text: &str) -> Self {
+        let tokens: Vec<_> = text.to_lowercase().chars().map(Some).collect();
+        Self { stars: vec![false; tokens.len() + 1], tokens }
+    }
+
+    /// Whether a part of the text between word boundaries matches.
+    fn found_in(&self, text: &str) -> bool {
+        if self.tokens.is_empty() && self.stars.len() == 1 && !self.stars[0] {
+            return text.is_empty();
+        }
+        let text: Vec<char> = text.to_lowercase().chars().collect();
+        let is_word = |at: usize| text.get(at).is_some_and(|c| c.is_ascii_alphanumeric() || *c == '_');
+        let boundary = |at: usize| at == 0 || at == text.len() || !is_word(at - 1) || !is_word(at);
+        // Which prefixes of the pattern match a part that begins at a boundary and ends before `at`.
+        let mut active = vec![false; self.tokens.len() + 1];
+        for at in 0..=text.len() {
+            active[0] |= boundary(at);
+            if boundary(at) && active[self.tokens.len()] {
+                return true;
+            }
+            if let Some(c) = text.get(at) {
+                self.step(&mut active, *c);
+            }
+        }
+        false
+    }
+
     /// Reads one character, from the longest prefix down so that each moves once.
     fn step(&self, active: &mut [bool], c: char) {
         for matched in (0..active.len()).rev() {
@@ -75,7 +91,7 @@ impl Words {
 
 #[cfg(test)]
 mod tests {
-    use super::{has_words, matches};
+    use super::{has_text, has_words, matches};
 
     #[test]
     fn words() {
@@ -94,6 +110,16 @@ mod tests {
         let no = [("cake", "cakes"), ("cake", "pancake"), ("cake", ""), ("c?ke", "cke"), ("a", "_a_"), ("???", "ab")];
         for (pattern, text) in no {
             assert!(!has_words(pattern, text), "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn texts() {
+        for (wanted, text) in [("Ann", "hello ann!"), ("a*b", "an A*B here"), ("Who?", "who?"), ("Ann B.", "ann b.")] {
+            assert!(has_text(wanted, text), "{wanted} {text}");
+        }
+        for (wanted, text) in [("Ann", "Anna"), ("a*b", "aab"), ("Who?", "whom"), ("", ""), ("", "x"), ("*", "x")] {
+            assert!(!has_text(wanted, text), "{wanted} {text}");
         }
     }
 

@@ -2,31 +2,23 @@
 //!
 //! Two ways to ask. [`default_effect`] says what the *default* rules do with an event, for all members at once and
 //! without their rule sets: it runs once for each event, in the batch that stores it, and feeds the unread ordinals.
-//! [`evaluate`] runs one user's own rules on an event that is flattened once for all of them.
+//! [`outcome`] runs one user's own rules on an event that is flattened once for all of them.
 //!
 //! Spec: [push notifications](https://spec.matrix.org/v1.19/client-server-api/#push-notifications),
 //! [predefined rules](https://spec.matrix.org/v1.19/client-server-api/#predefined-rules).
 
-use std::{
-    pin::pin,
-    task::{Context, Poll, Waker},
-};
+mod evaluate;
+mod ruleset;
 
-use ruma::{
-    OwnedEventId, OwnedUserId,
-    events::{AnySyncTimelineEvent, room::member::MembershipState},
-    push::{AnyPushRuleRef, ConditionalPushRule, FlattenedJson, PushCondition, PushConditionRoomCtx, Ruleset},
-};
+use ruma::{OwnedEventId, OwnedUserId, events::room::member::MembershipState};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{
-    bounds::{MAX_MENTIONED_USERS, MAX_PUSH_PATTERN_BYTES},
-    client_event::{RoomField, Unsigned, client_event},
-    glob,
-    pdu::Pdu,
-    power_levels::PowerLevels,
+pub use self::{
+    evaluate::{FlatEvent, Outcome, evaluate, outcome},
+    ruleset::{asks_for_display_name, effective},
 };
+use crate::{bounds::MAX_MENTIONED_USERS, pdu::Pdu, power_levels::PowerLevels};
 
 /// What the default rules do with an event. Never the sender's concern: nobody is notified of what they sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,69 +126,6 @@ fn mentioned(mentions: &Mentions<'_>, event: &Pdu) -> Vec<OwnedUserId> {
         }
     }
     users
-}
-
-/// An event made ready for many rule sets.
-#[derive(Clone, Debug)]
-pub struct FlatEvent {
-    fields: FlattenedJson,
-    sender: OwnedUserId,
-}
-
-impl FlatEvent {
-    /// Flattens the event as a client would see it.
-    pub fn new(event: &Pdu) -> Self {
-        let raw = client_event::<AnySyncTimelineEvent>(event, RoomField::Present, &Unsigned::default());
-        Self { fields: FlattenedJson::from_raw(&raw), sender: event.sender().clone() }
-    }
-}
-
-/// The rule of a user that decides about an event, if any does: its actions say whether to notify, and how.
-pub fn evaluate<'a>(
-    ruleset: &'a Ruleset,
-    event: &FlatEvent,
-    context: &PushConditionRoomCtx,
-) -> Option<AnyPushRuleRef<'a>> {
-    if event.sender == context.user_id {
-        return None;
-    }
-    ruleset.iter().find(|rule| applies(*rule, event, context))
-}
-
-/// Words in the body are matched here, not by ruma: its matcher recurses once for each near miss and compiles a regular
-/// expression for each call, and both the body and the pattern are a user's to choose.
-fn applies(rule: AnyPushRuleRef<'_>, event: &FlatEvent, context: &PushConditionRoomCtx) -> bool {
-    match rule {
-        AnyPushRuleRef::Override(rule) | AnyPushRuleRef::Underride(rule) => conditions_apply(rule, event, context),
-        AnyPushRuleRef::Content(rule) => rule.enabled && body_has(event, &rule.pattern),
-        AnyPushRuleRef::Room(rule) => rule.enabled && rule.rule_id == context.room_id,
-        AnyPushRuleRef::Sender(rule) => rule.enabled && rule.rule_id == event.sender,
-    }
-}
-
-fn conditions_apply(rule: &ConditionalPushRule, event: &FlatEvent, context: &PushConditionRoomCtx) -> bool {
-    rule.enabled && rule.conditions.iter().all(|condition| condition_applies(condition, event, context))
-}
-
-fn condition_applies(condition: &PushCondition, event: &FlatEvent, context: &PushConditionRoomCtx) -> bool {
-    match condition {
-        PushCondition::EventMatch(data) if data.pattern.len() > MAX_PUSH_PATTERN_BYTES => false,
-        PushCondition::EventMatch(data) if data.key == "content.body" => body_has(event, &data.pattern),
-        #[expect(deprecated, reason = "rules made by older clients still have it")]
-        PushCondition::ContainsDisplayName => body_has(event, &context.user_display_name),
-        other => at_once(other.applies(&event.fields, context)),
-    }
-}
-
-fn body_has(event: &FlatEvent, pattern: &str) -> bool {
-    pattern.len() <= MAX_PUSH_PATTERN_BYTES
-        && event.fields.get_str("content.body").is_some_and(|body| glob::has_words(pattern, body))
-}
-
-/// The answer of a future that never waits, as all of ruma's conditions do unless one looks up a thread subscription.
-fn at_once(answer: impl Future<Output = bool>) -> bool {
-    let polled = pin!(answer).poll(&mut Context::from_waker(Waker::noop()));
-    polled == Poll::Ready(true)
 }
 
 #[cfg(test)]

@@ -14,12 +14,14 @@ use std::{
     sync::Arc,
 };
 
-use depesche_rules::bounds::{MAX_EVENT_TYPE_BYTES, MAX_IGNORED_USERS, MAX_TAG_BYTES, MAX_TAGS_PER_ROOM};
+use depesche_rules::{
+    bounds::{MAX_EVENT_TYPE_BYTES, MAX_IGNORED_USERS, MAX_TAG_BYTES, MAX_TAGS_PER_ROOM},
+    push,
+};
 use depesche_store::{MAX_SCAN, MAX_VALUE, Position, Stamp, StampAt};
 use ruma::{
     OwnedUserId, UserId,
     events::{push_rules::PushRulesEventContent, tag::TagInfo},
-    push::Ruleset,
     serde::Raw,
 };
 use serde::{Deserialize, de::IgnoredAny};
@@ -45,6 +47,8 @@ pub const PUSH_RULES: &str = "m.push_rules";
 pub const TAG: &str = "m.tag";
 /// The type of the list of users whose events are not shown.
 pub const IGNORED_USER_LIST: &str = "m.ignored_user_list";
+/// The type of a user's wish to get no invites.
+const INVITE_PERMISSION: &str = "m.invite_permission_config";
 /// Types that only the server writes.
 const SERVER_TYPES: [&str; 2] = [PUSH_RULES, "m.fully_read"];
 /// The most bytes of an entry: what the store takes as one value. The operator may set less.
@@ -149,7 +153,7 @@ impl AccountData {
         let key = (user.to_owned(), room, kind.to_owned());
         match view.get(&ACCOUNT_DATA, &key).await? {
             Some(record) => Ok(raw(&key, record)?),
-            None if room == GLOBAL && kind == PUSH_RULES => Ok(default_push_rules(user)?),
+            None if room == GLOBAL && kind == PUSH_RULES => Ok(push_rules(user, None)?),
             None => Err(AccountDataError::NotFound),
         }
     }
@@ -163,7 +167,7 @@ impl AccountData {
             entries.push(Entry { room: key.1, kind: key.2, content });
         }
         if !entries.iter().any(|entry| entry.room == GLOBAL && entry.kind == PUSH_RULES) {
-            entries.push(Entry { room: GLOBAL, kind: PUSH_RULES.to_owned(), content: default_push_rules(user)? });
+            entries.push(Entry { room: GLOBAL, kind: PUSH_RULES.to_owned(), content: push_rules(user, None)? });
         }
         Ok(entries)
     }
@@ -304,6 +308,15 @@ pub async fn ignored_users(view: &View, user: &UserId) -> Result<BTreeSet<OwnedU
     Ok(users.take(MAX_IGNORED_USERS).collect())
 }
 
+/// Whether a user takes no invites, by `m.invite_permission_config`. A value that is not understood takes them.
+///
+/// Spec: [invite permission](https://spec.matrix.org/v1.19/client-server-api/#invite-permission).
+pub async fn blocks_invites(view: &View, user: &UserId) -> Result<bool, Fault> {
+    let record = view.get(&ACCOUNT_DATA, &(user.to_owned(), GLOBAL, INVITE_PERMISSION.to_owned())).await?;
+    let content = record.and_then(|record| serde_json::from_str::<Map<String, Value>>(&record.content).ok());
+    Ok(content.is_some_and(|content| content.get("default_action").is_some_and(|action| action == "block")))
+}
+
 /// Puts the end of a user's account data into the batch.
 pub(crate) fn forget(tx: &Tx, user: &UserId) {
     let of_user = (user.to_owned(),);
@@ -329,12 +342,16 @@ fn tags(record: Option<Record>) -> Map<String, Value> {
 }
 
 fn raw(key: &(ruma::OwnedUserId, RoomNo, String), record: Record) -> Result<Box<RawValue>, Fault> {
+    if key.1 == GLOBAL && key.2 == PUSH_RULES {
+        return push_rules(&key.0, Some(&record.content));
+    }
     let corrupt = |_| Fault::Corrupt { table: ACCOUNT_DATA.name, key: ACCOUNT_DATA.key(key) };
     RawValue::from_string(record.content).map_err(corrupt)
 }
 
-fn default_push_rules(user: &UserId) -> Result<Box<RawValue>, Fault> {
-    to_raw(&PushRulesEventContent { global: Ruleset::server_default(user) })
+/// The server's default rules may have changed since the user's were stored.
+fn push_rules(user: &UserId, stored: Option<&str>) -> Result<Box<RawValue>, Fault> {
+    to_raw(&PushRulesEventContent { global: push::effective(stored, user) })
 }
 
 fn to_raw(value: &impl serde::Serialize) -> Result<Box<RawValue>, Fault> {

@@ -17,14 +17,15 @@ use crate::{
     records::{
         accounts::{
             AccessToken, Account, AccountData, Consent, Deactivation, Device, DeviceList, LoginToken, Password,
-            RefreshToken, RegistrationToken, Seen, Session, TokenHash,
+            RefreshToken, RegistrationToken, Seen, Session, Spread, TokenHash,
         },
         events::{Meta, Place},
         keys::{Backup, BackupHead, FallbackKey, Message, OneTimeId, Stock},
         media::{Blob, BlobHash, File, Thumbnail, Usage},
+        reading::{Mark, Named, Receipt, Tally},
         relations::{List, Listed, Related},
         rooms::{Alias, Head, Membership, Room, RootRecord, StateKey, Unread},
-        server::Identity,
+        server::{Due, Identity, MigrationState},
     },
     table::Table,
 };
@@ -43,6 +44,14 @@ pub type NodeNo = u32;
 pub const IDENTITY: Table<(u8,), Identity> = Table::new(0x01, "identity");
 /// Dense counters by name (`room`).
 pub const COUNTER: Table<(String,), u64> = Table::new(0x02, "counter");
+
+/// What ends by itself, by the time of its end (in milliseconds since 1970) and a hash of its key. Written by `expiry`.
+pub const DUE: Table<(u64, [u8; 16]), Due> = Table::new(0x03, "due");
+/// The migration under way. One row or none. Written by `migrations`.
+pub const MIGRATION: Table<(u8,), MigrationState> = Table::new(0x08, "migration");
+/// Where this database went on as a copy of an earlier one: by the first position of its own, the last one that it shares
+/// with the original. Written by `restored`.
+pub const RESTORED: Table<(Position,), u64> = Table::new(0x09, "restored");
 
 // Accounts, devices, profiles, account data
 /// An account. Its row is never removed. Written by `accounts`.
@@ -83,6 +92,15 @@ pub const ACCOUNT_DATA: Table<(OwnedUserId, RoomNo, String), AccountData> = Tabl
 pub const ACCOUNT_DATA_LOG: Table<(OwnedUserId, Position, RoomNo, String), ()> = Table::new(0x20, "account_data_log");
 /// How many entries a user has. Written by `account_data`.
 pub const ACCOUNT_DATA_COUNT: Table<(OwnedUserId,), u32> = Table::new(0x21, "account_data_count");
+/// Changed names and avatars on their way into the user's rooms. Written by `profiles` and `workflows::profile`.
+pub const PROFILE_SPREAD: Table<(OwnedUserId,), Spread> = Table::new(0x27, "profile_spread");
+/// Users by the words of their names, for the user directory. Written by `profiles::terms`.
+pub const USER_TERM: Table<(String, OwnedUserId), ()> = Table::new(0x28, "user_term");
+/// The words of a user's names, one a line. Written by `profiles::terms`.
+pub const USER_TERMS: Table<(OwnedUserId,), String> = Table::new(0x29, "user_terms");
+/// How far the lists that older databases do not have are built, by name: the last key, or nothing once all is done.
+/// Written by `workflows::build`.
+pub const BUILT: Table<(String,), String> = Table::new(0x2A, "built");
 
 // Rooms
 /// A room's number. Written by `rooms::append`.
@@ -119,16 +137,18 @@ pub const TRANSACTION: Table<(OwnedUserId, OwnedDeviceId, String, String), Owned
 pub const ALIAS: Table<(OwnedRoomAliasId,), Alias> = Table::new(0x3E, "alias");
 /// The aliases of a room. Written by `rooms::aliases`.
 pub const ROOM_ALIAS: Table<(RoomNo, OwnedRoomAliasId), ()> = Table::new(0x3F, "room_alias");
-/// Up to where a member has read, in ordinals of the room. Written by `rooms::append` and receipts.
+/// What a member had read on joining, as an ordinal of the room. Written by `rooms::append`.
 pub const UNREAD: Table<(OwnedUserId, RoomNo), Unread> = Table::new(0x40, "unread");
 /// Events that name a member, by the room's ordinal. Written by `rooms::append`.
-pub const NAMED: Table<(OwnedUserId, RoomNo, u32), ()> = Table::new(0x41, "named");
+pub const NAMED: Table<(OwnedUserId, RoomNo, u32), Named> = Table::new(0x41, "named");
 
-/// Rooms in the published room directory. Written by `workflows::create` and `directory`.
+/// Rooms in the published room directory. Written by `workflows::create`, `workflows::upgrade` and `directory`.
 pub const PUBLISHED: Table<(RoomNo,), ()> = Table::new(0x42, "published");
 /// What a user said of an event with an annotation: the event's id, a hash of sender, type and key. Written by
 /// `rooms::append`.
 pub const ANNOTATION: Table<(RoomNo, String, [u8; 32]), EventNo> = Table::new(0x43, "annotation");
+/// Rooms that everyone may join or read: their members may be found by everyone. Written by `rooms::append`.
+pub const OPEN_ROOM: Table<(RoomNo,), ()> = Table::new(0x4E, "open_room");
 /// The events about an event (by the parent's id), in the order of the timeline, in several lists. Written by
 /// `rooms::relations`.
 pub const RELATION: Table<(RoomNo, OwnedEventId, List, Place), Listed> = Table::new(0x44, "relation");
@@ -141,6 +161,21 @@ pub const REPLACEMENT: Table<(RoomNo, OwnedEventId, OwnedUserId, u64, OwnedEvent
 pub const RELATED: Table<(RoomNo, OwnedEventId, String), Related> = Table::new(0x46, "related");
 /// The roots of a room's threads by the place of each thread's latest event. Written by `rooms::relations`.
 pub const THREAD: Table<(RoomNo, Place), OwnedEventId> = Table::new(0x47, "thread");
+
+/// How far a user's receipts of a type (`rooms::receipts::Kind`) go in a thread: its root, `main`, or empty without one.
+/// Written by `rooms::receipts`.
+pub const RECEIPT: Table<(RoomNo, OwnedUserId, u8, String), Receipt> = Table::new(0x48, "receipt");
+/// Receipts by the position of their last move: who may see them (a room, or the user alone), position, room, user,
+/// thread. Written by `rooms::receipts`.
+pub const RECEIPT_LOG: Table<(String, Position, RoomNo, OwnedUserId, String), ()> = Table::new(0x49, "receipt_log");
+/// What a thread (empty: the main timeline) has counted with the event of this ordinal. Immutable. Written by
+/// `rooms::append`.
+pub const TALLY: Table<(RoomNo, String, u32), Tally> = Table::new(0x4A, "tally");
+/// The threads of a room by the ordinal of their newest event that notifies anyone. Written by `rooms::append`.
+pub const COUNTED_THREAD: Table<(RoomNo, u32), String> = Table::new(0x4B, "counted_thread");
+/// How far a member has read: user, room, by what (`rooms::unread::By`), thread. Rows of receipts are written by
+/// `rooms::receipts`, those of own events by `rooms::append`.
+pub const MARK: Table<(OwnedUserId, RoomNo, u8, String), Mark> = Table::new(0x4C, "mark");
 
 // End-to-end keys, backups, to-device messages (0x50..0x6F)
 /// The identity keys of a device (canonical JSON). Written by `keys::upload`.
@@ -202,3 +237,9 @@ pub const USAGE: Table<(OwnedUserId,), Usage> = Table::new(0x74, "usage");
 pub const PENDING: Table<(OwnedUserId, u64, String), ()> = Table::new(0x75, "pending");
 /// Bytes that have no row yet, or not any more, with the time: what a crash left is deleted. Written by `media::keep`.
 pub const LOOSE_BLOB: Table<(BlobHash,), u64> = Table::new(0x76, "loose_blob");
+
+// Volatile
+/// Who types in a room. The row without a user has the position of the room's last change. Written by `typing`.
+pub const TYPING: Table<(RoomNo, String), u64> = Table::new(0xF0, "typing");
+/// Whose presence last changed where, by room and position. Written by `presence`.
+pub const PRESENCE: Table<(RoomNo, Position, OwnedUserId), ()> = Table::new(0xF1, "presence");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use depesche_config::Config;
 use depesche_rules::signing::SigningKey;
-use depesche_store::Engine;
+use depesche_store::{Engine, Position};
 use futures::future::BoxFuture;
 use ruma::{DeviceId, OwnedDeviceId, UserId};
 use tokio::sync::watch;
@@ -17,15 +17,23 @@ use crate::{
     base::Base,
     clock::{Clock, Random},
     devices::{DeviceFollower, Devices},
+    directory::Directory,
+    expiry,
     filters::Filters,
-    identity::{self, IdentityError},
+    identity::{self, IdentityError, SCHEMA},
     keys::{self, Keys},
     media::{Media, blobs::Blobs, thumbnails::Thumbnailer},
+    migrations::{self, MIGRATIONS, MigrationError},
+    presence::Presences,
     profiles::Profiles,
-    rooms::Rooms,
+    restored::{self, Restored},
+    rooms::{Rooms, receipts::Receipts},
     sync::Syncs,
     to_device::ToDevice,
     tx::Tx,
+    typing::Typing,
+    user_directory::UserDirectory,
+    workflows::profile::Spreads,
 };
 
 /// A homeserver over one database.
@@ -50,10 +58,21 @@ pub struct Server {
     pub to_device: Arc<ToDevice>,
     /// Uploaded files.
     pub media: Arc<Media>,
+    /// Who types.
+    pub typing: Arc<Typing>,
+    /// Who is there.
+    pub presence: Arc<Presences>,
     /// Rooms.
     pub rooms: Arc<Rooms>,
+    /// What people have read.
+    pub receipts: Receipts,
+    /// The published room directory.
+    pub directory: Directory,
+    /// Finding users.
+    pub user_directory: UserDirectory,
     /// What is new for a device.
     pub syncs: Arc<Syncs>,
+    pub(crate) spreads: Spreads,
     stop: watch::Sender<bool>,
 }
 
@@ -73,6 +92,8 @@ pub struct Parts {
     pub blobs: Arc<dyn Blobs>,
     /// Makes pictures smaller.
     pub thumbnailer: Arc<dyn Thumbnailer>,
+    /// If the database is a copy that goes on for the first time: the newest change it shares with the original.
+    pub copied: Option<Position>,
 }
 
 /// Why a server does not start.
@@ -81,6 +102,9 @@ pub enum StartError {
     /// The database is another server's or of a newer version.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The database is of an older version, and could not be brought up to this one.
+    #[error(transparent)]
+    Migration(#[from] MigrationError),
     /// The database failed.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -89,32 +113,55 @@ pub enum StartError {
 impl Server {
     /// Takes the database, joins the parts and resumes what a crash interrupted.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { config, engine, key, clock, random, blobs, thumbnailer } = parts;
+        let Parts { config, engine, key, clock, random, copied, blobs, thumbnailer } = parts;
         let name = config.server.name.clone();
         identity::claim(engine.as_ref(), &name).await?;
+        migrations::run(engine.as_ref(), &clock, MIGRATIONS, SCHEMA).await?;
         let (stop, stopping) = watch::channel(false);
         let base = Arc::new(Base { engine, clock, random, config, name, stopping });
+        if let Some(shared) = copied {
+            restored::adopt(&base, shared).await?;
+        }
+        let restored = Restored::load(&base.view()).await?;
         let devices = Arc::new(Devices::new(Arc::clone(&base), vec![Arc::new(KeysOfDevices)]));
         let account_data = Arc::new(AccountData::new(Arc::clone(&base)));
         let keys = Arc::new(Keys::new(Arc::clone(&base), Arc::clone(&devices)));
         let to_device = Arc::new(ToDevice::new(Arc::clone(&base), Arc::clone(&devices)));
+        let rooms = Rooms::new(Arc::clone(&base), Arc::new(key));
+        let presence = Presences::new(Arc::clone(&base));
         let server = Arc::new(Self {
             accounts: Arc::new(Accounts::new(Arc::clone(&base), Arc::clone(&devices))),
             profiles: Profiles::new(Arc::clone(&base)),
             filters: Arc::new(Filters::new(Arc::clone(&base))),
             backups: Backups::new(Arc::clone(&base)),
             media: Media::new(Arc::clone(&base), blobs, thumbnailer),
-            rooms: Rooms::new(Arc::clone(&base), Arc::new(key)),
-            syncs: Syncs::new(Arc::clone(&base), Arc::clone(&account_data), Arc::clone(&keys), Arc::clone(&to_device)),
+            directory: Directory::new(Arc::clone(&rooms)),
+            user_directory: UserDirectory::new(Arc::clone(&base)),
+            rooms,
+            typing: Typing::new(Arc::clone(&base)),
+            receipts: Receipts::new(Arc::clone(&base), Arc::clone(&account_data)),
+            syncs: Syncs::new(
+                Arc::clone(&base),
+                Arc::clone(&account_data),
+                Arc::clone(&keys),
+                Arc::clone(&to_device),
+                Arc::clone(&presence),
+                restored,
+            ),
+            presence,
             account_data,
             keys,
             to_device,
             devices,
             base,
+            spreads: Spreads::default(),
             stop,
         });
+        server.build_lists().await?;
         server.resume_deactivations().await?;
         server.media.sweep().await?;
+        server.resume_spreads().await?;
+        tokio::spawn(expiry::sweep_until_stopped(Arc::clone(&server.base)));
         Ok(server)
     }
 

@@ -4,7 +4,7 @@ use depesche_store::Topic;
 use ruma::{DeviceId, UserId};
 use sha2::{Digest, Sha256};
 
-/// Something new in a room: an event, a receipt.
+/// Something new in a room: an event.
 pub fn room(room_no: u64) -> Topic {
     Topic(kind(1) | (room_no & LOW))
 }
@@ -27,6 +27,21 @@ pub fn keys_in_room(room_no: u64) -> Topic {
 /// An announced file has come.
 pub fn file(id: &str) -> Topic {
     Topic(kind(0x70) | hash(&[id.as_bytes()]))
+}
+
+/// The published room directory: a room came or went.
+pub fn directory() -> Topic {
+    Topic(kind(0x20))
+}
+
+/// Something passing in a room: a receipt that all may see, somebody typing, a member's presence.
+pub fn passing(room_no: u64) -> Topic {
+    Topic(kind(5) | (room_no & LOW))
+}
+
+/// A receipt that the user alone may see.
+pub fn private_receipt(user: &UserId) -> Topic {
+    Topic(kind(6) | hash(&[user.as_bytes()]))
 }
 
 const LOW: u64 = (1 << 56) - 1;

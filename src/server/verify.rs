@@ -147,7 +147,7 @@ impl Check<'_> {
         self.holds(!head.extremities.is_empty(), || format!("room {no}: has no last event"));
         let known = head.extremities.iter().all(|event| (1..next).contains(event));
         self.holds(known, || format!("room {no}: ends in {:?}, but has {} events", head.extremities, next - 1));
-        let named = head.room_named;
+        let named = head.before_threads.room_named.max(head.threaded).max(head.main.loud);
         self.holds(named <= head.ordinal, || format!("room {no}: ordinal {named} is above {}", head.ordinal));
     }
 }

@@ -14,13 +14,17 @@ pub mod kick;
 pub mod leave;
 pub mod members;
 pub mod messages;
+pub mod read_markers;
+pub mod receipt;
 pub mod redact;
 pub mod relations;
 pub mod send;
 pub mod state;
 pub mod threads;
 pub mod timestamp_to_event;
+pub mod typing;
 pub mod unban;
+pub mod upgrade;
 
 use depesche_rules::{bounds::MAX_PAGE, json};
 use depesche_server::rooms::{
@@ -29,8 +33,7 @@ use depesche_server::rooms::{
     show::Viewer,
     view::RoomView,
 };
-use ruma::{CanonicalJsonObject, EventId, OwnedUserId, RoomId, TransactionId};
-use ruma::{CanonicalJsonObject, OwnedUserId, RoomId, TransactionId, UInt};
+use ruma::{CanonicalJsonObject, EventId, OwnedUserId, RoomId, TransactionId, UInt};
 use serde_json::value::RawValue;
 
 use crate::{caller::User, error::Error, route::Context};
@@ -87,7 +90,12 @@ pub(super) async fn change(
         content.insert("reason".to_owned(), reason.into());
     }
     let change = Change { actor: user.user_id.clone(), target, action, content };
-    Ok(server.rooms.submit(room, change).await?)
+    let sent = server.rooms.submit(room, change).await?;
+    if action == Action::Join {
+        server.settle_in(&user.user_id, room).await?;
+        server.presence.moved(&user.user_id);
+    }
+    Ok(sent)
 }
 
 /// Who is suspended may go, and change no other membership.

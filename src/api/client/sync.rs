@@ -9,9 +9,9 @@ use ruma::api::client::{
 
 use crate::{caller::User, error::Error, route::Context};
 
-/// `GET /_matrix/client/v3/sync`. `set_presence` is taken and has no effect: this server keeps no presence.
+/// `GET /_matrix/client/v3/sync`
 pub async fn get(context: Context, user: User, request: Request) -> Result<Response, Error> {
-    let Request { filter, since, full_state, set_presence: _, timeout, use_state_after } = request;
+    let Request { filter, since, full_state, set_presence, timeout, use_state_after } = request;
     let server = &context.app.server;
     let filter = match filter {
         None => FilterDefinition::empty(),
@@ -30,6 +30,7 @@ pub async fn get(context: Context, user: User, request: Request) -> Result<Respo
         full_state,
         timeout: timeout.unwrap_or_default(),
         use_state_after,
+        set_presence,
     };
     Ok(server.syncs.sync(&request).await?)
 }

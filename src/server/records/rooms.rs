@@ -4,6 +4,7 @@ use bytes::Bytes;
 use ruma::{OwnedRoomId, OwnedUserId, RoomVersionId, events::room::member::MembershipState};
 use serde::{Deserialize, Serialize};
 
+use super::reading::Tally;
 use crate::{
     keyspace::{EventNo, KeyNo, NodeNo, RoomNo},
     record,
@@ -35,16 +36,88 @@ pub struct Head {
     pub extremities: Vec<EventNo>,
     /// The greatest depth of the extremities.
     pub depth: u64,
-    /// How many events the default push rules would notify of.
+    /// How many events notify anyone by the default push rules.
     pub ordinal: u32,
-    /// The ordinal of the newest event that names the whole room.
-    pub room_named: u32,
+    /// What of them is loud in the main timeline.
+    pub main: Tally,
+    /// The ordinal of the newest of them in any thread.
+    pub threaded: u32,
+    /// What was counted before threads were told apart. 0 in rooms that are younger.
+    pub before_threads: BeforeThreads,
     /// Members who are joined.
     pub joined: u32,
     /// Members who are invited.
     pub invited: u32,
 }
-record!(Head, 1);
+
+/// What a room had counted when its head was last written in the first version.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct BeforeThreads {
+    /// The ordinal: up to it, each event that has one was loud, and counts in the main timeline.
+    pub ordinal: u32,
+    /// The ordinal of the newest event that named the whole room.
+    pub room_named: u32,
+}
+
+impl Record for Head {
+    fn encode(&self) -> Bytes {
+        table::encode(self, 2)
+    }
+
+    fn decode(bytes: &Bytes) -> Option<Self> {
+        if bytes.first() == Some(&1) {
+            table::decode::<HeadV1>(bytes, 1).map(Self::from)
+        } else {
+            table::decode(bytes, 2)
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct HeadV1 {
+    next_event: EventNo,
+    next_key: KeyNo,
+    next_node: NodeNo,
+    root: RootRecord,
+    extremities: Vec<EventNo>,
+    depth: u64,
+    ordinal: u32,
+    room_named: u32,
+    joined: u32,
+    invited: u32,
+}
+
+impl From<HeadV1> for Head {
+    fn from(old: HeadV1) -> Self {
+        let HeadV1 { next_event, next_key, next_node, root, extremities, depth, ordinal, room_named, joined, invited } =
+            old;
+        let before_threads = BeforeThreads { ordinal, room_named };
+        let main = before_threads.tally(ordinal);
+        let threaded = 0;
+        Self {
+            next_event,
+            next_key,
+            next_node,
+            root,
+            extremities,
+            depth,
+            ordinal,
+            main,
+            threaded,
+            before_threads,
+            joined,
+            invited,
+        }
+    }
+}
+
+impl BeforeThreads {
+    /// What the main timeline had counted at an ordinal from before its first tally was stored.
+    pub fn tally(self, ordinal: u32) -> Tally {
+        let named = self.room_named > 0 && ordinal >= self.room_named;
+        Tally { loud: ordinal.min(self.ordinal), room: named.into() }
+    }
+}
 
 /// A root of a room's state tree, stored. The empty tree has node 0.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, PartialEq, Serialize)]
@@ -134,10 +207,10 @@ pub struct Alias {
 }
 record!(Alias, 1);
 
-/// Up to where a member has read.
+/// What a member had read on joining: everything before.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Unread {
-    /// The room's ordinal that the member's last receipt, own event or join covers.
+    /// The room's ordinal at the join. In older databases also that of a later event of the member's own.
     pub ordinal: u32,
 }
 record!(Unread, 1);

@@ -1,20 +1,20 @@
-//! The only place that writes events: rows, indexes, state, membership, unread ordinals and topics of one batch.
+//! The only place that writes events: rows, indexes, state, membership, counts (`count.rs`) and topics of one batch.
 //!
 //! Nothing here decides whether an event is allowed; the lane has asked `rules` before. The batch is committed by the
 //! lane, once.
 
 use bytes::Bytes;
-use depesche_rules::{pdu::Pdu, push, redaction, visibility};
+use depesche_rules::{pdu::Pdu, redaction, visibility};
 use depesche_store::{Position, Stamp, StampAt};
 use ruma::{
     OwnedUserId, ServerName,
     events::{TimelineEventType, room::member::MembershipState},
 };
 
-use super::{annotations, relations, state::Tree, working::Working};
+use super::{annotations, count, relations, state::Tree, summary, working::Working};
 use crate::{
     keyspace::{
-        EVENT, EVENT_NO, EventNo, HEAD, KEY, KEY_NO, KeyNo, MEMBER, META, NAMED, NODE, ROOM, ROOM_NO, ROOT_AT,
+        EVENT, EVENT_NO, EventNo, HEAD, KEY, KEY_NO, KeyNo, MEMBER, META, NODE, OPEN_ROOM, ROOM, ROOM_NO, ROOT_AT,
         ROOT_BEFORE, RoomNo, TIMELINE, UNREAD,
     },
     records::{
@@ -23,6 +23,7 @@ use crate::{
     },
     topic,
     tx::{Fault, Tx},
+    typing,
 };
 
 /// In keys that begin with a room's number: table, room, then the position.
@@ -51,7 +52,7 @@ pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, event: Acc
     let no = working.head.next_event;
     let root_before = working.head.root;
     let redacts = redacted(working, tx, &pdu).await?;
-    count_unread(working, tx, name, &pdu).await?;
+    count::event(working, tx, name, no, &pdu).await?;
 
     let key = state_key(&pdu);
     let key_no = match &key {
@@ -83,10 +84,17 @@ pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, event: Acc
     }
     annotations::remember(working, tx, no, &pdu);
     relations::remember(working, tx, no, &pdu).await?;
+    if pdu.state_key().is_none() {
+        typing::stopped(tx, working.no, pdu.sender()).await?;
+    }
     if *pdu.kind() == TimelineEventType::RoomMember {
         change_member(working, tx, no, &pdu).await?;
     }
+    let opens = redacts.is_some() || key.as_ref().is_some_and(summary::is_of_access);
     working.remember(no, &pdu, key);
+    if opens {
+        mark_open(working, tx).await?;
+    }
     working.head.next_event += 1;
     working.head.depth = working.head.depth.max(pdu.depth());
     working.appended += 1;
@@ -153,6 +161,23 @@ async fn redact(working: &mut Working, tx: &Tx, target: EventNo, by: EventNo) ->
     working.forget_content(target)
 }
 
+/// Keeps the row of a room that everyone may join or read in step with its state.
+async fn mark_open(working: &mut Working, tx: &Tx) -> Result<(), Fault> {
+    let rules = working.state(tx, summary::JOIN_RULES, "").await?;
+    let visibility = working.state(tx, summary::HISTORY_VISIBILITY, "").await?;
+    put_open(tx, working.no, summary::is_open(rules.as_ref(), visibility.as_ref()));
+    Ok(())
+}
+
+/// Puts or takes away the row of a room that everyone may join or read. For rooms from before there were such rows.
+pub fn put_open(tx: &Tx, room: RoomNo, is_open: bool) {
+    if is_open {
+        tx.put(&OPEN_ROOM, &(room,), &());
+    } else {
+        tx.delete(&OPEN_ROOM, &(room,));
+    }
+}
+
 /// An anchor of 0 means that the event is of this batch: the engine stamps it.
 fn put_meta(tx: &Tx, room: RoomNo, no: EventNo, meta: &Meta) {
     if meta.place.anchor == Position(0) {
@@ -161,30 +186,6 @@ fn put_meta(tx: &Tx, room: RoomNo, no: EventNo, meta: &Meta) {
     } else {
         tx.put(&META, &(room, no), meta);
     }
-}
-
-/// Gives the event its ordinal if the default push rules would notify of it, and rows to those it names.
-async fn count_unread(working: &mut Working, tx: &Tx, name: &ServerName, pdu: &Pdu) -> Result<(), Fault> {
-    let Some(levels) = working.power_levels(tx).await? else { return Ok(()) };
-    let effect = push::default_effect(pdu, &levels);
-    if !effect.notify {
-        return Ok(());
-    }
-    working.head.ordinal += 1;
-    if effect.highlight_room {
-        working.head.room_named = working.head.ordinal;
-    }
-    for user in effect.highlight_users.into_iter().filter(|user| user.server_name() == name) {
-        // The member's row alone decides: who is not joined gets no row.
-        if working.membership(tx, &user).await? == Some(MembershipState::Join) {
-            tx.put(&NAMED, &(user, working.no, working.head.ordinal), &());
-        }
-    }
-    if pdu.sender().server_name() == name {
-        let read = Unread { ordinal: working.head.ordinal };
-        tx.put(&UNREAD, &(pdu.sender().clone(), working.no), &read);
-    }
-    Ok(())
 }
 
 /// Keeps the member's row, the counts and the member's own topic in step with a membership event.
@@ -197,6 +198,9 @@ async fn change_member(working: &mut Working, tx: &Tx, no: EventNo, pdu: &Pdu) -
     let joined_before = before.as_ref().is_some_and(|member| member.state == MembershipState::Join);
     if state == MembershipState::Join && !joined_before {
         tx.put(&UNREAD, &key, &Unread { ordinal: working.head.ordinal });
+    }
+    if state != MembershipState::Join {
+        typing::stopped(tx, working.no, &user).await?;
     }
     let was_joined = before.is_some_and(|member| member.was_joined) || state == MembershipState::Join;
     let member = Membership { position: 0, state, event: no, forgotten: false, was_joined };

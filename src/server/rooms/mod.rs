@@ -5,19 +5,24 @@ pub mod annotations;
 pub mod append;
 pub mod bundle;
 pub mod children;
+pub mod count;
 pub mod history;
 pub mod lane;
 pub mod members;
 pub mod membership;
+pub mod push;
+pub mod receipts;
 pub mod relations;
 pub mod send;
 pub mod show;
 pub mod state;
+pub mod summary;
 #[cfg(test)]
 mod tests;
 pub mod threads;
 pub mod timestamps;
 pub mod tokens;
+pub mod unread;
 pub mod view;
 pub mod working;
 

@@ -11,7 +11,12 @@ use ruma::{
     room_version_rules::RoomVersionRules,
 };
 
-use super::{relations::Pending, state, view::RoomView};
+use super::{
+    count::{self, Counted},
+    relations::Pending,
+    state,
+    view::RoomView,
+};
 use crate::{
     keyspace::{EVENT_NO, EventNo, HEAD, KEY_NO, KeyNo, NodeNo, RoomNo},
     records::rooms::{Head, Room, StateKey},
@@ -47,6 +52,8 @@ pub struct Working {
     pdu_bytes: usize,
     nodes: HashMap<NodeNo, Node>,
     levels: Option<(Option<EventNo>, Arc<PowerLevels>)>,
+    /// What threads have counted, by their roots.
+    counted: HashMap<String, Counted>,
 }
 
 impl Working {
@@ -80,6 +87,7 @@ impl Working {
             pdu_bytes: 0,
             nodes: HashMap::new(),
             levels: None,
+            counted: HashMap::new(),
         }
     }
 
@@ -88,13 +96,14 @@ impl Working {
         tx.assume(&HEAD, &(self.no,), self.stored.as_ref());
         self.appended = 0;
         self.bytes = 0;
-        let entries = self.pdus.len().max(self.state.len()).max(self.nodes.len());
+        let entries = self.pdus.len().max(self.state.len()).max(self.nodes.len()).max(self.counted.len());
         if entries > KEPT || self.pdu_bytes > KEPT_BYTES {
             self.state.clear();
             self.pdus.clear();
             self.pdu_bytes = 0;
             self.nodes.clear();
             self.keys.clear();
+            self.counted.clear();
         }
     }
 
@@ -250,6 +259,25 @@ impl Working {
     /// Remembers the number that the batch gives to a state key.
     pub fn remember_key(&mut self, key: StateKey, no: KeyNo) {
         self.keys.insert(key, no);
+    }
+
+    /// What a thread (empty: the main timeline) has counted, the batch in the making included.
+    pub async fn counted(&mut self, tx: &Tx, thread: &str) -> Result<Counted, Fault> {
+        if thread.is_empty() {
+            // Its newest ordinal is not asked for: the main timeline is in no list of threads.
+            return Ok(Counted { tally: self.head.main, newest: 0 });
+        }
+        if let Some(counted) = self.counted.get(thread) {
+            return Ok(*counted);
+        }
+        let found = count::counted_at(tx.view(), self.no, thread, u32::MAX - 1).await?.unwrap_or_default();
+        self.counted.insert(thread.to_owned(), found);
+        Ok(found)
+    }
+
+    /// Remembers what a thread has counted with the batch in the making.
+    pub fn remember_counted(&mut self, thread: String, counted: Counted) {
+        self.counted.insert(thread, counted);
     }
 
     /// The nodes of the state tree that are in memory, those of the batch in the making included.

@@ -8,9 +8,14 @@
 //! |---|---|
 //! | `session.rs` | the standing watch of a device, kept between polls |
 //! | `v3.rs` | one answer |
-//! | `room.rs` | the part of one joined or left room; with `timeline.rs`, `delta.rs`, `summary.rs`, `unread.rs` |
+//! | `room.rs` | the part of one joined or left room; with `timeline.rs`, `delta.rs`, `summary.rs` |
+//! | `passing.rs` | receipts and typing in one room |
 //! | `stripped.rs` | invites and knocks |
 //! | `lists.rs` | whose device lists to fetch anew, also for `/keys/changes` |
+//!
+//! A token from a time of which this database, a restored copy, knows nothing ([`crate::restored`]) is answered like none:
+//! all rooms with all their state, their timelines cut, so that the client takes them as they are now. Only to-device
+//! messages and device lists go on from it.
 //!
 //! Nothing is written but the end of acknowledged to-device messages.
 //!
@@ -19,13 +24,13 @@
 
 mod delta;
 mod lists;
+mod passing;
 mod room;
 mod session;
 mod shape;
 mod stripped;
 mod summary;
 mod timeline;
-mod unread;
 mod v3;
 
 #[cfg(test)]
@@ -37,6 +42,7 @@ use depesche_rules::filter::{self, BadFilter};
 use ruma::{
     OwnedDeviceId, OwnedUserId,
     api::client::{filter::FilterDefinition, sync::sync_events::v3 as wire},
+    presence::PresenceState,
 };
 use tokio::{
     sync::Semaphore,
@@ -49,7 +55,12 @@ use crate::{
     account_data::AccountData,
     base::Base,
     keys::Keys,
-    rooms::tokens::{BadToken, SyncToken},
+    presence::Presences,
+    restored::Restored,
+    rooms::{
+        tokens::{BadToken, SyncToken},
+        unread::Counter,
+    },
     to_device::ToDevice,
     tx::Fault,
 };
@@ -74,6 +85,8 @@ pub struct Request {
     pub timeout: Duration,
     /// State as of the end of the timelines, not of their start.
     pub use_state_after: bool,
+    /// How the user of the device is while it polls.
+    pub set_presence: PresenceState,
 }
 
 /// Why there is no answer.
@@ -96,6 +109,10 @@ pub struct Syncs {
     account_data: Arc<AccountData>,
     keys: Arc<Keys>,
     to_device: Arc<ToDevice>,
+    presence: Arc<Presences>,
+    /// What members have not read.
+    pub unread: Counter,
+    restored: Restored,
     sessions: Sessions,
     first: Semaphore,
 }
@@ -107,14 +124,18 @@ impl Syncs {
         account_data: Arc<AccountData>,
         keys: Arc<Keys>,
         to_device: Arc<ToDevice>,
+        presence: Arc<Presences>,
+        restored: Restored,
     ) -> Arc<Self> {
         let (sessions, first) = (Sessions::default(), Semaphore::new(FIRST_AT_ONCE));
-        Arc::new(Self { base, account_data, keys, to_device, sessions, first })
+        let unread = Counter::default();
+        Arc::new(Self { base, account_data, keys, to_device, presence, unread, restored, sessions, first })
     }
 
     /// What is new, at once or as soon as there is something. The future may be dropped at any time.
     pub async fn sync(&self, request: &Request) -> Result<wire::Response, SyncError> {
         filter::check(&request.filter)?;
+        let _polling = self.presence.poll(&request.user, &request.device, &request.set_presence);
         match &request.since {
             Some(since) => self.later(request, self.token(since)?).await,
             None => self.first(request).await,

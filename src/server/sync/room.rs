@@ -1,15 +1,19 @@
 //! The part of an answer that one room has: joined, or left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use depesche_rules::{bounds, filter, visibility};
 use depesche_store::Position;
 use ruma::{
-    MilliSecondsSinceUnixEpoch, OwnedUserId, UInt, UserId,
+    MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedUserId, UInt, UserId,
     api::client::{
         filter::{FilterDefinition, LazyLoadOptions},
-        sync::sync_events::v3::{
-            JoinedRoom, LeftRoom, RoomAccountData, RoomSummary, State, StateEvents, Timeline as WireTimeline,
+        sync::sync_events::{
+            UnreadNotificationsCount,
+            v3::{
+                Ephemeral, JoinedRoom, LeftRoom, RoomAccountData, RoomSummary, State, StateEvents,
+                Timeline as WireTimeline,
+            },
         },
     },
     events::room::member::MembershipState,
@@ -18,10 +22,10 @@ use ruma::{
 use super::{
     Request,
     delta::{self, Frame, Sent, Want},
+    passing::Passing,
     shape::Shape,
     summary,
     timeline::{Span, Timeline},
-    unread,
 };
 use crate::{
     keyspace::EventNo,
@@ -31,6 +35,7 @@ use crate::{
     },
     rooms::{
         show::Viewer,
+        unread::{Count, Counter, Reader},
         view::{Event, RoomView},
     },
     tx::Fault,
@@ -45,17 +50,29 @@ pub struct Asked<'a> {
     pub request: &'a Request,
     /// What the client has; `None` if nothing.
     pub since: Option<Position>,
+    /// The client has something else than what is so now: it is told everything, and to forget what it had.
+    pub anew: bool,
+    counter: &'a Counter,
+    reader: Reader,
     shape: Shape,
     limit: usize,
     want: Want,
     /// With lazy loading: whether to say again what was said.
     redundant: bool,
     now: MilliSecondsSinceUnixEpoch,
+    /// Whom the user ignores.
+    pub ignored: BTreeSet<OwnedUserId>,
 }
 
 impl<'a> Asked<'a> {
     /// From a request. `most` bounds the events of a timeline.
-    pub fn new(request: &'a Request, since: Option<Position>, now: MilliSecondsSinceUnixEpoch, most: usize) -> Self {
+    pub fn new(
+        request: &'a Request,
+        since: Option<Position>,
+        now: MilliSecondsSinceUnixEpoch,
+        most: usize,
+        (counter, reader): (&'a Counter, Reader),
+    ) -> Self {
         let most = u32::try_from(most).unwrap_or(u32::MAX).min(bounds::MAX_SYNC_TIMELINE_LIMIT);
         let wanted = &request.filter.room.timeline;
         // The specification wants more than 0; clients that say 0 want no events.
@@ -68,11 +85,15 @@ impl<'a> Asked<'a> {
         Self {
             request,
             since,
+            counter,
+            reader,
+            anew: false,
             shape: Shape::new(&request.filter, now),
             limit: if none { 0 } else { limit as usize },
             want: Want { after: request.use_state_after, lazy },
             redundant,
             now,
+            ignored: BTreeSet::new(),
         }
     }
 
@@ -85,7 +106,8 @@ impl<'a> Asked<'a> {
     }
 
     async fn viewer<'r>(&self, room: &'r RoomView) -> Result<Viewer<'r>, Fault> {
-        Viewer::new(room, self.request.user.clone(), Some(self.request.device.clone()), self.now).await
+        let (user, device) = (self.request.user.clone(), Some(self.request.device.clone()));
+        Ok(Viewer::new(room, user, device, self.now).await?.ignoring(&self.ignored))
     }
 
     /// Up to where the client knows the room: the position of its token, if the user was joined there.
@@ -107,6 +129,7 @@ pub async fn joined(
     room: &RoomView,
     known: Option<Position>,
     account_data: RoomAccountData,
+    passing: Passing,
     sent: &mut Sent,
 ) -> Result<Option<JoinedRoom>, Fault> {
     let mut viewer = asked.viewer(room).await?;
@@ -123,6 +146,7 @@ pub async fn joined(
         RoomSummary::default()
     };
     let nothing = timeline.events.is_empty() && !timeline.limited && state.is_empty() && account_data.is_empty();
+    let nothing = nothing && passing.is_empty();
     if nothing && !everything && !counts_changed(room, known).await? {
         return Ok(None);
     }
@@ -131,14 +155,35 @@ pub async fn joined(
         let needed = summary.heroes.iter().cloned().chain(own).collect();
         add_members(asked, room, &frame, &timeline.events, &mut state, needed, sent).await?;
     }
+    let (unread_notifications, unread_thread_notifications) = counts(asked, room).await?;
     Ok(Some(JoinedRoom {
         summary,
-        unread_notifications: unread::counts(room, asked.user()).await?,
+        unread_notifications,
+        unread_thread_notifications,
+        ephemeral: Ephemeral { events: passing.events },
         timeline: wire_timeline(asked, &mut viewer, &timeline, &span).await?,
         state: wire_state(asked, &mut viewer, state).await?,
         account_data,
         ..JoinedRoom::default()
     }))
+}
+
+/// What the user has not read: of the room as a whole or, if the filter asks for threads, of the main timeline and each
+/// thread.
+async fn counts(
+    asked: &Asked<'_>,
+    room: &RoomView,
+) -> Result<(UnreadNotificationsCount, BTreeMap<OwnedEventId, UnreadNotificationsCount>), Fault> {
+    let wire = |count: Count| UnreadNotificationsCount {
+        highlight_count: Some(count.highlights.into()),
+        notification_count: Some(count.notifications.into()),
+    };
+    let unread = asked.counter.count(room, &asked.reader).await?;
+    if !asked.filter().room.timeline.unread_thread_notifications {
+        return Ok((wire(unread.total()), BTreeMap::new()));
+    }
+    let threads = unread.threads.into_iter().map(|(root, count)| (root, wire(count)));
+    Ok((wire(unread.main), threads.collect()))
 }
 
 /// The part of a room that the user is no longer in, or was not let into.
@@ -282,7 +327,7 @@ async fn wire_timeline(
     let known = span.after.filter(|_| !timeline.limited).map(RoomView::place_after);
     let begins = timeline.first.map(|(place, _)| place).or(known).unwrap_or(span.before);
     Ok(WireTimeline {
-        limited: timeline.limited,
+        limited: timeline.limited || asked.anew,
         prev_batch: Some(begins.to_string()),
         events: asked.shape.timeline(viewer, timeline).await?,
     })

@@ -41,6 +41,9 @@ pub struct Session {
     watch: Watch,
     of_user: Topic,
     of_device: Topic,
+    of_reading: Topic,
+    /// Changes above this position of what is not a room's are known to the watch.
+    begun: Option<Position>,
     /// The snapshot that the memberships are from.
     scanned: Option<Position>,
     /// What the user has to do with rooms.
@@ -56,15 +59,19 @@ pub struct Session {
 impl Session {
     /// Watches the user and the device; rooms come with [`Self::refresh`].
     pub fn new(topics: &Arc<Topics>, user: &UserId, device: &DeviceId) -> Self {
-        let (of_user, of_device) = (topic::user(user), topic::device(user, device));
+        let (of_user, of_device, of_reading) =
+            (topic::user(user), topic::device(user, device), topic::private_receipt(user));
         let mut watch = topics.watch();
         watch.add(of_user);
         watch.add(of_device);
+        watch.add(of_reading);
         Self {
             user: user.to_owned(),
             watch,
             of_user,
             of_device,
+            of_reading,
+            begun: None,
             scanned: None,
             rooms: BTreeMap::new(),
             known: HashMap::new(),
@@ -77,6 +84,7 @@ impl Session {
     pub async fn refresh(&mut self, base: &Base) -> Result<View, Fault> {
         loop {
             let view = base.view();
+            self.begun.get_or_insert(view.position());
             if self.scanned.is_none_or(|scanned| self.is_news(self.of_user, scanned)) {
                 self.rooms = memberships(&view, &self.user).await?;
                 self.scanned = Some(view.position());
@@ -105,11 +113,13 @@ impl Session {
             self.sent.forget(room);
             self.watch.remove(topic::room(room));
             self.watch.remove(topic::keys_in_room(room));
+            self.watch.remove(topic::passing(room));
         }
         let new: Vec<_> = joined.into_iter().filter(|room| !self.watch.has(topic::room(*room))).collect();
         for room in &new {
             self.watch.add(topic::room(*room));
             self.watch.add(topic::keys_in_room(*room));
+            self.watch.add(topic::passing(*room));
         }
         !new.is_empty()
     }
@@ -124,11 +134,26 @@ impl Session {
 
     /// The joined rooms in which something may have happened since a position.
     pub fn changed_rooms(&self, since: Position) -> Vec<RoomNo> {
+        self.rooms_of(since, topic::room)
+    }
+
+    /// The joined rooms in which something may have passed since a position: receipts, typing, presence.
+    pub fn rooms_passed(&self, since: Position) -> Vec<RoomNo> {
+        self.rooms_of(since, topic::passing)
+    }
+
+    /// Whether the user may have moved a private receipt since a position.
+    pub fn has_read(&self, since: Position) -> bool {
+        self.begun.is_none_or(|begun| begun > since)
+            || self.watch.last(self.of_reading).is_some_and(|last| last > since)
+    }
+
+    fn rooms_of(&self, since: Position, topic: impl Fn(RoomNo) -> Topic) -> Vec<RoomNo> {
         let changed: HashSet<Topic> = self.watch.changed_since(since).into_iter().collect();
         let is_changed = |(room, member): &(RoomNo, &Membership)| {
             member.position > since.0
                 || self.known.get(room).is_none_or(|known| *known > since)
-                || changed.contains(&topic::room(*room))
+                || changed.contains(&topic(*room))
         };
         self.joined().filter(is_changed).map(|(room, _)| room).collect()
     }

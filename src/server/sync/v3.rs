@@ -5,23 +5,34 @@ use std::collections::{BTreeSet, HashMap};
 use depesche_rules::filter;
 use depesche_store::Position;
 use ruma::{
-    RoomId,
+    OwnedUserId, RoomId, UInt,
     api::client::sync::sync_events::{DeviceLists as WireLists, v3},
-    events::room::member::MembershipState,
+    events::{
+        presence::{PresenceEvent, PresenceEventContent},
+        room::member::MembershipState,
+    },
+    presence::PresenceState,
+    serde::Raw,
 };
 
 use super::{
     Request, Syncs,
+    passing::Passing,
     room::{self, Asked},
     session::Session,
     stripped,
     timeline::Span,
 };
 use crate::{
-    account_data::{Entry, GLOBAL},
+    account_data::{Entry, GLOBAL, blocks_invites, ignored_users},
     keyspace::{HEAD, ROOM, RoomNo},
+    presence,
     records::rooms::Membership,
-    rooms::{tokens::SyncToken, view::RoomView},
+    rooms::{
+        receipts::{self, Shown},
+        tokens::SyncToken,
+        view::RoomView,
+    },
     tx::{Fault, View},
 };
 
@@ -48,27 +59,35 @@ impl Syncs {
         view: &View,
         session: &mut Session,
     ) -> Result<Answer, Fault> {
-        let position = since.map(|since| since.position);
-        let asked = Asked::new(request, position, self.base.now(), self.base.config.limits.events_per_page);
+        let anew = since.is_some_and(|since| self.restored.lost(since.position));
+        let known = since.map(|since| since.position);
+        let position = known.filter(|_| !anew);
+        let reader = (&self.unread, self.unread.reader(view, &request.user).await?);
+        let mut asked = Asked::new(request, position, self.base.now(), self.base.config.limits.events_per_page, reader);
+        asked.ignored = ignored_users(view, &request.user).await?;
+        asked.anew = anew;
         session.sent.rewind(position.unwrap_or_default());
         let (global, mut data) = self.account_data_of(request, position, view).await?;
         let rooms = self.rooms(&asked, view, session, &mut data).await?;
+        let presence = self.presence_of(&asked, view, session).await?;
         let (user, device) = (&request.user, &request.device);
         let acknowledged = since.unwrap_or_default().to_device;
         let waiting = self.to_device.read(view, user, device, acknowledged, usize::MAX).await?;
         let counts = self.keys.counts(view, user, device).await?;
-        let lists = match position {
+        let lists = match known {
             Some(since) => self.device_lists(view, user, since, &session.rooms, &session.changed_rooms(since)).await?,
             None => super::DeviceLists::default(),
         };
         let next = SyncToken { position: view.position(), to_device: waiting.last };
         let empty = rooms.is_empty()
             && global.is_empty()
+            && presence.is_empty()
             && waiting.events.is_empty()
             && lists.is_empty()
             && !position.is_some_and(|since| session.device_changed(since, view.position()));
         let response = v3::Response {
             rooms,
+            presence: v3::Presence { events: presence },
             account_data: v3::GlobalAccountData { events: global.iter().map(Entry::event).collect() },
             to_device: v3::ToDevice { events: waiting.events },
             device_lists: WireLists {
@@ -80,6 +99,47 @@ impl Syncs {
             ..v3::Response::new(next.to_string())
         };
         Ok(Answer { response, empty: empty && position.is_some() && !request.full_state })
+    }
+
+    /// How those are with whom the user shares rooms, as far as it changed.
+    async fn presence_of(
+        &self,
+        asked: &Asked<'_>,
+        view: &View,
+        session: &Session,
+    ) -> Result<Vec<Raw<PresenceEvent>>, Fault> {
+        let wanted = &asked.request.filter.presence;
+        let limit = wanted.limit.map_or(usize::MAX, |limit| usize::try_from(u64::from(limit)).unwrap_or(usize::MAX));
+        if !self.presence.enabled() || limit == 0 {
+            return Ok(Vec::new());
+        }
+        let mut users = BTreeSet::new();
+        let rooms = match asked.since {
+            Some(since) => session.rooms_passed(since),
+            None => session.joined().map(|(room, _)| room).collect(),
+        };
+        for room in rooms {
+            // Of a room that is new to the client, all.
+            let is_new =
+                session.rooms.get(&room).is_some_and(|member| asked.since.is_some_and(|at| member.position > at.0));
+            let since = asked.since.filter(|_| !is_new);
+            self.presence.news(view, room, since, &mut users).await?;
+        }
+        let mut events = Vec::new();
+        for user in users {
+            if user == asked.request.user || !filter::global(wanted, "m.presence", Some(&user)) {
+                continue;
+            }
+            let shown = self.presence.shown(&user);
+            // A first answer has those who are there.
+            if asked.since.is_some() || shown.state != PresenceState::Offline {
+                events.push(presence_event(user, shown)?);
+            }
+            if events.len() == limit {
+                break;
+            }
+        }
+        Ok(events)
     }
 
     /// Account data that is new: global, filtered, and by room.
@@ -112,7 +172,8 @@ impl Syncs {
         data: &mut RoomData,
     ) -> Result<v3::Rooms, Fault> {
         let mut rooms = v3::Rooms::default();
-        let wanted = asked.wanted(view, session, data).await?;
+        let mut passing = asked.passing(view, session).await?;
+        let wanted = asked.wanted(view, session, data, &passing).await?;
         for chunk in wanted.chunks(ROOMS) {
             let opened = open(view, chunk).await?;
             for room in opened {
@@ -120,7 +181,8 @@ impl Syncs {
                 if !filter::room(&asked.request.filter.room, room.room_id()) {
                     continue;
                 }
-                self.add(&mut rooms, asked, &room, &member, data.remove(&room.no), session).await?;
+                let news = (data.remove(&room.no), passing.remove(&room.no));
+                self.add(&mut rooms, asked, &room, &member, news, session).await?;
                 // A first sync of many rooms is long work with everything in memory: others want a turn.
                 tokio::task::yield_now().await;
             }
@@ -135,7 +197,7 @@ impl Syncs {
         asked: &Asked<'_>,
         room: &RoomView,
         member: &Membership,
-        data: Option<Vec<Entry>>,
+        (data, passing): (Option<Vec<Entry>>, Option<Passing>),
         session: &mut Session,
     ) -> Result<(), Fault> {
         let id = room.room_id().to_owned();
@@ -147,10 +209,15 @@ impl Syncs {
                     _ => data.unwrap_or_default(),
                 };
                 let data = room_data(asked.request, &id, &data);
-                if let Some(joined) = room::joined(asked, room, known, data, &mut session.sent).await? {
+                let passing = match known {
+                    Some(_) => passing.unwrap_or_default(),
+                    None => Passing::of(&room.view, room.no, &id, asked.request, None, Vec::new()).await?,
+                };
+                if let Some(joined) = room::joined(asked, room, known, data, passing, &mut session.sent).await? {
                     rooms.join.insert(id, joined);
                 }
             }
+            MembershipState::Invite if asked.hides_invite(room, member).await? => {}
             MembershipState::Invite => {
                 let events = stripped::state(room, member).await?;
                 rooms.invite.insert(id, v3::InvitedRoom { invite_state: v3::InviteState { events } });
@@ -169,8 +236,48 @@ impl Syncs {
 }
 
 impl Asked<'_> {
+    /// Whether the user is not to see an invite: its sender is ignored, or the user takes none.
+    async fn hides_invite(&self, room: &RoomView, member: &Membership) -> Result<bool, Fault> {
+        let invite = room.event(member.event).await?;
+        Ok(self.ignored.contains(invite.pdu.sender()) || blocks_invites(&room.view, &self.request.user).await?)
+    }
+
+    /// What passed since the token in the joined rooms, where anything did.
+    async fn passing(&self, view: &View, session: &Session) -> Result<HashMap<RoomNo, Passing>, Fault> {
+        let Some(since) = self.since else { return Ok(HashMap::new()) };
+        let mut own: HashMap<RoomNo, Vec<Shown>> = HashMap::new();
+        if session.has_read(since) {
+            for (room, shown) in receipts::private_since(view, &self.request.user, since).await? {
+                own.entry(room).or_default().push(shown);
+            }
+        }
+        let joined = |room: &RoomNo| session.rooms.get(room).is_some_and(|own| own.state == MembershipState::Join);
+        let mut wanted: BTreeSet<RoomNo> = own.keys().copied().filter(joined).collect();
+        wanted.extend(session.rooms_passed(since));
+        let wanted: Vec<RoomNo> = wanted.into_iter().collect();
+        let mut found = HashMap::new();
+        for chunk in wanted.chunks(ROOMS) {
+            let keys: Vec<_> = chunk.iter().map(|room| (*room,)).collect();
+            for (room, row) in chunk.iter().zip(view.get_many(&ROOM, &keys).await?) {
+                let Some(row) = row else { continue };
+                let own = own.remove(room).unwrap_or_default();
+                let passing = Passing::of(view, *room, &row.room_id, self.request, Some(since), own).await?;
+                if !passing.is_empty() {
+                    found.insert(*room, passing);
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// The rooms to look at.
-    async fn wanted(&self, view: &View, session: &Session, data: &RoomData) -> Result<Vec<RoomNo>, Fault> {
+    async fn wanted(
+        &self,
+        view: &View,
+        session: &Session,
+        data: &RoomData,
+        passing: &HashMap<RoomNo, Passing>,
+    ) -> Result<Vec<RoomNo>, Fault> {
         let Some(since) = self.since else { return Ok(self.wanted_first(session)) };
         let is_new = |member: &Membership| member.position > since.0;
         let mut wanted: BTreeSet<RoomNo> = session
@@ -180,7 +287,7 @@ impl Asked<'_> {
             .map(|(room, _)| *room)
             .collect();
         for (room, member) in session.joined() {
-            if self.request.full_state || is_new(member) || data.contains_key(&room) {
+            if self.request.full_state || is_new(member) || data.contains_key(&room) || passing.contains_key(&room) {
                 wanted.insert(room);
             }
         }
@@ -196,13 +303,24 @@ impl Asked<'_> {
 
     /// All rooms, but those that were left only on demand.
     fn wanted_first(&self, session: &Session) -> Vec<RoomNo> {
-        let archived = self.request.filter.room.include_leave;
+        // Who is told everything anew may believe to be in rooms that were left.
+        let archived = self.request.filter.room.include_leave || self.anew;
         let wanted = session.rooms.iter().filter(|(_, member)| match member.state {
             MembershipState::Join | MembershipState::Invite | MembershipState::Knock => true,
             _ => archived && member.was_joined && !member.forgotten,
         });
         wanted.map(|(room, _)| *room).collect()
     }
+}
+
+fn presence_event(sender: OwnedUserId, shown: presence::Shown) -> Result<Raw<PresenceEvent>, Fault> {
+    let presence::Shown { state, currently_active, status, last_active_ago_ms } = shown;
+    let mut content = PresenceEventContent::new(state.clone());
+    content.currently_active = (state == PresenceState::Online).then_some(currently_active);
+    content.status_msg = status;
+    content.last_active_ago = last_active_ago_ms.map(UInt::new_wrapping);
+    let event = PresenceEvent { content, sender };
+    Raw::new(&event).map_err(|error| Fault::Bug(format!("our own presence is no JSON: {error}")))
 }
 
 /// Account data of a room, filtered.

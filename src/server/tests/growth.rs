@@ -9,15 +9,15 @@ use std::{collections::BTreeMap, fmt::Write, future::Future, sync::Arc, time::Du
 use depesche_store::{
     Options,
     counting::{Count, Counting, Counts, Rows},
-    memory::Memory,
 };
 use ruma::{
-    OwnedRoomId, OwnedUserId, RoomId, UserId,
+    OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId,
     api::client::{
         filter::{FilterDefinition, RoomEventFilter},
         sync::sync_events::v3,
     },
     events::{StateEventType, room::member::MembershipState},
+    presence::PresenceState,
 };
 use serde_json::{Value, json};
 
@@ -32,12 +32,13 @@ use crate::{
         history::PageQuery,
         lane::Intent,
         membership::{Action, Change},
+        receipts::{Read, Thread},
         send::{Message, Redaction, State},
         show::Viewer,
         view::RoomView,
     },
     sync::Request,
-    testing::{creation, object, user},
+    testing::{creation, engine, object, user},
     workflows::create::{Creation, Preset},
 };
 
@@ -65,7 +66,7 @@ struct Bill {
 
 impl House {
     async fn new(members: usize) -> Self {
-        let engine = Counting::new(Memory::new(Options::default()));
+        let engine = Counting::new(engine(Options::default()));
         let count = engine.count();
         let server = start(Arc::new(engine)).await;
         let alice = user("alice");
@@ -122,6 +123,7 @@ fn client(user: &UserId, filter: Value) -> Request {
         full_state: false,
         timeout: Duration::ZERO,
         use_state_after: false,
+        set_presence: PresenceState::Offline,
     }
 }
 
@@ -156,6 +158,8 @@ async fn bill(members: usize) -> Bill {
     let (answer, cost) = house.cost(house.sync(&mut client)).await;
     assert_eq!(section(&answer, &house.room).timeline.events.len(), 1);
     costs.push(("sync after a message", cost));
+
+    passing(&house, &mut client, &mut costs).await;
 
     let (_, cost) = house.cost(house.change(carol, carol, Action::Join)).await;
     costs.push(("join", cost));
@@ -207,6 +211,42 @@ async fn bill(members: usize) -> Bill {
     whole_room(&house, watcher, members).await;
     let height = u64::from(house.view().await.root().height);
     Bill { members, height, costs }
+}
+
+/// A receipt, somebody typing, and what another member is told of them.
+async fn passing(house: &House, client: &mut Request, costs: &mut Vec<(&'static str, Cost)>) {
+    let (alice, reader) = (&house.alice, &member(4));
+    for kind in ["receipt", "receipt in a thread"] {
+        let root = house.say(alice, "root").await;
+        let thread = json!({ "rel_type": "m.thread", "event_id": root });
+        let content = object(json!({ "body": "in a thread", "m.relates_to": thread }));
+        let (sender, kind_of_event) = (alice.clone(), "m.room.message".into());
+        let said = house.submit(Message { sender, kind: kind_of_event, content, transaction: None }).await;
+        house.sync(client).await;
+        let root: OwnedEventId = root.try_into().expect("an event id");
+        let thread = if kind == "receipt" { Thread::None } else { Thread::Of(root) };
+        let read = Read { public: Some(said.try_into().expect("an event id")), thread, ..Read::default() };
+        let (done, cost) = house.cost(house.server.receipts.read(reader, &house.room, &read)).await;
+        done.expect("a member reads");
+        costs.push((kind, cost));
+        let (answer, cost) = house.cost(house.sync(client)).await;
+        assert_eq!(section(&answer, &house.room).ephemeral.events.len(), 1);
+        costs.push(("sync after a receipt", cost));
+    }
+    let minute = Some(Duration::from_mins(1));
+    let (done, cost) = house.cost(house.server.typing.set(reader, &house.room, minute)).await;
+    done.expect("a member types");
+    costs.push(("typing", cost));
+    let (answer, cost) = house.cost(house.sync(client)).await;
+    assert_eq!(section(&answer, &house.room).ephemeral.events.len(), 1);
+    costs.push(("sync after typing", cost));
+    let online = PresenceState::Online;
+    let (done, cost) = house.cost(house.server.presence.set(reader, &online, None)).await;
+    done.expect("a user is online");
+    costs.push(("presence", cost));
+    let (answer, cost) = house.cost(house.sync(client)).await;
+    assert_eq!(answer.presence.events.len(), 1);
+    costs.push(("sync after a presence", cost));
 }
 
 /// The room takes members of another, for whom somebody has to vouch by these levels; its creator leaves.

@@ -4,6 +4,7 @@ mod big_room;
 mod crash;
 mod growth;
 mod hot_room;
+mod people;
 mod records;
 mod replay;
 mod script;
@@ -38,5 +39,5 @@ async fn open(engine: Arc<dyn Engine>) -> Result<Arc<Server>, StartError> {
     let key = SigningKey::from_seed([7; 32], "test").expect("a valid version");
     let random = Random::seeded(engine.snapshot().position().0);
     let (blobs, thumbnailer) = (Arc::new(MemoryBlobs::default()), Arc::new(NoThumbnails));
-    Server::start(Parts { config, engine, key, clock, random, blobs, thumbnailer }).await
+    Server::start(Parts { config, engine, key, clock, random, copied: None, blobs, thumbnailer }).await
 }

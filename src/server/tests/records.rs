@@ -20,15 +20,17 @@ use ruma::{
 use crate::{
     codec::Key,
     keyspace::{
-        ALIAS, ANNOTATION, BLOB, EVENT, EVENT_NO, FILE, FILE_OF, HEAD, IDENTITY, KEY, KEY_NO, LOOSE_BLOB, MEMBER, META,
-        NAMED, NODE, PENDING, RELATED, RELATION, REPLACEMENT, ROOM, ROOM_NO, ROOT_AT, ROOT_BEFORE, THREAD, THUMBNAIL,
-        TIMELINE, TRANSACTION, UNREAD, USAGE,
+        ALIAS, ANNOTATION, BLOB, COUNTED_THREAD, EVENT, EVENT_NO, FILE, FILE_OF, HEAD, IDENTITY, KEY, KEY_NO,
+        LOOSE_BLOB, MARK, MEMBER, META, NAMED, NODE, PENDING, PRESENCE, RECEIPT, RECEIPT_LOG, RELATED, RELATION,
+        REPLACEMENT, ROOM, ROOM_NO, ROOT_AT, ROOT_BEFORE, TALLY, THREAD, THUMBNAIL, TIMELINE, TRANSACTION, TYPING,
+        UNREAD, USAGE,
     },
     records::{
         events::{Facts, Meta, Place, SentWith, Status},
+        reading::{Mark, Named, Receipt, Tally},
         relations::{List, Listed, Related},
-        rooms::{Alias, Head, Membership, Room, RootRecord, StateKey, Unread},
-        server::Identity,
+        rooms::{Alias, BeforeThreads, Head, Membership, Room, RootRecord, StateKey, Unread},
+        server::{Due, Identity, MigrationState},
     },
     table::{Record, Table},
 };
@@ -77,15 +79,48 @@ fn rooms() {
         extremities: vec![6, 300],
         depth: 7,
         ordinal: 8,
-        room_named: 9,
-        joined: 10,
-        invited: 11,
+        main: Tally { loud: 9, room: 10 },
+        threaded: 11,
+        before_threads: BeforeThreads { ordinal: 12, room_named: 13 },
+        joined: 14,
+        invited: 15,
     };
-    check_versioned(&head, "0101020305020206ac020708090a0b");
+    check_versioned(&head, "0201020305020206ac020708090a0b0c0d0e0f");
     check_versioned(&StateKey { kind: "k".into(), state_key: "s".into() }, "01016b0173");
     check_versioned(&Unread { ordinal: 300 }, "01ac02");
     let alias = Alias { room_id: owned_room_id!("!r:b"), creator: owned_user_id!("@a:b") };
     check_versioned(&alias, "010421723a620440613a62");
+}
+
+#[test]
+fn a_head_from_before_threads_counts_in_the_main_timeline() {
+    let bytes: Vec<u8> = [&[1, 1, 2, 3, 5, 2, 2, 6, 0xAC, 2, 7][..], &[8, 5, 10, 11][..]].concat();
+    let head = Head::decode(&bytes.clone().into()).expect("the first version is read");
+    assert_eq!((head.ordinal, head.main, head.threaded), (8, Tally { loud: 8, room: 1 }, 0));
+    assert_eq!((head.depth, head.joined, head.invited, head.extremities), (7, 10, 11, vec![6, 300]));
+    let before = head.before_threads;
+    assert_eq!([4, 5, 9].map(|at| before.tally(at)), [(4, 0), (5, 1), (8, 1)].map(|(loud, room)| Tally { loud, room }));
+    assert_eq!(Head::decode(&bytes[..bytes.len() - 1].to_vec().into()), None);
+}
+
+#[test]
+fn what_was_read() {
+    let tally = Tally { loud: 300, room: 2 };
+    check_versioned(&tally, "01ac0202");
+    check_versioned(&Mark { event: 5, ordinal: 4, tally }, "010504ac0202");
+    let named = Named { thread: "$r".into(), silent: true, room: false };
+    check(&named, "020224720100");
+    for wrong in [&b"\x02\x02$r\x01"[..], b"\x02\x02$r\x01\x00\x00", b"\x09\x02$r\x01\x00"] {
+        assert_eq!(Named::decode(&Bytes::from_static(wrong)), None);
+    }
+    assert_eq!(Named::decode(&Bytes::new()), Some(Named::default()), "the first version had no value");
+    let place = Place { anchor: Position(0x0304), sub: 5, back: -1 };
+    let receipt = Receipt { position: Position(0x0102), place, ts_ms: 6, event_id: owned_event_id!("$e") };
+    check(&receipt, "01000000000000010200000000000003040005ffffffff00000000000000062465");
+    assert!(receipt.encode()[Receipt::POSITION.offset..].starts_with(&0x0102_u64.to_be_bytes()));
+    for wrong in [&b""[..], &receipt.encode()[..30], &[&[2], &receipt.encode()[1..]].concat()] {
+        assert_eq!(Receipt::decode(&Bytes::copy_from_slice(wrong)), None);
+    }
 }
 
 #[test]
@@ -178,6 +213,19 @@ fn keys_of_rooms() {
     check_key(&ALIAS, &("#a:b".try_into().unwrap(),), "3e23613a620001");
     check_key(&UNREAD, &(user(), 1), "4040613a6200010000000000000001");
     check_key(&NAMED, &(user(), 1, 2), "4140613a620001000000000000000100000002");
+    check_key(&RECEIPT, &(1, user(), 0, "m".into()), "48000000000000000140613a620001006d0001");
+    let logged = ("1".into(), Position(2), 1, user(), "m".into());
+    check_key(
+        &RECEIPT_LOG,
+        &logged,
+        "4931000100000000000000020000000000000001\
+        40613a6200016d0001",
+    );
+    check_key(&TALLY, &(1, "$r".into(), 2), "4a00000000000000012472000100000002");
+    check_key(&COUNTED_THREAD, &(1, 2), "4b000000000000000100000002");
+    check_key(&MARK, &(user(), 1, 3, "$r".into()), "4c40613a62000100000000000000010324720001");
+    check_key(&TYPING, &(1, "@a:b".into()), "f0000000000000000140613a620001");
+    check_key(&PRESENCE, &(1, Position(2), user()), "f10000000000000001000000000000000240613a620001");
     check_key(&ANNOTATION, &(1, "e".into(), [7; 32]), &format!("430000000000000001650001{}", "07".repeat(32)));
 }
 
@@ -214,6 +262,9 @@ fn relations() {
 const NUMBERS: &[(u8, &str)] = &[
     (0x01, "identity"),
     (0x02, "counter"),
+    (0x03, "due"),
+    (0x08, "migration"),
+    (0x09, "restored"),
     (0x10, "account"),
     (0x11, "password"),
     (0x12, "access_token"),
@@ -233,6 +284,10 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x20, "account_data_log"),
     (0x21, "account_data_count"),
     (0x22, "device_list"),
+    (0x27, "profile_spread"),
+    (0x28, "user_term"),
+    (0x29, "user_terms"),
+    (0x2A, "built"),
     (0x30, "room_no"),
     (0x31, "room"),
     (0x32, "head"),
@@ -257,6 +312,12 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x45, "replacement"),
     (0x46, "related"),
     (0x47, "thread"),
+    (0x48, "receipt"),
+    (0x49, "receipt_log"),
+    (0x4A, "tally"),
+    (0x4B, "counted_thread"),
+    (0x4C, "mark"),
+    (0x4E, "open_room"),
     (0x50, "device_keys"),
     (0x51, "one_time_key"),
     (0x52, "one_time_id"),
@@ -282,10 +343,18 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x74, "usage"),
     (0x75, "pending"),
     (0x76, "loose_blob"),
+    (0xF0, "typing"),
+    (0xF1, "presence"),
 ];
 
 fn source(file: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+}
+
+#[test]
+fn the_server_itself() {
+    check_versioned(&Due { key: vec![0x3D, 1], value: [1, 2, 3, 4, 5, 6, 7, 8] }, "01023d010102030405060708");
+    check_versioned(&MigrationState { to: 2, after: vec![0x1C], rows: 300 }, "0102011cac02");
 }
 
 #[test]
@@ -313,7 +382,7 @@ fn a_table_keeps_its_number_and_none_has_it_besides() {
 
 #[test]
 fn every_record_has_a_test_of_its_bytes() {
-    let files = ["accounts", "events", "keys", "media", "relations", "rooms", "server"]
+    let files = ["accounts", "events", "keys", "media", "reading", "relations", "rooms", "server"]
         .map(|name| source(&format!("records/{name}.rs")));
     let beside = files.iter().map(|text| text.split_once("mod tests {").map_or("", |(_, tests)| tests));
     let tests = [beside.collect::<String>(), source("tests/records.rs")].concat();

@@ -24,6 +24,7 @@ use crate::{
         aliases::AliasError,
         lane::{Refusal, Transaction},
         membership::{Action, Change},
+        receipts::Read,
         send::{Message, Redaction, State},
         view::RoomView,
     },
@@ -65,6 +66,7 @@ const STEPS: &[Step] = &[
     |run| run.relate("hall", "bob", "m.thread", "hello").boxed(),
     |run| run.relate("hall", "alice", "m.thread", "hello").boxed(),
     |run| run.relate("hall", "alice", "m.replace", "hello").boxed(),
+    |run| run.read("hall", "bob", "hello").boxed(),
     |run| run.redact("hall", "alice", "hello").boxed(),
     |run| run.rename("alice", "Alice").boxed(),
     |run| run.say("study", "alice", "in private").boxed(),
@@ -184,6 +186,13 @@ impl Run {
         done(self.server.rooms.submit(&room, message).await, |_| false)
     }
 
+    async fn read(&self, room: &str, name: &str, body: &str) -> Outcome {
+        let id = self.room(room).await?;
+        let event = Some(self.said(&id, body).await?);
+        let read = Read { public: event.clone(), fully: event, ..Read::default() };
+        done(self.server.receipts.read(&user(name), &id, &read).await, |_| false)
+    }
+
     async fn redact(&self, room: &str, sender: &str, body: &str) -> Outcome {
         let room = self.room(room).await?;
         let (sender, target) = (user(sender), self.said(&room, body).await?);
@@ -195,7 +204,8 @@ impl Run {
     async fn rename(&self, name: &str, display_name: &str) -> Outcome {
         let name = user(name);
         self.server.profiles.set_field(&name, "displayname", json!(display_name)).await.map_err(text)?;
-        self.server.propagate_profile(&name).await.map_err(text)
+        self.server.propagate_profile(&name).await;
+        Ok(())
     }
 
     async fn forget(&self, room: &str, name: &str) -> Outcome {
@@ -252,7 +262,9 @@ impl Run {
         let (user, device) = (user(name), device.into());
         let filter = FilterDefinition::default();
         let (full_state, timeout, use_state_after) = (false, Duration::ZERO, false);
-        let mut request = Request { user, device, filter, since: None, full_state, timeout, use_state_after };
+        let set_presence = ruma::presence::PresenceState::Offline;
+        let mut request =
+            Request { user, device, filter, since: None, full_state, timeout, use_state_after, set_presence };
         let answer = self.server.syncs.sync(&request).await.map_err(text)?;
         request.since = Some(answer.next_batch);
         done(self.server.syncs.sync(&request).await, |_| false)

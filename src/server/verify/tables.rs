@@ -10,13 +10,14 @@ use crate::{
     codec::Key,
     keyspace::{
         ACCESS_TOKEN, ACCOUNT, ACCOUNT_DATA, ACCOUNT_DATA_COUNT, ACCOUNT_DATA_LOG, ALIAS, ANNOTATION, BACKUP,
-        BACKUP_HEAD, BACKUP_KEY, BLOB, CONSENT, COUNTER, CROSS_SIGNING_KEY, DEACTIVATION, DEVICE, DEVICE_KEYS,
-        DEVICE_LIST, DEVICE_SEEN, EVENT, EVENT_NO, FALLBACK_KEY, FILE, FILE_OF, FILTER, FILTER_NO, HEAD, IDENTITY, KEY,
-        KEY_HEAD, KEY_LOG, KEY_NO, LOGIN_TOKEN, LOGIN_TOKEN_DUE, LOOSE_BLOB, MEMBER, META, NAMED, NODE, ONE_TIME_ID,
-        ONE_TIME_KEY, OWN_SIGNATURE, PASSWORD, PENDING, PROFILE, PUBLISHED, REFRESH_TOKEN, REGISTRATION_TOKEN, RELATED,
-        RELATION, REPLACEMENT, ROOM, ROOM_ALIAS, ROOM_NO, ROOT_AT, ROOT_BEFORE, RoomNo, SESSION, SIGNED_HEAD,
-        SIGNED_LOG, STOCK, THREAD, THUMBNAIL, TIMELINE, TO_DEVICE, TO_DEVICE_TXN, TO_DEVICE_TXN_AGE, TRANSACTION,
-        UNREAD, USAGE, USER_SIGNATURE,
+        BACKUP_HEAD, BACKUP_KEY, BLOB, BUILT, CONSENT, COUNTED_THREAD, COUNTER, CROSS_SIGNING_KEY, DEACTIVATION,
+        DEVICE, DEVICE_KEYS, DEVICE_LIST, DEVICE_SEEN, DUE, EVENT, EVENT_NO, FALLBACK_KEY, FILE, FILE_OF, FILTER,
+        FILTER_NO, HEAD, IDENTITY, KEY, KEY_HEAD, KEY_LOG, KEY_NO, LOGIN_TOKEN, LOGIN_TOKEN_DUE, LOOSE_BLOB, MARK,
+        MEMBER, META, MIGRATION, NAMED, NODE, ONE_TIME_ID, ONE_TIME_KEY, OPEN_ROOM, OWN_SIGNATURE, PASSWORD, PENDING,
+        PRESENCE, PROFILE, PROFILE_SPREAD, PUBLISHED, RECEIPT, RECEIPT_LOG, REFRESH_TOKEN, REGISTRATION_TOKEN, RELATED,
+        RELATION, REPLACEMENT, RESTORED, ROOM, ROOM_ALIAS, ROOM_NO, ROOT_AT, ROOT_BEFORE, RoomNo, SESSION, SIGNED_HEAD,
+        SIGNED_LOG, STOCK, TALLY, THREAD, THUMBNAIL, TIMELINE, TO_DEVICE, TO_DEVICE_TXN, TO_DEVICE_TXN_AGE,
+        TRANSACTION, TYPING, UNREAD, USAGE, USER_SIGNATURE, USER_TERM, USER_TERMS,
     },
     records::media::{BlobHash, FileState, Thumbnail},
     table::{Record, Table},
@@ -44,7 +45,9 @@ impl Check<'_> {
     /// All tables, once the rooms have been gone through one by one.
     pub(super) async fn tables(&mut self) -> Result<(), Fault> {
         of_rooms!(self, HEAD EVENT META KEY_NO KEY NODE ROOT_BEFORE ROOT_AT TIMELINE ROOM_ALIAS PUBLISHED ANNOTATION);
+        of_rooms!(self, OPEN_ROOM);
         of_rooms!(self, RELATION REPLACEMENT RELATED THREAD);
+        of_rooms!(self, RECEIPT TALLY COUNTED_THREAD);
         self.room_ids().await?;
         self.event_ids().await?;
         self.members().await?;
@@ -52,13 +55,16 @@ impl Check<'_> {
         self.names().await?;
         self.transactions().await?;
         self.relations().await?;
-        readable!(self, NODE ROOT_AT ROOM_ALIAS PUBLISHED ANNOTATION RELATED);
+        readable!(self, NODE ROOT_AT ROOM_ALIAS PUBLISHED ANNOTATION RELATED RECEIPT RECEIPT_LOG TALLY COUNTED_THREAD);
+        readable!(self, DUE MIGRATION RESTORED);
         readable!(self, IDENTITY COUNTER ACCOUNT PASSWORD ACCESS_TOKEN REFRESH_TOKEN SESSION LOGIN_TOKEN);
         readable!(self, LOGIN_TOKEN_DUE REGISTRATION_TOKEN CONSENT DEACTIVATION DEVICE DEVICE_SEEN DEVICE_LIST);
+        readable!(self, PROFILE_SPREAD USER_TERM USER_TERMS BUILT OPEN_ROOM);
         readable!(self, PROFILE FILTER FILTER_NO ACCOUNT_DATA ACCOUNT_DATA_LOG ACCOUNT_DATA_COUNT);
         readable!(self, DEVICE_KEYS ONE_TIME_KEY ONE_TIME_ID FALLBACK_KEY STOCK CROSS_SIGNING_KEY OWN_SIGNATURE);
         readable!(self, USER_SIGNATURE KEY_HEAD KEY_LOG SIGNED_HEAD SIGNED_LOG);
         readable!(self, TO_DEVICE TO_DEVICE_TXN TO_DEVICE_TXN_AGE BACKUP_HEAD BACKUP BACKUP_KEY);
+        readable!(self, TYPING PRESENCE);
         readable!(self, BLOB FILE_OF USAGE PENDING LOOSE_BLOB);
         self.files().await
     }
@@ -173,7 +179,12 @@ impl Check<'_> {
         }
         let mut rows = Rows::new(&NAMED, NAMED.under(&()));
         while let Some(page) = rows.next(self).await? {
-            self.within(page.into_iter().map(|((_, room, ordinal), ())| (room, ordinal)).collect(), NAMED.name).await?;
+            self.within(page.into_iter().map(|((_, room, ordinal), _)| (room, ordinal)).collect(), NAMED.name).await?;
+        }
+        let mut rows = Rows::new(&MARK, MARK.under(&()));
+        while let Some(page) = rows.next(self).await? {
+            self.within(page.into_iter().map(|((_, room, ..), mark)| (room, mark.ordinal)).collect(), MARK.name)
+                .await?;
         }
         Ok(())
     }

@@ -28,6 +28,7 @@ pub async fn put(context: Context, user: User, request: Request) -> Result<Respo
         transaction: Some(transaction(&user, &room_id, &format!("send {event_type}"), &txn_id)),
     };
     let sent = context.app.server.rooms.submit(&room_id, message).await.map_err(unknown_is_forbidden)?;
+    context.app.server.presence.active(&user.user_id);
     Ok(Response { event_id: sent.event_id })
 }
 

@@ -4,6 +4,7 @@ mod archived;
 mod growth;
 mod members;
 mod model;
+mod passing;
 mod rooms;
 mod user;
 mod waiting;
@@ -14,17 +15,24 @@ use depesche_store::Engine;
 use ruma::{
     OwnedUserId, UserId,
     api::{OutgoingResponseExt, client::filter::FilterDefinition},
+    presence::PresenceState,
 };
 use serde_json::{Value, json};
 
-use super::{Request, SyncError, Syncs};
-use crate::{account_data::AccountData, devices::Devices, keys::Keys, testing::Fixture, to_device::ToDevice};
+use super::{Request, Restored, SyncError, Syncs};
+use crate::{
+    account_data::AccountData, devices::Devices, keys::Keys, presence::Presences, rooms::receipts::Receipts,
+    testing::Fixture, to_device::ToDevice, typing::Typing,
+};
 
 /// A server with what `/sync` is joined from.
 struct Server {
     rooms: Fixture,
     account_data: Arc<AccountData>,
     to_device: Arc<ToDevice>,
+    typing: Arc<Typing>,
+    presence: Arc<Presences>,
+    receipts: Receipts,
     syncs: Arc<Syncs>,
 }
 
@@ -44,8 +52,10 @@ impl Server {
         let keys = Arc::new(Keys::new(base(), Arc::clone(&devices)));
         let to_device = Arc::new(ToDevice::new(base(), devices));
         let parts = (Arc::clone(&account_data), keys, Arc::clone(&to_device));
-        let syncs = Syncs::new(base(), parts.0, parts.1, parts.2);
-        Self { rooms, account_data, to_device, syncs }
+        let presence = Presences::new(base());
+        let syncs = Syncs::new(base(), parts.0, parts.1, parts.2, Arc::clone(&presence), Restored::default());
+        let (typing, receipts) = (Typing::new(base()), Receipts::new(base(), Arc::clone(&account_data)));
+        Self { rooms, account_data, to_device, typing, presence, receipts, syncs }
     }
 
     fn client(&self, user: &UserId) -> Client {
@@ -95,6 +105,8 @@ fn request(user: &UserId, filter: Value) -> Request {
         full_state: false,
         timeout: Duration::ZERO,
         use_state_after: false,
+        // Those who look at one thing are not disturbed by who is there.
+        set_presence: PresenceState::Offline,
     }
 }
 

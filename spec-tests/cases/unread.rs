@@ -1,0 +1,199 @@
+//! Counts of what is not read. Client-server API, "Receiving notifications" and "Threading".
+
+use depesche_spec_tests::prelude::*;
+
+const RECEIPT: &str = "/_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}";
+
+/// A room of two in which Bob has read everything.
+async fn pair() -> (User, User, String) {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let room = alice.public_room().await;
+    bob.join(&room).await;
+    (alice, bob, room)
+}
+
+async fn mark(user: &User, room: &str, kind: &str, event: &str, thread: Option<&str>) {
+    let body = thread.map_or_else(|| json!({}), |thread| json!({ "thread_id": thread }));
+    user.post(RECEIPT, &[room, kind, event]).json(body).await.ok();
+}
+
+/// A text about nothing, or in a thread; naming somebody, or not.
+async fn say(user: &User, room: &str, thread: Option<&str>, mentions: Value) -> String {
+    let mut content = json!({ "msgtype": "m.text", "body": "text", "m.mentions": mentions });
+    if let Some(root) = thread {
+        content["m.relates_to"] = json!({ "rel_type": "m.thread", "event_id": root });
+    }
+    user.send(room, "m.room.message", content).await
+}
+
+/// Notifications and highlights of the room, as a first answer has them.
+async fn counts(user: &User, room: &str) -> (u64, u64) {
+    let sync = user.syncer().next().await;
+    pair_of(RoomSync::joined(&sync, room).field("unread_notifications"))
+}
+
+/// The same with a filter that tells threads apart: the main timeline, and some threads.
+async fn counts_by_thread(user: &User, room: &str, threads: &[&str]) -> Vec<(u64, u64)> {
+    let filter = json!({ "room": { "timeline": { "unread_thread_notifications": true } } });
+    let sync = user.syncer().filter(&filter).next().await;
+    let joined = RoomSync::joined(&sync, room);
+    let of_threads = joined.field("unread_thread_notifications");
+    let threads = threads.iter().map(|thread| pair_of(of_threads.get(*thread).unwrap_or(&Value::Null)));
+    [pair_of(joined.field("unread_notifications"))].into_iter().chain(threads).collect()
+}
+
+fn pair_of(counts: &Value) -> (u64, u64) {
+    let number = |name: &str| counts[name].as_u64().unwrap_or_default();
+    (number("notification_count"), number("highlight_count"))
+}
+
+#[tokio::test]
+async fn messages_count_until_they_are_read() {
+    let (alice, bob, room) = pair().await;
+    assert_eq!(counts(&bob, &room).await, (0, 0));
+    let one = alice.say(&room, "1").await;
+    let two = alice.say(&room, "2").await;
+    assert_eq!(counts(&bob, &room).await, (2, 0));
+    assert_eq!(counts(&alice, &room).await, (0, 0), "nobody is notified of their own");
+    mark(&bob, &room, "m.read", &one, None).await;
+    assert_eq!(counts(&bob, &room).await, (1, 0));
+    mark(&bob, &room, "m.read.private", &two, None).await;
+    assert_eq!(counts(&bob, &room).await, (0, 0));
+    mark(&bob, &room, "m.read", &two, None).await;
+    alice.say(&room, "3").await;
+    assert_eq!(counts(&bob, &room).await, (1, 0));
+}
+
+#[tokio::test]
+async fn the_count_comes_with_the_message_and_goes_with_the_receipt() {
+    let (alice, bob, room) = pair().await;
+    let mut syncer = bob.another_device().await.syncer();
+    syncer.next().await;
+    let said = alice.say(&room, "new").await;
+    let seen = |sync: &Value| RoomSync::joined(sync, &room).field("unread_notifications").clone();
+    let sync = syncer.until(|sync| RoomSync::joined(sync, &room).is_there()).await;
+    assert_eq!(pair_of(&seen(&sync)), (1, 0));
+    mark(&bob, &room, "m.read.private", &said, None).await;
+    let sync = syncer.until(|sync| RoomSync::joined(sync, &room).is_there()).await;
+    assert_eq!(pair_of(&seen(&sync)), (0, 0), "{sync}");
+}
+
+#[tokio::test]
+async fn mentions_are_highlights() {
+    let (alice, bob, room) = pair().await;
+    let carol = shared().user("carol").await;
+    carol.join(&room).await;
+    say(&alice, &room, None, json!({ "user_ids": [bob.id] })).await;
+    assert_eq!((counts(&bob, &room).await, counts(&carol, &room).await), ((1, 1), (1, 0)));
+    say(&alice, &room, None, json!({ "room": true })).await;
+    assert_eq!((counts(&bob, &room).await, counts(&carol, &room).await), ((2, 2), (2, 1)));
+    say(&alice, &room, None, json!({ "room": true, "user_ids": [bob.id] })).await;
+    assert_eq!((counts(&bob, &room).await, counts(&carol, &room).await), ((3, 3), (3, 2)));
+    // Who may not name the room, does not.
+    say(&bob, &room, None, json!({ "room": true })).await;
+    assert_eq!(counts(&carol, &room).await, (4, 2));
+}
+
+#[tokio::test]
+async fn what_does_not_notify_does_not_count() {
+    let (alice, bob, room) = pair().await;
+    let said = alice.say(&room, "said").await;
+    mark(&bob, &room, "m.read", &said, None).await;
+    alice.send(&room, "m.room.message", json!({ "msgtype": "m.notice", "body": "notice" })).await;
+    let reaction = json!({ "rel_type": "m.annotation", "event_id": said, "key": "+" });
+    alice.send(&room, "m.reaction", json!({ "m.relates_to": reaction })).await;
+    alice.set_state(&room, "m.room.topic", "", json!({ "topic": "t" })).await;
+    let edit = |mentions: Value| {
+        json!({
+            "msgtype": "m.text", "body": "* better", "m.mentions": mentions,
+            "m.new_content": { "msgtype": "m.text", "body": "better" },
+            "m.relates_to": { "rel_type": "m.replace", "event_id": said },
+        })
+    };
+    alice.send(&room, "m.room.message", edit(json!({}))).await;
+    assert_eq!(counts(&bob, &room).await, (0, 0));
+    // An edit that names somebody does.
+    let named = alice.send(&room, "m.room.message", edit(json!({ "user_ids": [bob.id] }))).await;
+    assert_eq!(counts(&bob, &room).await, (1, 1));
+    alice.say(&room, "more").await;
+    assert_eq!(counts(&bob, &room).await, (2, 1));
+    mark(&bob, &room, "m.read", &named, None).await;
+    assert_eq!(counts(&bob, &room).await, (1, 0));
+}
+
+#[tokio::test]
+async fn what_was_said_before_a_join_does_not_count() {
+    let (alice, bob, room) = pair().await;
+    alice.say(&room, "before").await;
+    let carol = shared().user("carol").await;
+    carol.join(&room).await;
+    assert_eq!((counts(&bob, &room).await, counts(&carol, &room).await), ((1, 0), (0, 0)));
+    alice.say(&room, "after").await;
+    assert_eq!((counts(&bob, &room).await, counts(&carol, &room).await), ((2, 0), (1, 0)));
+}
+
+#[tokio::test]
+async fn threads_count_for_themselves_where_the_filter_asks() {
+    let (alice, bob, room) = pair().await;
+    let root = alice.say(&room, "root").await;
+    say(&alice, &room, Some(&root), json!({})).await;
+    say(&alice, &room, Some(&root), json!({ "user_ids": [bob.id] })).await;
+    assert_eq!(counts_by_thread(&bob, &room, &[&root]).await, [(1, 0), (2, 1)]);
+    assert_eq!(counts(&bob, &room).await, (3, 1), "without the flag all count together");
+}
+
+#[tokio::test]
+async fn a_receipt_for_the_main_timeline_leaves_threads_unread() {
+    let (alice, bob, room) = pair().await;
+    let root = alice.say(&room, "root").await;
+    say(&alice, &room, Some(&root), json!({})).await;
+    let last = alice.say(&room, "last").await;
+    mark(&bob, &room, "m.read", &last, Some("main")).await;
+    assert_eq!(counts_by_thread(&bob, &room, &[&root]).await, [(0, 0), (1, 0)]);
+    assert_eq!(counts(&bob, &room).await, (1, 0));
+}
+
+#[tokio::test]
+async fn a_receipt_for_a_thread_leaves_the_rest_unread() {
+    let (alice, bob, room) = pair().await;
+    let (one, two) = (alice.say(&room, "1").await, alice.say(&room, "2").await);
+    let in_one = say(&alice, &room, Some(&one), json!({})).await;
+    say(&alice, &room, Some(&two), json!({})).await;
+    mark(&bob, &room, "m.read.private", &in_one, Some(&one)).await;
+    assert_eq!(counts_by_thread(&bob, &room, &[&one, &two]).await, [(2, 0), (0, 0), (1, 0)]);
+    say(&alice, &room, Some(&one), json!({ "user_ids": [bob.id] })).await;
+    assert_eq!(counts_by_thread(&bob, &room, &[&one, &two]).await, [(2, 0), (1, 1), (1, 0)]);
+}
+
+#[tokio::test]
+async fn a_receipt_without_a_thread_reads_all_before_it() {
+    let (alice, bob, room) = pair().await;
+    let root = alice.say(&room, "root").await;
+    say(&alice, &room, Some(&root), json!({ "user_ids": [bob.id] })).await;
+    let middle = alice.say(&room, "middle").await;
+    say(&alice, &room, Some(&root), json!({})).await;
+    alice.say(&room, "last").await;
+    mark(&bob, &room, "m.read", &middle, None).await;
+    assert_eq!(counts_by_thread(&bob, &room, &[&root]).await, [(1, 0), (1, 0)]);
+    // A receipt in the thread from before takes nothing back, one from behind reads on.
+    let latest = say(&alice, &room, Some(&root), json!({})).await;
+    assert_eq!(counts_by_thread(&bob, &room, &[&root]).await, [(1, 0), (2, 0)]);
+    mark(&bob, &room, "m.read", &latest, Some(&root)).await;
+    assert_eq!(counts_by_thread(&bob, &room, &[&root]).await, [(1, 0), (0, 0)]);
+}
+
+#[tokio::test]
+async fn the_receipt_that_is_ahead_counts() {
+    let (alice, bob, room) = pair().await;
+    let events = [alice.say(&room, "a").await, alice.say(&room, "b").await, alice.say(&room, "c").await];
+    alice.say(&room, "d").await;
+    mark(&bob, &room, "m.read", &events[2], None).await;
+    for event in [&events[0], &events[1]] {
+        mark(&bob, &room, "m.read.private", event, None).await;
+        assert_eq!(counts(&bob, &room).await, (1, 0));
+    }
+    let path = "/_matrix/client/v3/rooms/{roomId}/read_markers";
+    let last = alice.say(&room, "e").await;
+    bob.post(path, &[&room]).json(json!({ "m.read.private": last })).await.ok();
+    assert_eq!(counts(&bob, &room).await, (0, 0));
+}

@@ -1,0 +1,122 @@
+//! What follows from what is known of a user, moment by moment.
+
+use std::time::Duration;
+
+use super::*;
+
+const PHONE: &str = "PHONE";
+const DESK: &str = "DESK";
+
+/// A user, and a clock that is set by hand.
+struct Course {
+    live: Live,
+    begin: Instant,
+    at: Duration,
+}
+
+impl Course {
+    fn new() -> Self {
+        Self { live: Live::new(), begin: Instant::now(), at: Duration::ZERO }
+    }
+
+    fn now(&self) -> Instant {
+        self.begin + self.at
+    }
+
+    fn wait(&mut self, seconds: u64) -> &mut Self {
+        self.at += Duration::from_secs(seconds);
+        self
+    }
+
+    fn poll(&mut self, device: &str, state: PresenceState) -> &mut Self {
+        let now = self.now();
+        self.live.poll(device.into(), &state, now);
+        self
+    }
+
+    fn end(&mut self, device: &str) -> &mut Self {
+        let now = self.now();
+        self.live.end_poll(device.into(), now);
+        self
+    }
+
+    fn say(&mut self, state: PresenceState) -> &mut Self {
+        let now = self.now();
+        self.live.say(&state, Some("here".into()), now);
+        self
+    }
+
+    fn act(&mut self) -> &mut Self {
+        let now = self.now();
+        self.live.active(now);
+        self
+    }
+
+    /// The state, whether active, and in how many seconds to look again.
+    fn is(&self) -> (&'static str, bool, Option<u64>) {
+        let shown = self.live.shown(self.now());
+        let state = match shown.state {
+            PresenceState::Online => "online",
+            PresenceState::Unavailable => "unavailable",
+            _ => "offline",
+        };
+        let next = self.live.next_change(self.now()).map(|at| (at - self.now()).as_secs());
+        (state, shown.currently_active, next)
+    }
+}
+
+#[test]
+fn a_device_that_polls_is_online_then_idle_then_gone() {
+    let mut course = Course::new();
+    assert_eq!(course.is(), ("offline", false, None));
+    assert_eq!(course.poll(PHONE, PresenceState::Online).is(), ("online", true, Some(30)));
+    assert_eq!(course.wait(59).is(), ("online", true, Some(1)));
+    assert_eq!(course.wait(1).is(), ("online", false, Some(30)));
+    assert_eq!(course.wait(239).is(), ("online", false, Some(1)));
+    assert_eq!(course.wait(1).is(), ("unavailable", false, Some(30)));
+    // Polling on is no activity; doing something is.
+    assert_eq!(course.end(PHONE).poll(PHONE, PresenceState::Online).is().0, "unavailable");
+    assert_eq!(course.act().is(), ("online", true, Some(30)));
+    assert_eq!(course.end(PHONE).is(), ("online", true, Some(30)));
+    assert_eq!(course.wait(29).is().0, "online");
+    assert_eq!(course.wait(1).is().0, "offline");
+    // Who comes back has done something.
+    assert_eq!(course.poll(PHONE, PresenceState::Online).is(), ("online", true, Some(30)));
+}
+
+#[test]
+fn the_most_awake_device_counts() {
+    let mut course = Course::new();
+    assert_eq!(course.poll(PHONE, PresenceState::Offline).is().0, "offline");
+    course.end(PHONE).act();
+    assert_eq!(course.poll(DESK, PresenceState::Unavailable).is().0, "unavailable");
+    assert_eq!(course.poll(PHONE, PresenceState::Online).is().0, "online");
+    assert_eq!(course.end(PHONE).wait(30).is().0, "unavailable", "the desk is still there");
+    assert_eq!(course.end(DESK).wait(30).is().0, "offline");
+}
+
+#[test]
+fn what_a_user_says_holds_until_they_do_otherwise() {
+    let mut course = Course::new();
+    assert_eq!(course.say(PresenceState::Online).is(), ("online", true, Some(30)));
+    assert_eq!(course.wait(30).is().0, "offline", "nobody polls");
+    course.poll(PHONE, PresenceState::Online);
+    assert_eq!(course.say(PresenceState::Unavailable).is().0, "unavailable");
+    assert_eq!(course.wait(100).is().0, "unavailable");
+    assert_eq!(course.act().is().0, "online");
+    assert_eq!(course.say(PresenceState::Offline).is().0, "offline");
+    assert_eq!(course.act().end(PHONE).poll(PHONE, PresenceState::Online).is().0, "offline", "still hidden");
+    assert_eq!(course.end(PHONE).wait(31).poll(PHONE, PresenceState::Online).is().0, "online", "came back");
+}
+
+#[test]
+fn how_long_ago_and_what_is_said() {
+    let mut course = Course::new();
+    assert_eq!(course.live.shown(course.now()), Shown::offline());
+    course.say(PresenceState::Online).wait(7);
+    let shown = course.live.shown(course.now());
+    assert_eq!((shown.last_active_ago_ms, shown.status.as_deref()), (Some(7000), Some("here")));
+    let now = course.now();
+    course.live.say(&PresenceState::Online, Some(String::new()), now);
+    assert_eq!(course.live.shown(now).status, None, "an empty status is none");
+}

@@ -1,0 +1,104 @@
+//! What an appended event adds to the counts of a room: its ordinal, the tally of its thread, rows for those it names,
+//! and how far its sender has read.
+//!
+//! Nothing is written per member. The room's *ordinal* counts the events that notify anyone by the default rules; each
+//! takes the next *tally* of its thread. Whoever has read up to an ordinal has unread what the tallies differ by.
+//!
+//! Spec: [receiving notifications](https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications).
+
+use depesche_rules::{pdu::Pdu, push, threads};
+use ruma::{OwnedEventId, ServerName, events::room::member::MembershipState};
+
+use super::{unread::By, working::Working};
+use crate::{
+    keyspace::{COUNTED_THREAD, EventNo, MARK, NAMED, RoomNo, TALLY},
+    records::reading::{Mark, Named, Tally},
+    tx::{Fault, Tx, View},
+};
+
+/// What a thread has counted, and the ordinal of its newest event that counts; 0 if there is none.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counted {
+    /// Up to now.
+    pub tally: Tally,
+    /// The ordinal of the newest event.
+    pub newest: u32,
+}
+
+/// Counts an event of this number that is about to be appended.
+pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, no: EventNo, pdu: &Pdu) -> Result<(), Fault> {
+    let Some(levels) = working.power_levels(tx).await? else { return Ok(()) };
+    let effect = push::default_effect(pdu, &levels);
+    let mut named = Vec::new();
+    for user in effect.highlight_users.into_iter().filter(|user| user.server_name() == name) {
+        // Who is not joined gets no row.
+        if working.membership(tx, &user).await? == Some(MembershipState::Join) {
+            named.push(user);
+        }
+    }
+    let counts = effect.notify || !named.is_empty();
+    // By sending, one has read what the event follows. A change of state is not said to anyone.
+    let reads = pdu.state_key().is_none() && pdu.sender().server_name() == name;
+    if !counts && !reads {
+        return Ok(());
+    }
+    let thread = thread_of(working, tx, pdu).await?.map(|root| root.to_string()).unwrap_or_default();
+    let mut counted = working.counted(tx, &thread).await?;
+    if counts {
+        working.head.ordinal += 1;
+        counted.tally.loud += u32::from(effect.notify);
+        counted.tally.room += u32::from(effect.highlight_room);
+        let named_row = Named { thread: thread.clone(), silent: !effect.notify, room: effect.highlight_room };
+        counted.newest = note(working, tx, &thread, counted);
+        for user in named {
+            tx.put(&NAMED, &(user, working.no, working.head.ordinal), &named_row);
+        }
+    }
+    if reads {
+        let mark = Mark { event: no, ordinal: working.head.ordinal, tally: counted.tally };
+        let by = if thread.is_empty() { By::OwnEvent } else { By::OwnEventInThread };
+        tx.put(&MARK, &(pdu.sender().clone(), working.no, by as u8, thread), &mark);
+    }
+    Ok(())
+}
+
+/// Writes what a thread has counted with the event of the newest ordinal, which it answers.
+fn note(working: &mut Working, tx: &Tx, thread: &str, counted: Counted) -> u32 {
+    let (room, ordinal) = (working.no, working.head.ordinal);
+    tx.put(&TALLY, &(room, thread.to_owned(), ordinal), &counted.tally);
+    if thread.is_empty() {
+        working.head.main = counted.tally;
+    } else {
+        if counted.newest > 0 {
+            tx.delete(&COUNTED_THREAD, &(room, counted.newest));
+        }
+        tx.put(&COUNTED_THREAD, &(room, ordinal), &thread.to_owned());
+        working.head.threaded = ordinal;
+    }
+    working.remember_counted(thread.to_owned(), Counted { newest: ordinal, ..counted });
+    ordinal
+}
+
+/// The root of the thread that an event is in, as far as the room has the events between.
+async fn thread_of(working: &mut Working, tx: &Tx, pdu: &Pdu) -> Result<Option<OwnedEventId>, Fault> {
+    let mut parent = threads::Parent::of(pdu);
+    for _ in 0..threads::MAX_HOPS {
+        match parent {
+            Some(root) if root.is_root => return Ok(Some(root.event_id)),
+            Some(other) => {
+                let Some(no) = working.event_no(tx, &other.event_id).await? else { return Ok(None) };
+                parent = threads::Parent::of(&working.pdu(tx, no).await?);
+            }
+            None => return Ok(None),
+        }
+    }
+    Ok(parent.filter(|root| root.is_root).map(|root| root.event_id))
+}
+
+/// What a thread has counted up to an ordinal; `None` if no row says so.
+pub async fn counted_at(view: &View, room: RoomNo, thread: &str, ordinal: u32) -> Result<Option<Counted>, Fault> {
+    let prefix = (room, thread.to_owned());
+    let range = TALLY.before(&prefix, &(room, prefix.1.clone(), ordinal.saturating_add(1)));
+    let rows = view.scan_back(&TALLY, range, 1).await?;
+    Ok(rows.into_iter().next().map(|((_, _, newest), tally)| Counted { tally, newest }))
+}

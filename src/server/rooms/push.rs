@@ -1,0 +1,54 @@
+//! What push rules ask of a room beside the event.
+//!
+//! [`Context`] is made once for a room and asked for each user whose rules are evaluated.
+
+use ruma::{
+    UserId,
+    push::{PushConditionPowerLevelsCtx, PushConditionRoomCtx, Ruleset},
+};
+use serde::Deserialize;
+
+use super::view::RoomView;
+use crate::tx::Fault;
+
+/// A room as push rules see it.
+pub struct Context {
+    room: RoomView,
+    levels: Option<PushConditionPowerLevelsCtx>,
+}
+
+impl Context {
+    /// The room as this view shows it. A rule that asks for the state of the room at an older event gets that of now:
+    /// members come and go, and a notification is made when the event arrives.
+    pub async fn of(room: &RoomView) -> Result<Self, Fault> {
+        let levels = room.power_levels().await?.map(|levels| levels.push_context());
+        Ok(Self { room: room.clone(), levels })
+    }
+
+    /// What these rules of a user need. The display name is looked up only if some rule asks for it.
+    pub async fn for_user(&self, user: &UserId, rules: &Ruleset) -> Result<PushConditionRoomCtx, Fault> {
+        let name = if depesche_rules::push::asks_for_display_name(rules) {
+            self.display_name(user).await?.unwrap_or_default()
+        } else {
+            String::new()
+        };
+        let (room_id, joined) = (self.room.room_id().to_owned(), self.room.head.joined);
+        let context = PushConditionRoomCtx::new(room_id, joined.into(), user.to_owned(), name);
+        Ok(match &self.levels {
+            Some(levels) => context.with_power_levels(levels.clone()),
+            None => context,
+        })
+    }
+
+    /// A member's name in the room.
+    pub async fn display_name(&self, user: &UserId) -> Result<Option<String>, Fault> {
+        #[derive(Default, Deserialize)]
+        struct Content {
+            #[serde(default)]
+            displayname: Option<String>,
+        }
+        let member = self.room.state_event(self.room.root(), "m.room.member", user.as_str()).await?;
+        let member = member.map(|member| self.room.readable(member)).transpose()?;
+        Ok(member.and_then(|member| member.content_as::<Content>().ok()?.displayname))
+    }
+}

@@ -1,0 +1,246 @@
+//! What a member has not read of a room: notifications and highlights, of the main timeline and of each thread.
+//!
+//! By the default push rules it is a difference of tallies (`count.rs`): nothing was written per member but rows for
+//! those whom an event names. Who has rules of their own that bear on the room is counted event by event
+//! ([`own_rules`]), bounded and kept.
+//!
+//! How far a member has read is the furthest of several marks: the join, receipts for the whole room, and receipts or
+//! own events in the thread. An event of one's own marks its own thread alone: who answers in a thread has not seen the
+//! other ones.
+//!
+//! Spec: [receiving notifications](https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications),
+//! [threaded read receipts](https://spec.matrix.org/v1.19/client-server-api/#threaded-read-receipts).
+
+mod own_rules;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    ops::AddAssign,
+    sync::{Arc, Mutex},
+};
+
+use depesche_store::Range;
+use ruma::{OwnedEventId, OwnedUserId, UserId};
+
+use self::own_rules::{Kept, Rules};
+use super::{
+    count::{self, Counted},
+    view::RoomView,
+};
+use crate::{
+    keyspace::{COUNTED_THREAD, MARK, NAMED, TALLY, UNREAD},
+    records::reading::{Mark, Named, Tally},
+    tx::{Fault, View},
+};
+
+/// Rows that name a member are counted up to here.
+const MAX_NAMED: usize = 1000;
+/// Threads with something unread, those with the newest events.
+const MAX_THREADS: usize = 500;
+
+/// By what a member has read up to somewhere: the third part of a key of `MARK`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum By {
+    /// A receipt for the whole room.
+    Receipt = 0,
+    /// A receipt for the main timeline.
+    ReceiptInMain = 1,
+    /// An event of the member's own in the main timeline.
+    OwnEvent = 2,
+    /// A receipt for a thread.
+    ReceiptInThread = 3,
+    /// An event of the member's own in a thread.
+    OwnEventInThread = 4,
+}
+
+/// What is not read.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Count {
+    /// Events that notify.
+    pub notifications: u32,
+    /// Those of them that highlight.
+    pub highlights: u32,
+}
+
+/// What a member has not read of a room.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Unread {
+    /// Of the main timeline.
+    pub main: Count,
+    /// Of threads, by their roots; those with nothing unread are left out.
+    pub threads: BTreeMap<OwnedEventId, Count>,
+}
+
+impl AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        self.notifications = self.notifications.saturating_add(other.notifications);
+        self.highlights = self.highlights.saturating_add(other.highlights);
+    }
+}
+
+impl Unread {
+    /// Of the room as a whole.
+    pub fn total(&self) -> Count {
+        let mut total = self.main;
+        self.threads.values().for_each(|count| total += *count);
+        total
+    }
+
+    /// From counts by thread, the main timeline under an empty name.
+    fn of(counts: BTreeMap<String, Count>) -> Self {
+        let mut unread = Self::default();
+        for (thread, count) in counts {
+            if thread.is_empty() {
+                unread.main = count;
+            } else if let (true, Ok(root)) = (count != Count::default(), OwnedEventId::try_from(thread)) {
+                unread.threads.insert(root, count);
+            }
+        }
+        unread
+    }
+}
+
+/// Counts for members, and keeps what was counted by rules of their own. All of it is a cache.
+#[derive(Default)]
+pub struct Counter {
+    kept: Mutex<Kept>,
+}
+
+/// What one user's counts depend on besides the room: read once for many rooms.
+pub struct Reader {
+    user: OwnedUserId,
+    rules: Option<Arc<Rules>>,
+}
+
+impl Counter {
+    /// A user with their push rules.
+    pub async fn reader(&self, view: &View, user: &UserId) -> Result<Reader, Fault> {
+        Ok(Reader { user: user.to_owned(), rules: self.rules_of(view, user).await? })
+    }
+
+    /// What a member has not read.
+    pub async fn count(&self, room: &RoomView, reader: &Reader) -> Result<Unread, Fault> {
+        let marks = Marks::read(room, &reader.user).await?;
+        match &reader.rules {
+            Some(rules) => self.by_rules(room, reader, rules, &marks).await,
+            None => by_default(room, &reader.user, &marks).await,
+        }
+    }
+}
+
+/// How far a member has read outside of threads.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Marks {
+    /// The whole room.
+    all: Mark,
+    /// The main timeline, at least as far.
+    main: Mark,
+    /// Whether the tally of `main` is known: a join knows only its ordinal.
+    tally_known: bool,
+}
+
+impl Marks {
+    async fn read(room: &RoomView, user: &UserId) -> Result<Self, Fault> {
+        let key = (user.to_owned(), room.no);
+        let joined = room.view.get(&UNREAD, &key).await?.unwrap_or_default().ordinal;
+        let end = MARK.key(&(key.0.clone(), key.1, By::ReceiptInThread as u8, String::new()));
+        let rows = room.view.scan(&MARK, Range::new(MARK.under(&key).from, end), 3).await?;
+        let mut marks = Self::default();
+        marks.all.ordinal = joined;
+        marks.main = marks.all;
+        for ((_, _, by, _), mark) in rows {
+            if by == By::Receipt as u8 && mark.ordinal >= marks.all.ordinal {
+                marks.all = mark;
+            }
+            let further = (mark.ordinal, mark.event) >= (marks.main.ordinal, marks.main.event);
+            if further {
+                (marks.main, marks.tally_known) = (mark, true);
+            }
+        }
+        Ok(marks)
+    }
+}
+
+/// How far a member has read in some threads, as far as they have marks of their own there.
+async fn marks_in(room: &RoomView, user: &UserId, threads: &[String]) -> Result<Vec<Mark>, Fault> {
+    let key = |by: By| move |thread: &String| (user.to_owned(), room.no, by as u8, thread.clone());
+    let receipts = threads.iter().map(key(By::ReceiptInThread));
+    let own = threads.iter().map(key(By::OwnEventInThread));
+    let keys: Vec<_> = receipts.zip(own).flat_map(|(receipt, own)| [receipt, own]).collect();
+    let found = room.view.get_many(&MARK, &keys).await?;
+    let further = |pair: &[Option<Mark>]| pair.iter().flatten().max_by_key(|mark| mark.event).copied();
+    Ok(found.chunks(2).map(|pair| further(pair).unwrap_or_default()).collect())
+}
+
+/// What a member with the default rules has not read.
+async fn by_default(room: &RoomView, user: &UserId, marks: &Marks) -> Result<Unread, Fault> {
+    if room.head.ordinal <= marks.all.ordinal {
+        return Ok(Unread::default());
+    }
+    let mut counts: BTreeMap<String, (u32, Count)> = BTreeMap::new();
+    let read = if marks.tally_known { marks.main.tally } else { tally_at(room, "", marks.main.ordinal).await? };
+    counts.insert(String::new(), (marks.main.ordinal, between(read, room.head.main)));
+    if room.head.threaded > marks.all.ordinal {
+        threads(room, user, marks, &mut counts).await?;
+    }
+    add_named(room, user, marks, &mut counts).await?;
+    Ok(Unread::of(counts.into_iter().map(|(thread, (_, count))| (thread, count)).collect()))
+}
+
+/// Adds the threads in which something came since the whole room was read.
+async fn threads(
+    room: &RoomView,
+    user: &UserId,
+    marks: &Marks,
+    counts: &mut BTreeMap<String, (u32, Count)>,
+) -> Result<(), Fault> {
+    let range = COUNTED_THREAD.from(&(room.no,), &(room.no, marks.all.ordinal.saturating_add(1)));
+    let rows = room.view.scan_back(&COUNTED_THREAD, range, MAX_THREADS).await?;
+    let names: Vec<String> = rows.iter().map(|(_, thread)| thread.clone()).collect();
+    let keys: Vec<_> = rows.iter().map(|((_, newest), thread)| (room.no, thread.clone(), *newest)).collect();
+    let tallies = room.view.get_many(&TALLY, &keys).await?;
+    for ((thread, tally), mark) in names.iter().zip(tallies).zip(marks_in(room, user, &names).await?) {
+        let (from, read) = if mark.ordinal >= marks.all.ordinal && mark.event > 0 {
+            (mark.ordinal, mark.tally)
+        } else {
+            (marks.all.ordinal, tally_at(room, thread, marks.all.ordinal).await?)
+        };
+        counts.insert(thread.clone(), (from, between(read, tally.unwrap_or_default())));
+    }
+    Ok(())
+}
+
+/// Adds the events that name the member, beside what all members are told of.
+async fn add_named(
+    room: &RoomView,
+    user: &UserId,
+    marks: &Marks,
+    counts: &mut BTreeMap<String, (u32, Count)>,
+) -> Result<(), Fault> {
+    let of_room = (user.to_owned(), room.no);
+    let first = (of_room.0.clone(), of_room.1, marks.all.ordinal.saturating_add(1));
+    let rows = room.view.scan_back(&NAMED, NAMED.from(&of_room, &first), MAX_NAMED).await?;
+    for ((_, _, ordinal), Named { thread, silent, room }) in rows {
+        let Some((read, count)) = counts.get_mut(&thread) else { continue };
+        if ordinal > *read {
+            *count += Count { notifications: silent.into(), highlights: (!room).into() };
+        }
+    }
+    Ok(())
+}
+
+/// What a thread had counted at an ordinal.
+pub(super) async fn tally_at(room: &RoomView, thread: &str, ordinal: u32) -> Result<Tally, Fault> {
+    match count::counted_at(&room.view, room.no, thread, ordinal).await? {
+        Some(Counted { tally, .. }) => Ok(tally),
+        None if thread.is_empty() => Ok(room.head.before_threads.tally(ordinal)),
+        None => Ok(Tally::default()),
+    }
+}
+
+fn between(read: Tally, now: Tally) -> Count {
+    Count { notifications: now.loud.saturating_sub(read.loud), highlights: now.room.saturating_sub(read.room) }
+}

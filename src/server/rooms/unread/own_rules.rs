@@ -1,0 +1,295 @@
+//! Counting for members whose own push rules change the answer: event by event, newest first, back to what is read.
+//!
+//! Most rules bear on one room, or on none: where they leave all as the default rules have it, or silence the room,
+//! nothing is looked at. What was counted is kept by user and room, and goes on from there; so each event is looked at
+//! once for each such member who asks.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, MutexGuard, PoisonError},
+};
+
+use depesche_rules::{
+    bounds::MAX_COUNTED_BY_RULES,
+    push::{self, FlatEvent},
+};
+use depesche_store::Position;
+use ruma::{
+    OwnedUserId, RoomId, UserId,
+    push::{AnyPushRuleRef, PushCondition, PushConditionRoomCtx, Ruleset},
+};
+
+use super::{Count, Counter, Marks, Reader, Unread, by_default, marks_in};
+use crate::{
+    account_data::{GLOBAL, PUSH_RULES},
+    keyspace::{ACCOUNT_DATA, EventNo, RoomNo},
+    records::events::Status,
+    rooms::{
+        push::Context,
+        receipts,
+        view::{Event, RoomView},
+    },
+    tx::{Fault, View},
+};
+
+/// The most counts that are kept; beyond, all are forgotten and counted again.
+const MAX_KEPT: usize = 20_000;
+/// The most users whose rules are kept.
+const MAX_RULES: usize = 5_000;
+/// Events looked at in one step.
+const STEP: usize = 100;
+
+/// A user's push rules, beside the default ones.
+pub struct Rules {
+    /// Where they were last changed.
+    changed: Position,
+    own: Ruleset,
+    default: Ruleset,
+}
+
+/// What is kept.
+#[derive(Default)]
+pub struct Kept {
+    rules: HashMap<OwnedUserId, Arc<Rules>>,
+    counts: HashMap<(OwnedUserId, RoomNo), Arc<Counted>>,
+}
+
+/// What was counted for a member by rules of their own.
+struct Counted {
+    rules: Position,
+    marks: Marks,
+    /// By thread: how far it was read, and what came since.
+    threads: BTreeMap<String, (EventNo, Count)>,
+    /// The newest event that was looked at.
+    newest: EventNo,
+}
+
+/// What the rules of a user do in a room.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Bearing {
+    /// What the default rules do.
+    Default,
+    /// They let nothing through.
+    Silence,
+    /// Something else.
+    Own,
+}
+
+impl Counter {
+    /// A user's rules; `None` if they have the default ones.
+    pub(super) async fn rules_of(&self, view: &View, user: &UserId) -> Result<Option<Arc<Rules>>, Fault> {
+        let key = (user.to_owned(), GLOBAL, PUSH_RULES.to_owned());
+        let Some(stored) = view.get(&ACCOUNT_DATA, &key).await? else { return Ok(None) };
+        if let Some(rules) = self.kept().rules.get(user).filter(|rules| rules.changed == stored.position) {
+            return Ok(Some(Arc::clone(rules)));
+        }
+        let (own, default) = (push::effective(Some(&stored.content), user), Ruleset::server_default(user));
+        let rules = Arc::new(Rules { changed: stored.position, own, default });
+        let mut kept = self.kept();
+        if kept.rules.len() >= MAX_RULES {
+            kept.rules.clear();
+        }
+        kept.rules.insert(user.to_owned(), Arc::clone(&rules));
+        Ok(Some(rules))
+    }
+
+    pub(super) async fn by_rules(
+        &self,
+        room: &RoomView,
+        reader: &Reader,
+        rules: &Arc<Rules>,
+        marks: &Marks,
+    ) -> Result<Unread, Fault> {
+        match rules.bearing(room.room_id()) {
+            Bearing::Default => by_default(room, &reader.user, marks).await,
+            Bearing::Silence => Ok(Unread::default()),
+            Bearing::Own => {
+                let counted = self.counted(room, &reader.user, rules, marks).await?;
+                let counts = counted.threads.iter().map(|(thread, (_, count))| (thread.clone(), *count));
+                Ok(Unread::of(counts.collect()))
+            }
+        }
+    }
+
+    async fn counted(
+        &self,
+        room: &RoomView,
+        user: &UserId,
+        rules: &Rules,
+        marks: &Marks,
+    ) -> Result<Arc<Counted>, Fault> {
+        let key = (user.to_owned(), room.no);
+        let newest = room.head.next_event.saturating_sub(1);
+        let kept = self.kept().counts.get(&key).cloned();
+        let kept = match kept {
+            Some(kept) if kept.holds(room, user, rules, marks, newest).await? => Some(kept),
+            _ => None,
+        };
+        if let Some(kept) = kept.as_ref().filter(|kept| kept.newest == newest) {
+            return Ok(Arc::clone(kept));
+        }
+        let (threads, after) = kept.map_or_else(Default::default, |kept| (kept.threads.clone(), kept.newest));
+        let mut counted = Counted { rules: rules.changed, marks: *marks, threads, newest };
+        counted.go_on(room, user, &rules.own, after).await?;
+        let counted = Arc::new(counted);
+        let mut kept = self.kept();
+        if kept.counts.len() >= MAX_KEPT {
+            kept.counts.clear();
+        }
+        kept.counts.insert(key, Arc::clone(&counted));
+        Ok(counted)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // Whoever panicked did so between two insertions: what is there is whole.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counted {
+    /// Whether nothing was read since, and no rule changed.
+    async fn holds(
+        &self,
+        room: &RoomView,
+        user: &UserId,
+        rules: &Rules,
+        marks: &Marks,
+        newest: EventNo,
+    ) -> Result<bool, Fault> {
+        if self.rules != rules.changed || self.marks != *marks || self.newest > newest {
+            return Ok(false);
+        }
+        let threads: Vec<String> = self.threads.keys().filter(|thread| !thread.is_empty()).cloned().collect();
+        if threads.is_empty() {
+            return Ok(true);
+        }
+        let now = marks_in(room, user, &threads).await?;
+        Ok(threads.iter().zip(now).all(|(thread, mark)| self.threads[thread].0 == mark.event.max(marks.all.event)))
+    }
+
+    /// Adds the events behind one, those that are read left out.
+    async fn go_on(&mut self, room: &RoomView, user: &UserId, rules: &Ruleset, after: EventNo) -> Result<(), Fault> {
+        let joined = room.membership(user).await?.map_or(0, |member| member.event);
+        let stop = after.max(self.marks.all.event).max(joined);
+        let context = Context::of(room).await?.for_user(user, rules).await?;
+        let mut before = RoomView::place_after(room.view.position());
+        let mut looked_at = 0;
+        while looked_at < MAX_COUNTED_BY_RULES {
+            let rows = room.timeline_before(before, STEP).await?;
+            let Some((oldest, _)) = rows.last() else { return Ok(()) };
+            before = *oldest;
+            looked_at += rows.len();
+            let numbers: Vec<_> =
+                rows.iter().filter(|(place, no)| place.back == 0 && *no > stop).map(|(_, no)| *no).collect();
+            let done = numbers.len() < rows.len();
+            for event in room.events(&numbers).await? {
+                self.add(room, user, rules, &context, event).await?;
+            }
+            if done {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn add(
+        &mut self,
+        room: &RoomView,
+        user: &UserId,
+        rules: &Ruleset,
+        context: &PushConditionRoomCtx,
+        event: Event,
+    ) -> Result<(), Fault> {
+        let facts = &event.meta.facts;
+        if facts.status != Status::Accepted || facts.redacted_by.is_some() || event.pdu.sender() == user {
+            return Ok(());
+        }
+        let flat = FlatEvent::new(&event.pdu);
+        let outcome = push::outcome(rules, &flat, context);
+        if !outcome.notify {
+            return Ok(());
+        }
+        let highlights = outcome.highlight.into();
+        let thread = thread_of(room, &event).await?;
+        let read = match (self.threads.get(&thread), thread.is_empty()) {
+            (Some((read, _)), _) => *read,
+            (None, true) => self.marks.main.event,
+            (None, false) => {
+                let marks = marks_in(room, user, std::slice::from_ref(&thread)).await?;
+                marks.first().map_or(0, |mark| mark.event).max(self.marks.all.event)
+            }
+        };
+        let (_, count) = self.threads.entry(thread).or_insert((read, Count::default()));
+        if event.no > read {
+            *count += Count { notifications: 1, highlights };
+        }
+        Ok(())
+    }
+}
+
+/// The root of the thread that an event is in; empty for the main timeline.
+async fn thread_of(room: &RoomView, event: &Event) -> Result<String, Fault> {
+    Ok(receipts::thread_of(room, &event.pdu).await?.map(|root| root.to_string()).unwrap_or_default())
+}
+
+impl Rules {
+    /// What these rules do in a room.
+    pub fn bearing(&self, room: &RoomId) -> Bearing {
+        let mut known = 0;
+        for rule in self.own.iter() {
+            if rule.is_server_default() {
+                known += 1;
+                if self.is_default(rule) {
+                    continue;
+                }
+                let silences = rule.rule_id() == ".m.rule.master" && rule.enabled() && !rule.triggers_notification();
+                return if silences { Bearing::Silence } else { Bearing::Own };
+            }
+            match bears_on(rule, room) {
+                None => {}
+                Some(always) => {
+                    let silences = always && !rule.triggers_notification();
+                    return if silences { Bearing::Silence } else { Bearing::Own };
+                }
+            }
+        }
+        // A rule of today's that is not among them would have to be looked for: the count says so.
+        if known == self.default.iter().count() { Bearing::Default } else { Bearing::Own }
+    }
+
+    /// Whether a predefined rule does what it does by default. Clients change what it does and whether it is enabled.
+    fn is_default(&self, rule: AnyPushRuleRef<'_>) -> bool {
+        let same = |other: AnyPushRuleRef<'_>| {
+            other.rule_id() == rule.rule_id()
+                && other.enabled() == rule.enabled()
+                && other.triggers_notification() == rule.triggers_notification()
+                && other.triggers_highlight() == rule.triggers_highlight()
+        };
+        self.default.iter().any(same)
+    }
+}
+
+/// Whether a rule of the user's own may apply in a room; then, whether it applies to every event there, before all
+/// others.
+fn bears_on(rule: AnyPushRuleRef<'_>, room: &RoomId) -> Option<bool> {
+    if !rule.enabled() {
+        return None;
+    }
+    let here = |condition: &PushCondition| match condition {
+        PushCondition::EventMatch(data) if data.key == "room_id" => {
+            let literal = !data.pattern.contains(['*', '?']);
+            literal.then(|| data.pattern.eq_ignore_ascii_case(room.as_str()))
+        }
+        _ => None,
+    };
+    match rule {
+        AnyPushRuleRef::Override(rule) | AnyPushRuleRef::Underride(rule)
+            if rule.conditions.iter().any(|condition| here(condition) == Some(false)) =>
+        {
+            None
+        }
+        AnyPushRuleRef::Override(rule) => Some(rule.conditions.iter().all(|condition| here(condition) == Some(true))),
+        AnyPushRuleRef::Room(rule) if rule.rule_id != room => None,
+        _ => Some(false),
+    }
+}

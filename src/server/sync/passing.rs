@@ -1,0 +1,99 @@
+//! What passes in a room: receipts, and who types. Of a first look what stands, of a later one what moved.
+//!
+//! Spec: [receipts](https://spec.matrix.org/v1.19/client-server-api/#receipts),
+//! [typing notifications](https://spec.matrix.org/v1.19/client-server-api/#typing-notifications).
+
+use std::collections::BTreeMap;
+
+use depesche_rules::{bounds::MAX_RECEIPTS_PER_SYNC, filter};
+use depesche_store::Position;
+use ruma::{OwnedEventId, OwnedUserId, RoomId, events::AnySyncEphemeralRoomEvent, serde::Raw};
+use serde::Serialize;
+use serde_json::{json, value::to_raw_value};
+
+use super::Request;
+use crate::{
+    keyspace::RoomNo,
+    rooms::receipts::{self, Kind, Shown},
+    tx::{Fault, View},
+    typing,
+};
+
+/// What passed in a room.
+#[derive(Default)]
+pub struct Passing {
+    /// As the client gets it.
+    pub events: Vec<Raw<AnySyncEphemeralRoomEvent>>,
+    /// Whether the user has read on, on whichever device: the counts are others now.
+    pub has_read: bool,
+}
+
+impl Passing {
+    /// Whether nothing passed.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && !self.has_read
+    }
+
+    /// Of a room, since a position or at all; `private` are the user's own receipts since then.
+    pub async fn of(
+        view: &View,
+        room: RoomNo,
+        room_id: &RoomId,
+        request: &Request,
+        since: Option<Position>,
+        private: Vec<Shown>,
+    ) -> Result<Self, Fault> {
+        let user = &request.user;
+        let mut shown = receipts::public(view, room, since, MAX_RECEIPTS_PER_SYNC).await?;
+        let has_read = !private.is_empty() || shown.iter().any(|shown| shown.user == *user);
+        shown.extend(private);
+        if since.is_none() {
+            shown.extend(receipts::private(view, room, user, MAX_RECEIPTS_PER_SYNC).await?);
+        }
+        let mut events = Vec::new();
+        if !shown.is_empty() && passes(request, room_id, "m.receipt") {
+            events.extend(receipt_events(shown)?);
+        }
+        if passes(request, room_id, "m.typing")
+            && let Some(users) = typing::news(view, room, since).await?
+        {
+            events.push(event("m.typing", &json!({ "user_ids": users }))?);
+        }
+        if let Some(limit) = request.filter.room.ephemeral.limit {
+            events.truncate(usize::try_from(u64::from(limit)).unwrap_or(usize::MAX));
+        }
+        Ok(Self { events, has_read })
+    }
+}
+
+fn passes(request: &Request, room: &RoomId, kind: &str) -> bool {
+    filter::parts(&request.filter.room.ephemeral, room, kind, None, || false)
+}
+
+/// What stands under a user in a receipt.
+#[derive(Serialize)]
+struct Receipt {
+    ts: u64,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    thread_id: String,
+}
+
+/// By event, type and user.
+type Content = BTreeMap<OwnedEventId, BTreeMap<&'static str, BTreeMap<OwnedUserId, Receipt>>>;
+
+/// One event for each thread: within one, a user has one receipt of a type.
+fn receipt_events(shown: Vec<Shown>) -> Result<Vec<Raw<AnySyncEphemeralRoomEvent>>, Fault> {
+    let mut by_thread: BTreeMap<String, Content> = BTreeMap::new();
+    for Shown { user, kind, thread, receipt } in shown {
+        let kind = if kind == Kind::Public { "m.read" } else { "m.read.private" };
+        let content = by_thread.entry(thread.clone()).or_default();
+        let receipts = content.entry(receipt.event_id).or_default().entry(kind).or_default();
+        receipts.insert(user, Receipt { ts: receipt.ts_ms, thread_id: thread });
+    }
+    by_thread.into_values().map(|content| event("m.receipt", &content)).collect()
+}
+
+fn event<T>(kind: &str, content: &impl Serialize) -> Result<Raw<T>, Fault> {
+    let event = to_raw_value(&json!({ "type": kind, "content": content }));
+    event.map(Raw::from_json).map_err(|error| Fault::Bug(format!("our own {kind} is no JSON: {error}")))
+}

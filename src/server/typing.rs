@@ -1,0 +1,147 @@
+//! Who types in a room. It lives in memory alone, and ends by itself.
+//!
+//! A row is there as long as somebody types; a timer takes it away, and so does a message of theirs (in its batch, by
+//! [`stopped`]). The room's own row has the position of the last change, so that `/sync` says who types only when that
+//! changed. Typing on only moves the timer: nothing is written, nobody wakes.
+//!
+//! Spec: [typing notifications](https://spec.matrix.org/v1.19/client-server-api/#typing-notifications).
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use depesche_rules::bounds::{MAX_TYPING_SHOWN, MAX_TYPING_TIMEOUT_MS};
+use depesche_store::{Position, Stamp, StampAt};
+use ruma::{OwnedUserId, RoomId, UserId, events::room::member::MembershipState};
+use tokio::task::AbortHandle;
+
+use crate::{
+    Base, Fault,
+    keyspace::{MEMBER, ROOM_NO, RoomNo, TYPING},
+    topic,
+    tx::{Tx, View},
+};
+
+/// Why nobody is told.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TypingError {
+    /// Only members type.
+    #[error("you are not joined to this room")]
+    NotJoined,
+    /// The server failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Who types, with the timers that end it.
+pub struct Typing {
+    base: Arc<Base>,
+    timers: Mutex<HashMap<(RoomNo, OwnedUserId), AbortHandle>>,
+}
+
+impl Typing {
+    /// Nobody types.
+    pub fn new(base: Arc<Base>) -> Arc<Self> {
+        Arc::new(Self { base, timers: Mutex::default() })
+    }
+
+    /// A member types for so long, at most two minutes, or has stopped.
+    pub async fn set(
+        self: &Arc<Self>,
+        user: &UserId,
+        room: &RoomId,
+        timeout: Option<Duration>,
+    ) -> Result<(), TypingError> {
+        let view = self.base.view();
+        let room = view.get(&ROOM_NO, &(room.to_owned(),)).await?.ok_or(TypingError::NotJoined)?;
+        let member = view.get(&MEMBER, &(user.to_owned(), room)).await?;
+        if member.is_none_or(|member| member.state != MembershipState::Join) {
+            return Err(TypingError::NotJoined);
+        }
+        let key = (room, user.to_owned());
+        match timeout.filter(|timeout| !timeout.is_zero()) {
+            Some(timeout) => {
+                // First the timer: whatever becomes of the batch, what it wrote ends.
+                self.end_after(key.clone(), timeout.min(Duration::from_millis(MAX_TYPING_TIMEOUT_MS)));
+                self.write(&key, true).await?;
+            }
+            None => {
+                if let Some(timer) = self.timers().remove(&key) {
+                    timer.abort();
+                }
+                self.write(&key, false).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn write(&self, (room, user): &(RoomNo, OwnedUserId), types: bool) -> Result<(), Fault> {
+        self.base
+            .transact(|tx| async move {
+                let key = (*room, user.to_string());
+                if tx.read(&TYPING, &key).await?.is_some() == types {
+                    return Ok(());
+                }
+                if types {
+                    tx.put(&TYPING, &key, &0);
+                } else {
+                    tx.delete(&TYPING, &key);
+                }
+                change(&tx, *room);
+                Ok(())
+            })
+            .await
+    }
+
+    /// Sets the timer of a member anew.
+    fn end_after(self: &Arc<Self>, key: (RoomNo, OwnedUserId), timeout: Duration) {
+        // Weak: a timer does not keep a server alive that has ended.
+        let (typing, owner) = (Arc::downgrade(self), key.clone());
+        let timer = tokio::spawn(async move {
+            tokio::time::sleep(timeout).await;
+            let Some(typing) = typing.upgrade() else { return };
+            typing.timers().remove(&owner);
+            if let Err(fault) = typing.write(&owner, false).await {
+                tracing::warn!(%fault, "the end of typing could not be told");
+            }
+        });
+        if let Some(before) = self.timers().insert(key, timer.abort_handle()) {
+            before.abort();
+        }
+    }
+
+    fn timers(&self) -> MutexGuard<'_, HashMap<(RoomNo, OwnedUserId), AbortHandle>> {
+        self.timers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Puts into a batch that a user types no longer, if they do: they sent a message, or left.
+pub async fn stopped(tx: &Tx, room: RoomNo, user: &UserId) -> Result<(), Fault> {
+    let key = (room, user.to_string());
+    // Past the requirements: whoever begins to type at this moment is shown typing until the timer ends it.
+    if tx.view().get(&TYPING, &key).await?.is_some() {
+        tx.delete(&TYPING, &key);
+        change(tx, room);
+    }
+    Ok(())
+}
+
+/// Who types, at most [`MAX_TYPING_SHOWN`], if that changed after a position; without one, if anybody does.
+pub async fn news(view: &View, room: RoomNo, since: Option<Position>) -> Result<Option<Vec<OwnedUserId>>, Fault> {
+    let Some(changed) = view.get(&TYPING, &(room, String::new())).await? else { return Ok(None) };
+    if since.is_some_and(|since| changed <= since.0) {
+        return Ok(None);
+    }
+    let rows = view.scan(&TYPING, TYPING.under(&(room,)), MAX_TYPING_SHOWN + 1).await?;
+    let users: Vec<_> = rows.into_iter().filter_map(|((_, user), _)| OwnedUserId::try_from(user).ok()).collect();
+    Ok(Some(users).filter(|users| since.is_some() || !users.is_empty()))
+}
+
+/// Notes that who types in a room changes with the batch.
+fn change(tx: &Tx, room: RoomNo) {
+    let stamp = Stamp { at: StampAt::Value, offset: 0 };
+    tx.put_stamped_value(&TYPING, &(room, String::new()), &0, vec![stamp]);
+    tx.topic(topic::passing(room));
+}
