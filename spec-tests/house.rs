@@ -22,6 +22,8 @@ fn dependencies(crate_: &str) -> BTreeSet<String> {
     let lines = section.lines().take_while(|line| !line.starts_with('['));
     lines
         .filter(|line| line.contains('='))
+        // What only a feature for tests brings is not part of the crate.
+        .filter(|line| !line.contains("optional = true"))
         .filter_map(|line| line.split(['.', ' ', '=']).next())
         .map(str::to_owned)
         .collect()
@@ -38,6 +40,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         &["depesche-store", "depesche-rules", "depesche-config"],
         &["axum", "hyper", "http", "tower", "rocksdb"],
     ),
+    ("net", &["depesche-server", "depesche-config"], &["depesche-store", "axum", "rocksdb"]),
     ("api", &["depesche-server", "depesche-rules", "depesche-config"], &["rocksdb"]),
 ];
 

@@ -66,6 +66,11 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::logout::post).for_locked_too(),
         endpoint(client::logout::all).for_locked_too(),
         endpoint(client::refresh::post),
+        // /_matrix/client/v3/notifications, pushers
+        endpoint(client::notifications::get),
+        endpoint(client::pushers::get),
+        // ruma's reader takes a missing kind for null, and removes the pusher.
+        endpoint(client::pushers::set).needs("kind").missing_is_a_parameter(),
         // /_matrix/client/v1/mutual_rooms
         endpoint(client::mutual_rooms::get),
         // /_matrix/client/v3/presence/
@@ -73,6 +78,14 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::presence::put),
         // /_matrix/client/v3/pushrules/
         endpoint(client::pushrules::get),
+        endpoint(client::pushrules::global::get_all),
+        endpoint(client::pushrules::global::get),
+        endpoint(client::pushrules::global::put),
+        endpoint(client::pushrules::global::delete),
+        endpoint(client::pushrules::global::get_actions),
+        endpoint(client::pushrules::global::put_actions),
+        endpoint(client::pushrules::global::get_enabled),
+        endpoint(client::pushrules::global::put_enabled),
         // /_matrix/client/v3/profile/
         endpoint(client::profile::get),
         endpoint(client::profile::get_field),

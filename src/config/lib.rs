@@ -15,8 +15,10 @@ mod federation;
 mod limits;
 mod log;
 mod metrics;
+mod outgoing;
 mod presence;
 mod problem;
+mod push;
 mod rate_limits;
 mod registration;
 mod rooms;
@@ -35,8 +37,10 @@ pub use federation::Federation;
 pub use limits::Limits;
 pub use log::{Log, LogFormat};
 pub use metrics::Metrics;
+pub use outgoing::Outgoing;
 pub use presence::Presence;
 pub use problem::{ConfigError, Problem};
+pub use push::{Badge, Push};
 pub use rate_limits::RateLimits;
 pub use registration::{Registration, RegistrationMode, Term};
 pub use rooms::Rooms;
@@ -72,6 +76,10 @@ macro_rules! with_sections {
             support: Support,
             /// Bounds on what clients may ask for.
             limits: Limits,
+            /// Telling phones of events.
+            push: Push,
+            /// Requests to others.
+            outgoing: Outgoing,
             /// How often clients may ask.
             rate_limits: RateLimits,
             /// Other servers.
@@ -154,6 +162,22 @@ impl Config {
     /// What is in force, as TOML: every key, marked where it is the default.
     pub fn in_force(&self) -> String {
         example::in_force(&Self::describe(), &self.values())
+    }
+
+    /// The files that the configuration names for what it does not hold itself, by the last part of their keys: keys and
+    /// secrets, which all are called `..._file`.
+    pub fn secret_files(&self) -> Vec<(String, String)> {
+        let text = self.in_force();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let found = lines.flat_map(|line| {
+            line.match_indices("_file = \"").filter_map(move |(at, middle)| {
+                let begins =
+                    line[..at].rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |before| before + 1);
+                let (path, _) = line[at + middle.len()..].split_once('"')?;
+                Some((format!("{}_file", &line[begins..at]), path.to_owned()))
+            })
+        });
+        found.collect()
     }
 
     /// Every key there is, as `section.key`.

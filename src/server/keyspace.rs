@@ -6,6 +6,7 @@
 //! | `10`..`2F` | accounts, devices, profiles, account data |
 //! | `30`..`4F` | rooms |
 //! | `50`..`6F` | end-to-end keys, backups, to-device messages |
+//! | `80`..`8F` | push |
 //! | `F0`.. | volatile: in memory, empty after a restart |
 
 use bytes::Bytes;
@@ -20,10 +21,11 @@ use crate::{
         },
         events::{Meta, Place},
         keys::{Backup, BackupHead, FallbackKey, Message, OneTimeId, Stock},
+        push::{Delivery, Notice, Pusher},
         reading::{Mark, Named, Receipt, Tally},
         relations::{List, Listed, Related},
         rooms::{Alias, Head, Membership, Room, RootRecord, StateKey, Unread},
-        server::Identity,
+        server::{Due, Identity, MigrationState},
     },
     table::Table,
 };
@@ -42,6 +44,14 @@ pub type NodeNo = u32;
 pub const IDENTITY: Table<(u8,), Identity> = Table::new(0x01, "identity");
 /// Dense counters by name (`room`).
 pub const COUNTER: Table<(String,), u64> = Table::new(0x02, "counter");
+
+/// What ends by itself, by the time of its end (in milliseconds since 1970) and a hash of its key. Written by `expiry`.
+pub const DUE: Table<(u64, [u8; 16]), Due> = Table::new(0x03, "due");
+/// The migration under way. One row or none. Written by `migrations`.
+pub const MIGRATION: Table<(u8,), MigrationState> = Table::new(0x08, "migration");
+/// Where this database went on as a copy of an earlier one: by the first position of its own, the last one that it shares
+/// with the original. Written by `restored`.
+pub const RESTORED: Table<(Position,), u64> = Table::new(0x09, "restored");
 
 // Accounts, devices, profiles, account data
 /// An account. Its row is never removed. Written by `accounts`.
@@ -91,6 +101,12 @@ pub const USER_TERMS: Table<(OwnedUserId,), String> = Table::new(0x29, "user_ter
 /// How far the lists that older databases do not have are built, by name: the last key, or nothing once all is done.
 /// Written by `workflows::build`.
 pub const BUILT: Table<(String,), String> = Table::new(0x2A, "built");
+/// A user's pushers: user, app, pushkey. Written by `pushers`.
+pub const PUSHER: Table<(OwnedUserId, String, String), Pusher> = Table::new(0x2C, "pusher");
+/// Whose pushers share an app and a pushkey: one phone, several people. Written by `pushers`.
+pub const PUSHER_OWNER: Table<(String, String, OwnedUserId), ()> = Table::new(0x2D, "pusher_owner");
+/// How many pushers a user has; no row if none. Written by `pushers`.
+pub const PUSHER_COUNT: Table<(OwnedUserId,), u32> = Table::new(0x2E, "pusher_count");
 
 // Rooms
 /// A room's number. Written by `rooms::append`.
@@ -212,6 +228,18 @@ pub const BACKUP: Table<(OwnedUserId, u64), Backup> = Table::new(0x65, "backup")
 /// A backed-up key (JSON): user, version, room, session. Written by `backup`.
 pub const BACKUP_KEY: Table<(OwnedUserId, u64, OwnedRoomId, String), String> = Table::new(0x66, "backup_key");
 
+// Push (0x80..0x8F)
+/// Events that nobody has looked at yet for whom they notify, in the order of their commits: position, place in the
+/// batch. Written by `rooms::append`, taken by `outbox::push`.
+pub const PUSH_OUTBOX: Table<(Position, u16), (RoomNo, EventNo)> = Table::new(0x80, "push_outbox");
+/// What waits for a pusher: user, app, pushkey, and the event's place as above. Written by `outbox::push`, forgotten by
+/// `pushers`.
+pub const PUSH_QUEUE: Table<(OwnedUserId, String, String, Position, u16), Notice> = Table::new(0x81, "push_queue");
+/// How a pusher's gateway did of late. Written by `outbox::push`, forgotten by `pushers`.
+pub const PUSH_DELIVERY: Table<(OwnedUserId, String, String), Delivery> = Table::new(0x82, "push_delivery");
+/// Users whose unread count may have changed by reading, so that their pushers are to be told. Written by `pushers`,
+/// taken by `outbox::push`.
+pub const BADGE_DUE: Table<(OwnedUserId,), ()> = Table::new(0x83, "badge_due");
 // Volatile
 /// Who types in a room. The row without a user has the position of the room's last change. Written by `typing`.
 pub const TYPING: Table<(RoomNo, String), u64> = Table::new(0xF0, "typing");

@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     base::Base,
+    expiry,
     keyspace::{RoomNo, TRANSACTION},
     records::events::SentWith,
     tx::{Fault, Tx},
@@ -41,6 +42,9 @@ const BYTES: usize = 1024 * 1024;
 const WAITING: usize = 1024;
 /// How often a batch is decided, the first time included.
 const ATTEMPTS: usize = 3;
+/// For how long a repeated transaction id is recognised: a client that goes offline in the middle of a request comes back
+/// within a week.
+pub(crate) const TRANSACTION_KEPT_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 /// How long a lane keeps its room in memory with nothing to do.
 const IDLE: Duration = Duration::from_mins(1);
 
@@ -216,6 +220,9 @@ impl Lanes {
                 Err(Setback::Fault(Fault::Commit(CommitError::Conflict(_)))) if conflicts + 1 < ATTEMPTS => {
                     conflicts += 1;
                 }
+                Err(Setback::Fault(Fault::Commit(CommitError::Contract(_)))) if jobs.len() > 1 => {
+                    return self.one_by_one(room, jobs).await;
+                }
                 Err(Setback::Fault(fault)) => {
                     for job in jobs {
                         job.answer(Err(fault.clone().into()));
@@ -224,6 +231,17 @@ impl Lanes {
                 }
             }
         }
+    }
+
+    /// One of several intents made a batch that no engine takes: each gets a batch of its own, so that it alone fails.
+    async fn one_by_one(&self, room: RoomNo, jobs: Vec<Job>) -> Option<Working> {
+        let mut working = None;
+        for job in jobs {
+            // Nobody sends here, so that none joins in.
+            let (_, mut nobody) = mpsc::channel(1);
+            working = Box::pin(self.batch(room, working, job, &mut nobody)).await;
+        }
+        working
     }
 
     async fn attempt(
@@ -306,6 +324,7 @@ impl Lanes {
         let event_id = last.ok_or_else(|| Fault::Bug("an intent appends nothing".into()))?;
         if let Some(key) = &known {
             tx.put(&TRANSACTION, key, &event_id);
+            expiry::put(tx, &TRANSACTION, key, &event_id, self.base.clock.now_ms().saturating_add(TRANSACTION_KEPT_MS));
         }
         Ok(event_id)
     }
@@ -360,7 +379,8 @@ pub async fn write(
     let event_id = pdu.event_id().clone();
     let sent_with = transaction
         .map(|transaction| SentWith { device: transaction.device.to_string(), transaction: transaction.id.clone() });
-    append::event(working, tx, &base.name, Accepted { pdu, auth, sent_with }).await?;
+    let push = base.pushers.load(Ordering::Relaxed) > 0;
+    append::event(working, tx, &base.name, Accepted { pdu, auth, sent_with, push }).await?;
     Ok(event_id)
 }
 

@@ -50,6 +50,8 @@ pub struct Asked<'a> {
     pub request: &'a Request,
     /// What the client has; `None` if nothing.
     pub since: Option<Position>,
+    /// The client has something else than what is so now: it is told everything, and to forget what it had.
+    pub anew: bool,
     counter: &'a Counter,
     reader: Reader,
     shape: Shape,
@@ -85,6 +87,7 @@ impl<'a> Asked<'a> {
             since,
             counter,
             reader,
+            anew: false,
             shape: Shape::new(&request.filter, now),
             limit: if none { 0 } else { limit as usize },
             want: Want { after: request.use_state_after, lazy },
@@ -324,7 +327,7 @@ async fn wire_timeline(
     let known = span.after.filter(|_| !timeline.limited).map(RoomView::place_after);
     let begins = timeline.first.map(|(place, _)| place).or(known).unwrap_or(span.before);
     Ok(WireTimeline {
-        limited: timeline.limited,
+        limited: timeline.limited || asked.anew,
         prev_batch: Some(begins.to_string()),
         events: asked.shape.timeline(viewer, timeline).await?,
     })

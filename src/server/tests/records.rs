@@ -29,7 +29,7 @@ use crate::{
         reading::{Mark, Named, Receipt, Tally},
         relations::{List, Listed, Related},
         rooms::{Alias, BeforeThreads, Head, Membership, Room, RootRecord, StateKey, Unread},
-        server::Identity,
+        server::{Due, Identity, MigrationState},
     },
     table::{Record, Table},
 };
@@ -108,7 +108,10 @@ fn what_was_read() {
     check_versioned(&tally, "01ac0202");
     check_versioned(&Mark { event: 5, ordinal: 4, tally }, "010504ac0202");
     let named = Named { thread: "$r".into(), silent: true, room: false };
-    check_versioned(&named, "020224720100");
+    check(&named, "020224720100");
+    for wrong in [&b"\x02\x02$r\x01"[..], b"\x02\x02$r\x01\x00\x00", b"\x09\x02$r\x01\x00"] {
+        assert_eq!(Named::decode(&Bytes::from_static(wrong)), None);
+    }
     assert_eq!(Named::decode(&Bytes::new()), Some(Named::default()), "the first version had no value");
     let place = Place { anchor: Position(0x0304), sub: 5, back: -1 };
     let receipt = Receipt { position: Position(0x0102), place, ts_ms: 6, event_id: owned_event_id!("$e") };
@@ -245,6 +248,9 @@ fn relations() {
 const NUMBERS: &[(u8, &str)] = &[
     (0x01, "identity"),
     (0x02, "counter"),
+    (0x03, "due"),
+    (0x08, "migration"),
+    (0x09, "restored"),
     (0x10, "account"),
     (0x11, "password"),
     (0x12, "access_token"),
@@ -268,6 +274,9 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x28, "user_term"),
     (0x29, "user_terms"),
     (0x2A, "built"),
+    (0x2C, "pusher"),
+    (0x2D, "pusher_owner"),
+    (0x2E, "pusher_count"),
     (0x30, "room_no"),
     (0x31, "room"),
     (0x32, "head"),
@@ -316,12 +325,22 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x64, "backup_head"),
     (0x65, "backup"),
     (0x66, "backup_key"),
+    (0x80, "push_outbox"),
+    (0x81, "push_queue"),
+    (0x82, "push_delivery"),
+    (0x83, "badge_due"),
     (0xF0, "typing"),
     (0xF1, "presence"),
 ];
 
 fn source(file: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+}
+
+#[test]
+fn the_server_itself() {
+    check_versioned(&Due { key: vec![0x3D, 1], value: [1, 2, 3, 4, 5, 6, 7, 8] }, "01023d010102030405060708");
+    check_versioned(&MigrationState { to: 2, after: vec![0x1C], rows: 300 }, "0102011cac02");
 }
 
 #[test]
@@ -349,7 +368,7 @@ fn a_table_keeps_its_number_and_none_has_it_besides() {
 
 #[test]
 fn every_record_has_a_test_of_its_bytes() {
-    let files = ["accounts", "events", "keys", "reading", "relations", "rooms", "server"]
+    let files = ["accounts", "events", "keys", "push", "reading", "relations", "rooms", "server"]
         .map(|name| source(&format!("records/{name}.rs")));
     let beside = files.iter().map(|text| text.split_once("mod tests {").map_or("", |(_, tests)| tests));
     let tests = [beside.collect::<String>(), source("tests/records.rs")].concat();
