@@ -14,9 +14,12 @@ mod example;
 mod federation;
 mod limits;
 mod log;
+mod media;
 mod metrics;
+mod outgoing;
 mod presence;
 mod problem;
+mod push;
 mod rate_limits;
 mod registration;
 mod rooms;
@@ -34,9 +37,12 @@ pub use accounts::{Accounts, DisplayName};
 pub use federation::Federation;
 pub use limits::Limits;
 pub use log::{Log, LogFormat};
+pub use media::{LegacyMedia, Media, ObjectStore};
 pub use metrics::Metrics;
+pub use outgoing::Outgoing;
 pub use presence::Presence;
 pub use problem::{ConfigError, Problem};
+pub use push::{Badge, Push};
 pub use rate_limits::RateLimits;
 pub use registration::{Registration, RegistrationMode, Term};
 pub use rooms::Rooms;
@@ -66,12 +72,18 @@ macro_rules! with_sections {
             accounts: Accounts,
             /// New rooms.
             rooms: Rooms,
+            /// Files that users upload.
+            media: Media,
             /// Who is there.
             presence: Presence,
             /// Whom users ask for help.
             support: Support,
             /// Bounds on what clients may ask for.
             limits: Limits,
+            /// Telling phones of events.
+            push: Push,
+            /// Requests to others.
+            outgoing: Outgoing,
             /// How often clients may ask.
             rate_limits: RateLimits,
             /// Other servers.
@@ -119,6 +131,7 @@ impl Config {
             .and_then(|path| path.parent().map(Path::to_owned))
             .unwrap_or_else(|| PathBuf::from("/"));
         config.server.resolve(&folder);
+        config.media.resolve(&folder);
         Ok(config)
     }
 

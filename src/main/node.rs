@@ -9,13 +9,14 @@ use std::sync::Arc;
 use axum::Router;
 use depesche_api::{AnsweredTo, App};
 use depesche_config::Config;
+use depesche_net::push::Gateways;
 use depesche_rules::signing::SigningKey;
 use depesche_server::{Clock, Parts, Random, Server};
 use depesche_store::{Engine, Options};
 use depesche_store_rocksdb::{RocksDb, RocksOptions};
 use http::Response;
 
-use crate::{data_dir::DataDir, failure::Failure, signing_key};
+use crate::{data_dir::DataDir, failure::Failure, media, signing_key};
 
 /// A homeserver on its database, without listeners.
 pub struct Node {
@@ -37,6 +38,8 @@ impl Node {
             key,
             clock: Clock::system(),
             random: Random::system(),
+            blobs: media::blobs(config).await?,
+            thumbnailer: media::thumbnailer(config),
             copied: engine.copied(),
         };
         let server = Server::start(parts).await.map_err(|error| Failure::Failed(error.to_string()))?;
@@ -55,6 +58,14 @@ impl Node {
         depesche_api::admin_router(&self.app)
             .merge(db::router(Arc::clone(&self.engine), Arc::clone(&self.app.server)))
             .merge(backup::router(Arc::clone(&self.engine), Arc::clone(&self.app.config)))
+    }
+
+    /// Begins to send what others are to be told of: push notifications. For a server that runs, not for a command.
+    pub fn send_out(&self, config: &Config) {
+        match Gateways::new(config) {
+            Ok(gateways) => self.app.server.push_through(Arc::new(gateways)),
+            Err(why) => tracing::error!(%why, "nobody is told by push notifications"),
+        }
     }
 
     /// Ends what waits for something new (long polls). Requests in work go on.

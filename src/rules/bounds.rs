@@ -132,6 +132,9 @@ pub const MAX_HEROES: usize = 5;
 
 // Ephemeral
 
+/// Relations that are followed from an event to the thread it is in. Spec: threaded read receipts, "a maximum of 3 hops
+/// is recommended".
+pub const MAX_THREAD_HOPS: usize = 3;
 /// Milliseconds that somebody types without saying so again. Ours, as Synapse; clients say 20 to 30 seconds.
 pub const MAX_TYPING_TIMEOUT_MS: u64 = 120_000;
 /// Users who are shown typing in one room at a time. Ours.
@@ -178,6 +181,17 @@ pub const MAX_BACKUP_SESSIONS: u64 = 1_000_000;
 /// Sessions in one key backup request. Ours.
 pub const MAX_BACKUP_SESSIONS_PER_REQUEST: usize = 10_000;
 
+// Push
+
+/// Bytes of a pushkey. Spec: "Max length, 512 bytes".
+pub const MAX_PUSHKEY_BYTES: usize = 512;
+/// Characters of the id of an app that has a pusher. Spec: "Max length, 64 chars".
+pub const MAX_APP_ID_CHARS: usize = 64;
+/// Bytes of each of a pusher's names, of its profile tag and its language. Ours.
+pub const MAX_PUSHER_TEXT_BYTES: usize = 512;
+/// Bytes of a pusher's `data`, the URL included. Ours; it goes out with each notification.
+pub const MAX_PUSHER_DATA_BYTES: usize = 8192;
+
 // Rooms
 
 /// Users invited by one `createRoom`. Ours: they are events of one batch.
@@ -194,3 +208,16 @@ pub const MAX_ALLOWED_ROOMS: usize = 200;
 pub const MAX_PUBLISHED_ROOMS: usize = 20_000;
 /// Aliases that point at one room on this server. Ours.
 pub const MAX_ALIASES_PER_ROOM: usize = 1000;
+
+// Media
+
+/// Bytes of the `Content-Type` of an upload. Ours; real ones have less than a hundred.
+pub const MAX_CONTENT_TYPE_BYTES: usize = 255;
+/// Bytes of the name of an uploaded file. Ours: file systems have 255, and an accent may take six when it is encoded.
+pub const MAX_FILENAME_BYTES: usize = 1024;
+/// Pixels on one side of a thumbnail that a client may ask for. Ours.
+pub const MAX_THUMBNAIL_DIMENSION: u32 = 4096;
+/// Bytes of a file that a thumbnail is made of. Ours: it is held in memory for that.
+pub const MAX_THUMBNAIL_SOURCE_BYTES: u64 = 64 << 20;
+/// Thumbnails of one file that are kept. Ours: clients choose the ratio.
+pub const MAX_THUMBNAILS_PER_FILE: usize = 64;

@@ -6,11 +6,13 @@
 //! | `10`..`2F` | accounts, devices, profiles, account data |
 //! | `30`..`4F` | rooms |
 //! | `50`..`6F` | end-to-end keys, backups, to-device messages |
+//! | `70`..`7F` | media |
+//! | `80`..`8F` | push |
 //! | `F0`.. | volatile: in memory, empty after a restart |
 
 use bytes::Bytes;
 use depesche_store::Position;
-use ruma::{OwnedDeviceId, OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedUserId};
+use ruma::{OwnedDeviceId, OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedServerName, OwnedUserId};
 
 use crate::{
     records::{
@@ -20,6 +22,8 @@ use crate::{
         },
         events::{Meta, Place},
         keys::{Backup, BackupHead, FallbackKey, Message, OneTimeId, Stock},
+        media::{Blob, BlobHash, File, Thumbnail, Usage},
+        push::{Delivery, Notice, Pusher},
         reading::{Mark, Named, Receipt, Tally},
         relations::{List, Listed, Related},
         rooms::{Alias, Head, Membership, Room, RootRecord, StateKey, Unread},
@@ -99,6 +103,12 @@ pub const USER_TERMS: Table<(OwnedUserId,), String> = Table::new(0x29, "user_ter
 /// How far the lists that older databases do not have are built, by name: the last key, or nothing once all is done.
 /// Written by `workflows::build`.
 pub const BUILT: Table<(String,), String> = Table::new(0x2A, "built");
+/// A user's pushers: user, app, pushkey. Written by `pushers`.
+pub const PUSHER: Table<(OwnedUserId, String, String), Pusher> = Table::new(0x2C, "pusher");
+/// Whose pushers share an app and a pushkey: one phone, several people. Written by `pushers`.
+pub const PUSHER_OWNER: Table<(String, String, OwnedUserId), ()> = Table::new(0x2D, "pusher_owner");
+/// How many pushers a user has; no row if none. Written by `pushers`.
+pub const PUSHER_COUNT: Table<(OwnedUserId,), u32> = Table::new(0x2E, "pusher_count");
 
 // Rooms
 /// A room's number. Written by `rooms::append`.
@@ -220,6 +230,34 @@ pub const BACKUP: Table<(OwnedUserId, u64), Backup> = Table::new(0x65, "backup")
 /// A backed-up key (JSON): user, version, room, session. Written by `backup`.
 pub const BACKUP_KEY: Table<(OwnedUserId, u64, OwnedRoomId, String), String> = Table::new(0x66, "backup_key");
 
+// Media (0x70..0x7F)
+/// What an `mxc://` address stands for: server, media id. Written by `media::upload`, removed by `media::remove`.
+pub const FILE: Table<(OwnedServerName, String), File> = Table::new(0x70, "file");
+/// Bytes that are kept. Written by `media::keep`.
+pub const BLOB: Table<(BlobHash,), Blob> = Table::new(0x71, "blob");
+/// Thumbnails of a blob: width, height, whether cropped, whether it may move. Written by `media::thumbnails`.
+pub const THUMBNAIL: Table<(BlobHash, u32, u32, u8, u8), Thumbnail> = Table::new(0x72, "thumbnail");
+/// A user's files by time. Written by `media::upload`, removed by `media::remove`.
+pub const FILE_OF: Table<(OwnedUserId, u64, String), ()> = Table::new(0x73, "file_of");
+/// What a user has uploaded in all. Written by `media::upload` and `media::remove`.
+pub const USAGE: Table<(OwnedUserId,), Usage> = Table::new(0x74, "usage");
+/// A user's announced uploads by their end. Written by `media::upload`.
+pub const PENDING: Table<(OwnedUserId, u64, String), ()> = Table::new(0x75, "pending");
+/// Bytes that have no row yet, or not any more, with the time: what a crash left is deleted. Written by `media::keep`.
+pub const LOOSE_BLOB: Table<(BlobHash,), u64> = Table::new(0x76, "loose_blob");
+
+// Push (0x80..0x8F)
+/// Events that nobody has looked at yet for whom they notify, in the order of their commits: position, place in the
+/// batch. Written by `rooms::append`, taken by `outbox::push`.
+pub const PUSH_OUTBOX: Table<(Position, u16), (RoomNo, EventNo)> = Table::new(0x80, "push_outbox");
+/// What waits for a pusher: user, app, pushkey, and the event's place as above. Written by `outbox::push`, forgotten by
+/// `pushers`.
+pub const PUSH_QUEUE: Table<(OwnedUserId, String, String, Position, u16), Notice> = Table::new(0x81, "push_queue");
+/// How a pusher's gateway did of late. Written by `outbox::push`, forgotten by `pushers`.
+pub const PUSH_DELIVERY: Table<(OwnedUserId, String, String), Delivery> = Table::new(0x82, "push_delivery");
+/// Users whose unread count may have changed by reading, so that their pushers are to be told. Written by `pushers`,
+/// taken by `outbox::push`.
+pub const BADGE_DUE: Table<(OwnedUserId,), ()> = Table::new(0x83, "badge_due");
 // Volatile
 /// Who types in a room. The row without a user has the position of the room's last change. Written by `typing`.
 pub const TYPING: Table<(RoomNo, String), u64> = Table::new(0xF0, "typing");

@@ -1,6 +1,6 @@
 //! The server: its parts and how they are joined, top down.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicU64};
 
 use depesche_config::Config;
 use depesche_rules::signing::SigningKey;
@@ -22,9 +22,13 @@ use crate::{
     filters::Filters,
     identity::{self, IdentityError, SCHEMA},
     keys::{self, Keys},
+    media::{Media, blobs::Blobs, thumbnails::Thumbnailer},
     migrations::{self, MIGRATIONS, MigrationError},
+    outbox::push::{PushGateway, Worker},
     presence::Presences,
     profiles::Profiles,
+    push_rules,
+    pushers::{self, Pushers},
     restored::{self, Restored},
     rooms::{Rooms, receipts::Receipts},
     sync::Syncs,
@@ -47,6 +51,10 @@ pub struct Server {
     pub profiles: Profiles,
     /// Account data and tags.
     pub account_data: Arc<AccountData>,
+    /// What notifies users.
+    pub push_rules: push_rules::Editor,
+    /// Over which gateways they are notified.
+    pub pushers: Pushers,
     /// Stored filters.
     pub filters: Arc<Filters>,
     /// End-to-end keys.
@@ -55,6 +63,8 @@ pub struct Server {
     pub backups: Backups,
     /// Messages between devices.
     pub to_device: Arc<ToDevice>,
+    /// Uploaded files.
+    pub media: Arc<Media>,
     /// Who types.
     pub typing: Arc<Typing>,
     /// Who is there.
@@ -85,6 +95,10 @@ pub struct Parts {
     pub clock: Clock,
     /// The source of randomness.
     pub random: Random,
+    /// Keeps the bytes of uploaded files.
+    pub blobs: Arc<dyn Blobs>,
+    /// Makes pictures smaller.
+    pub thumbnailer: Arc<dyn Thumbnailer>,
     /// If the database is a copy that goes on for the first time: the newest change it shares with the original.
     pub copied: Option<Position>,
 }
@@ -106,17 +120,18 @@ pub enum StartError {
 impl Server {
     /// Takes the database, joins the parts and resumes what a crash interrupted.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { config, engine, key, clock, random, copied } = parts;
+        let Parts { config, engine, key, clock, random, copied, blobs, thumbnailer } = parts;
         let name = config.server.name.clone();
         identity::claim(engine.as_ref(), &name).await?;
         migrations::run(engine.as_ref(), &clock, MIGRATIONS, SCHEMA).await?;
         let (stop, stopping) = watch::channel(false);
-        let base = Arc::new(Base { engine, clock, random, config, name, stopping });
+        let base = Arc::new(Base { engine, clock, random, config, name, pushers: AtomicU64::new(0), stopping });
         if let Some(shared) = copied {
             restored::adopt(&base, shared).await?;
         }
         let restored = Restored::load(&base.view()).await?;
-        let devices = Arc::new(Devices::new(Arc::clone(&base), vec![Arc::new(KeysOfDevices)]));
+        let devices =
+            Arc::new(Devices::new(Arc::clone(&base), vec![Arc::new(KeysOfDevices), Arc::new(PushersOfDevices)]));
         let account_data = Arc::new(AccountData::new(Arc::clone(&base)));
         let keys = Arc::new(Keys::new(Arc::clone(&base), Arc::clone(&devices)));
         let to_device = Arc::new(ToDevice::new(Arc::clone(&base), Arc::clone(&devices)));
@@ -125,8 +140,11 @@ impl Server {
         let server = Arc::new(Self {
             accounts: Arc::new(Accounts::new(Arc::clone(&base), Arc::clone(&devices))),
             profiles: Profiles::new(Arc::clone(&base)),
+            pushers: Pushers::open(Arc::clone(&base)).await?,
+            push_rules: push_rules::Editor::new(Arc::clone(&base), Arc::clone(&account_data)),
             filters: Arc::new(Filters::new(Arc::clone(&base))),
             backups: Backups::new(Arc::clone(&base)),
+            media: Media::new(Arc::clone(&base), blobs, thumbnailer),
             directory: Directory::new(Arc::clone(&rooms)),
             user_directory: UserDirectory::new(Arc::clone(&base)),
             rooms,
@@ -151,9 +169,15 @@ impl Server {
         });
         server.build_lists().await?;
         server.resume_deactivations().await?;
+        server.media.sweep().await?;
         server.resume_spreads().await?;
         tokio::spawn(expiry::sweep_until_stopped(Arc::clone(&server.base)));
         Ok(server)
+    }
+
+    /// From now on, until the server stops, events go out to push gateways.
+    pub fn push_through(&self, gateway: Arc<dyn PushGateway>) {
+        tokio::spawn(Worker::new(Arc::clone(&self.base), gateway).run());
     }
 
     /// Ends what waits for something new: long polls answer at once from now on.
@@ -192,5 +216,32 @@ impl DeviceFollower for KeysOfDevices {
 
     fn claims<'a>(&'a self, tx: &'a Tx, user: &'a UserId, device: &'a DeviceId) -> BoxFuture<'a, Result<bool, Fault>> {
         Box::pin(keys::is_cross_signing_key(tx, user, device))
+    }
+}
+
+/// Ends a device's pushers with the device.
+struct PushersOfDevices;
+
+impl DeviceFollower for PushersOfDevices {
+    fn removed<'a>(
+        &'a self,
+        tx: &'a Tx,
+        user: &'a UserId,
+        devices: &'a [OwnedDeviceId],
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(pushers::forget_devices(tx, user, devices))
+    }
+
+    fn renamed<'a>(&'a self, _: &'a Tx, _: &'a UserId, _: &'a DeviceId) -> BoxFuture<'a, Result<(), Fault>> {
+        // A pusher has the name its app gave it.
+        Box::pin(async { Ok(()) })
+    }
+
+    fn user_gone<'a>(&'a self, tx: &'a Tx, user: &'a UserId) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(pushers::forget_user(tx, user))
+    }
+
+    fn claims<'a>(&'a self, _: &'a Tx, _: &'a UserId, _: &'a DeviceId) -> BoxFuture<'a, Result<bool, Fault>> {
+        Box::pin(async { Ok(false) })
     }
 }

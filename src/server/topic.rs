@@ -24,9 +24,19 @@ pub fn keys_in_room(room_no: u64) -> Topic {
     Topic(kind(4) | (room_no & LOW))
 }
 
+/// An announced file has come.
+pub fn file(id: &str) -> Topic {
+    Topic(kind(0x70) | hash(&[id.as_bytes()]))
+}
+
 /// The published room directory: a room came or went.
 pub fn directory() -> Topic {
     Topic(kind(0x20))
+}
+
+/// Something for the push worker: an event that may notify, a count that was read down.
+pub fn push() -> Topic {
+    Topic(kind(15))
 }
 
 /// Something passing in a room: a receipt that all may see, somebody typing, a member's presence.
