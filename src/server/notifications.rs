@@ -35,7 +35,7 @@ use crate::{
         show::{Format, Viewer},
         tokens::{self, BadToken},
         unread,
-        view::{Event, RoomView},
+        view::RoomView,
     },
     tx::View,
 };

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use depesche_store::{MAX_SCAN, Position};
-use ruma::OwnedUserId;
+use ruma::{OwnedUserId, UserId};
 use serde::Deserialize;
 
 use super::{
@@ -103,7 +103,7 @@ impl Courier {
             }
             return self.send(key, &device.url, device.count(unread), &stale, unread).await;
         };
-        let Some(body) = self.body(&view, key, &device, &notice, unread).await? else {
+        let Some(body) = self.body(&view, &key.0, &device, &notice, unread).await? else {
             self.settle(key, &[stale, vec![row]].concat(), delivery).await?;
             return Ok(Next::More);
         };
@@ -138,11 +138,18 @@ impl Courier {
     }
 
     /// What to say of an event; `None` if its user is not to know of it any more.
-    async fn body(&self, view: &View, device: &Device, notice: &Notice, unread: u32) -> Result<Option<Vec<u8>>, Fault> {
+    async fn body(
+        &self,
+        view: &View,
+        user: &UserId,
+        device: &Device,
+        notice: &Notice,
+        unread: u32,
+    ) -> Result<Option<Vec<u8>>, Fault> {
         let room = RoomView::open(view, notice.room).await?;
         let event = room.event(notice.event).await?;
         // On another device perhaps, while the gateway was away.
-        if unread::is_read(&room, &key.0, &event).await? {
+        if unread::is_read(&room, user, &event).await? {
             return Ok(None);
         }
         device.event(&room, event, notice, unread, self.base.config.push.include_content).await
