@@ -22,6 +22,8 @@ fn dependencies(crate_: &str) -> BTreeSet<String> {
     let lines = section.lines().take_while(|line| !line.starts_with('['));
     lines
         .filter(|line| line.contains('='))
+        // What only a feature for tests brings is not part of the crate.
+        .filter(|line| !line.contains("optional = true"))
         .filter_map(|line| line.split(['.', ' ', '=']).next())
         .map(str::to_owned)
         .collect()

@@ -13,13 +13,30 @@ use std::time::{Duration, Instant};
 /// How long a target may take from its start to its first answer; a debug build on a busy machine needs some seconds.
 const START_LIMIT: Duration = Duration::from_secs(90);
 /// Pause between two looks at a server that is starting.
-const POLL: Duration = Duration::from_millis(30);
+const POLL: Duration = Duration::from_millis(2);
 
 /// A running server.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
     watchdog: Child,
+    started_in: Duration,
+}
+
+/// The same command as the argument of another one.
+pub fn under(program: &str, arguments: &[String], command: &Command) -> Command {
+    let mut outer = Command::new(program);
+    outer.args(arguments).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => outer.env(name, value),
+            None => outer.env_remove(name),
+        };
+    }
+    if let Some(directory) = command.get_current_dir() {
+        outer.current_dir(directory);
+    }
+    outer
 }
 
 impl Process {
@@ -28,19 +45,27 @@ impl Process {
         let out = File::options().create(true).append(true).open(log).map_err(|e| format!("{}: {e}", log.display()))?;
         let err = out.try_clone().map_err(|e| e.to_string())?;
         command.stdin(Stdio::null()).stdout(out).stderr(err);
+        let start = Instant::now();
         let child = command.spawn().map_err(|e| format!("{}: {e}", command.get_program().display()))?;
         let watchdog = Command::new("sh")
             .args(["-c", "cat >/dev/null; kill -9 \"$1\" 2>/dev/null", "watchdog", &child.id().to_string()])
             .stdin(Stdio::piped())
             .spawn()
             .map_err(|e| format!("sh: {e}"))?;
-        let mut process = Self { child, watchdog };
-        process.wait_until_it_answers(address).map(|()| process)
+        let mut process = Self { child, watchdog, started_in: Duration::ZERO };
+        process.wait_until_it_answers(address)?;
+        process.started_in = start.elapsed();
+        Ok(process)
     }
 
     /// The process id of the server.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The time from the start of the process to its first answer.
+    pub fn started_in(&self) -> Duration {
+        self.started_in
     }
 
     /// `kill -9`, and the wait for its end.

@@ -2,11 +2,12 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::{Client, User, targets};
 
 /// The server name of every target: the part of the user ids behind the colon.
@@ -74,6 +75,10 @@ pub struct Options {
     pub presence: bool,
     /// Where the data lies; a temporary directory if not given.
     pub data_dir: Option<PathBuf>,
+    /// Which server; the one that `DEPESCHE_TARGET` chooses if not given.
+    pub target: Option<Target>,
+    /// Words before the server's own command line, such as those of `taskset` or `valgrind`, which become the server.
+    pub under: Vec<String>,
 }
 
 /// A running target.
@@ -132,6 +137,29 @@ impl Server {
             launch(&self.directory, self.address, &self.options).unwrap_or_else(|error| panic!("restart: {error}"));
     }
 
+    /// Runs `depesche` with the server's configuration and these words, to its end. On our binary only.
+    pub fn command(&self, words: &[&str]) -> Output {
+        let binary = targets::binary().unwrap_or_else(|error| panic!("{error}"));
+        let mut command = Command::new(binary);
+        command.arg("--config").arg(self.directory.join("depesche.toml")).args(words).stdin(Stdio::null());
+        command.output().unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    /// The process id of the server.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The time from the start of the process to its first answer.
+    pub fn started_in(&self) -> Duration {
+        self.process.started_in()
+    }
+
+    /// Where the server's configuration, data and log lie.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Where the server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -160,10 +188,13 @@ pub fn unique(name: &str) -> String {
 }
 
 fn launch(directory: &Path, address: SocketAddr, options: &Options) -> Result<Process, String> {
-    let command = match target() {
+    let mut command = match options.target.unwrap_or_else(target) {
         Target::Depesche => targets::depesche(directory, address, options)?,
         Target::Synapse => targets::synapse(directory, address, options)?,
     };
+    if let [program, arguments @ ..] = options.under.as_slice() {
+        command = process::under(program, arguments, &command);
+    }
     let log = directory.join("server.log");
     Process::start(command, address, &log).map_err(|error| {
         let text = std::fs::read_to_string(&log).unwrap_or_default();

@@ -117,3 +117,64 @@ async fn a_deleted_field_is_gone() {
     assert!(whole.get("displayname").is_none(), "{whole}");
     assert_eq!(whole["avatar_url"], "mxc://example.org/a");
 }
+
+#[tokio::test]
+async fn a_profile_has_fields_of_any_name() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let path = "/_matrix/client/v3/profile/{userId}/{keyName}";
+    for (field, value) in [
+        ("m.tz", json!("Europe/Berlin")),
+        ("org.example.languages", json!(["de", "en"])),
+        ("org.example.nested", json!({ "a": { "b": 1 } })),
+    ] {
+        alice.put(path, &[&alice.id, field]).json(json!({ field: value })).await.ok();
+        let answer = bob.get("/_matrix/client/v3/profile/{userId}/{keyName}", &[&alice.id, field]).await.ok();
+        assert_eq!(answer, json!({ field: value }));
+        assert_eq!(bob.get("/_matrix/client/v3/profile/{userId}", &[&alice.id]).await.ok()[field], value);
+    }
+    alice.delete(path, &[&alice.id, "m.tz"]).await.ok();
+    alice.delete(path, &[&alice.id, "m.tz"]).await.ok();
+    bob.get(path, &[&alice.id, "m.tz"]).await.status(404);
+    bob.delete(path, &[&alice.id, "org.example.nested"]).await.status(if target() == Target::Depesche {
+        403
+    } else {
+        400
+    });
+    let capabilities = alice.get("/_matrix/client/v3/capabilities", &[]).await.ok();
+    assert_eq!(capabilities["capabilities"]["m.profile_fields"]["enabled"], true);
+}
+
+#[tokio::test]
+async fn a_profile_has_its_limits() {
+    let alice = shared().user("alice").await;
+    let path = "/_matrix/client/v3/profile/{userId}/{keyName}";
+    let long = format!("org.{}", "x".repeat(252));
+    alice.put(path, &[&alice.id, &long]).json(json!({ &long: 1 })).await.error(400, "M_KEY_TOO_LARGE");
+    let (first, second) = ("org.example.first", "org.example.second");
+    alice.put(path, &[&alice.id, first]).json(json!({ first: "x".repeat(40_000) })).await.ok();
+    let answer = alice.put(path, &[&alice.id, second]).json(json!({ second: "x".repeat(40_000) })).await;
+    answer.error(400, "M_PROFILE_TOO_LARGE");
+    alice.get(path, &[&alice.id, second]).await.status(404);
+    alice
+        .put(path, &[&alice.id, first])
+        .json(json!({ second: 1 }))
+        .await
+        .error_in(400, &["M_MISSING_PARAM", "M_BAD_JSON"]);
+}
+
+#[tokio::test]
+async fn of_two_names_at_once_one_is_in_all_rooms() {
+    let alice = shared().user("alice").await;
+    let mut rooms = Vec::new();
+    for _ in 0..5 {
+        rooms.push(alice.public_room().await);
+    }
+    let rename = async |name: &str| alice.put(NAME, &[&alice.id]).json(json!({ "displayname": name })).await.ok();
+    tokio::join!(rename("one"), rename("other"));
+    let name = alice.get(NAME, &[&alice.id]).await.ok()["displayname"].clone();
+    if target() == Target::Depesche {
+        for room in &rooms {
+            assert_eq!(alice.state(room, "m.room.member", &alice.id).await["displayname"], name);
+        }
+    }
+}

@@ -148,9 +148,14 @@ async fn one_event_may_have_the_receipts_of_several_threads() {
     read(&bob, &room, "m.read", &said).await;
     read_in(&bob, &room, "m.read", &said, "main").await;
     let id = &bob.id;
-    let expected = [format!("{said} m.read {id} -"), format!("{said} m.read {id} main")];
-    let sync = alice.syncer().next().await;
-    assert_eq!(receipts(&sync, &room), expected);
+    let (all, main) = (format!("{said} m.read {id} -"), format!("{said} m.read {id} main"));
+    let told = receipts(&alice.syncer().next().await, &room);
+    // Synapse tells one of two receipts on the same event.
+    differs(
+        "client-server-api#receipts",
+        || assert_eq!(told, [all.as_str(), &main]),
+        || assert_eq!(told, [all.as_str()]),
+    );
 }
 
 #[tokio::test]

@@ -111,9 +111,10 @@ where
     F: Future<Output = Result<R::OutgoingResponse, Error>> + Send + 'static,
 {
     Box::new(move |context, user, incoming| {
+        // In a box of its own: handlers are kilobytes, and would be moved as often as what holds them.
         let running = R::Authentication::caller(user)
             .and_then(|caller| Ok((caller, incoming.decode(R::try_from_http_request_inner)?)))
-            .map(|(caller, request)| handler(context, caller, request));
+            .map(|(caller, request)| Box::pin(handler(context, caller, request)));
         Box::pin(async move { encode(running?.await?) })
     })
 }

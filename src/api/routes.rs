@@ -42,6 +42,8 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::devices::put),
         endpoint(client::devices::delete),
         // /_matrix/client/v3/directory/, join, joined_rooms
+        endpoint(client::directory::list::room::get),
+        endpoint(client::directory::list::room::put),
         endpoint(client::directory::room::get),
         endpoint(client::directory::room::put),
         endpoint(client::directory::room::delete),
@@ -89,10 +91,15 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::profile::get_field),
         endpoint(client::profile::put).missing_is_a_parameter(),
         endpoint(client::profile::delete),
+        // /_matrix/client/v3/publicRooms
+        endpoint(client::public_rooms::get),
+        endpoint(client::public_rooms::post),
         // /_matrix/client/v3/register
         endpoint(client::register::post),
         endpoint(client::register::available),
         endpoint(client::register::token_validity),
+        // /_matrix/client/v1/room_summary/
+        endpoint(client::room_summary::get),
         // /_matrix/client/v3/rooms/{roomId}/
         endpoint(client::rooms::aliases::get),
         endpoint(client::rooms::ban::post),
@@ -121,6 +128,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::timestamp_to_event::get),
         endpoint(client::rooms::typing::put).completes_the_body(client::rooms::typing::with_timeout),
         endpoint(client::rooms::unban::post),
+        endpoint(client::rooms::upgrade::post),
         // /_matrix/client/v3/room_keys/
         endpoint(client::room_keys::keys::put).large_body(),
         endpoint(client::room_keys::keys::put_room).large_body(),
@@ -150,6 +158,8 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::user::rooms::tags::get),
         endpoint(client::user::rooms::tags::put),
         endpoint(client::user::rooms::tags::delete),
+        // /_matrix/client/v3/user_directory/
+        endpoint(client::user_directory::search::post),
     ]
 }
 

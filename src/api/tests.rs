@@ -12,6 +12,7 @@ mod fixture;
 mod keys;
 mod login;
 mod moderation;
+mod people;
 mod profile;
 mod rate_limits;
 mod reading;

@@ -33,6 +33,9 @@ section! {
         change_password: bool = preset(true),
         /// Whether users may deactivate their accounts.
         deactivate: bool = preset(true),
+        /// Whether everyone finds every account in the user directory. Otherwise one finds those with whom one shares a
+        /// room, and members of rooms that everyone may join or read.
+        search_all_users: bool = preset(false),
         /// The display name of a new account.
         default_display_name: DisplayName = preset(DisplayName::Localpart),
     }

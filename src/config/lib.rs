@@ -164,6 +164,22 @@ impl Config {
         example::in_force(&Self::describe(), &self.values())
     }
 
+    /// The files that the configuration names for what it does not hold itself, by the last part of their keys: keys and
+    /// secrets, which all are called `..._file`.
+    pub fn secret_files(&self) -> Vec<(String, String)> {
+        let text = self.in_force();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let found = lines.flat_map(|line| {
+            line.match_indices("_file = \"").filter_map(move |(at, middle)| {
+                let begins =
+                    line[..at].rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |before| before + 1);
+                let (path, _) = line[at + middle.len()..].split_once('"')?;
+                Some((format!("{}_file", &line[begins..at]), path.to_owned()))
+            })
+        });
+        found.collect()
+    }
+
     /// Every key there is, as `section.key`.
     pub fn keys() -> Vec<String> {
         Self::describe()

@@ -87,6 +87,22 @@ impl Admin {
         read_answer(status, &text)
     }
 
+    /// As [`Self::ask`], for what takes long: prints how far it is to standard error, and gives the outcome.
+    pub fn ask_long(&self, method: Method, path: &[&str], body: Option<&Value>) -> Result<Value, Failure> {
+        let request = request(method, &uri(path, ""), body)?;
+        self.runtime.block_on(async {
+            let response = match &self.reached {
+                Reached::Server(socket) => answer_over_socket(socket, request).await?,
+                Reached::Here(node) => answer_in_process(node, request).await,
+            };
+            if response.status().is_success() {
+                return follow(response.into_body()).await;
+            }
+            let (status, text) = collect(response).await?;
+            read_answer(status, &text)
+        })
+    }
+
     /// Lets go of the database, if it was opened here.
     pub fn finish(self) {
         if let Reached::Here(node) = &self.reached {
@@ -149,17 +165,63 @@ fn request(method: Method, uri: &str, body: Option<&Value>) -> Result<Request<Bo
 }
 
 async fn over_socket(socket: &Path, request: Request<Body>) -> Result<(StatusCode, Vec<u8>), Failure> {
+    collect(answer_over_socket(socket, request).await?).await
+}
+
+async fn answer_over_socket(socket: &Path, request: Request<Body>) -> Result<http::Response<Body>, Failure> {
     let stream = UnixStream::connect(socket).await.map_err(|error| unreachable(socket, &error))?;
     let broken = |error: hyper::Error| Failure::Unreachable(format!("the server broke the connection off: {error}"));
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     tokio::spawn(connection);
-    let response = sender.send_request(request).await.map_err(broken)?;
-    collect(response.map(Body::new)).await
+    Ok(sender.send_request(request).await.map_err(broken)?.map(Body::new))
 }
 
 async fn in_process(node: &Node, request: Request<Body>) -> Result<(StatusCode, Vec<u8>), Failure> {
-    let response = node.admin_router().oneshot(request).await.unwrap_or_else(|never| match never {});
-    collect(response).await
+    collect(answer_in_process(node, request).await).await
+}
+
+async fn answer_in_process(node: &Node, request: Request<Body>) -> http::Response<Body> {
+    node.admin_router().oneshot(request).await.unwrap_or_else(|never| match never {})
+}
+
+/// Reads an answer in lines (see `node/long.rs`), printing all but the last.
+async fn follow(mut body: Body) -> Result<Value, Failure> {
+    let broken = || Failure::Failed("the server broke the answer off; see its log".to_owned());
+    let mut text = Vec::new();
+    loop {
+        while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = text.drain(..=end).collect();
+            let mut line: Value = serde_json::from_slice(&line).map_err(|_| broken())?;
+            if let Some(error) = line["error"].as_str() {
+                return Err(Failure::Failed(error.to_owned()));
+            }
+            if !line["done"].is_null() {
+                return Ok(line["done"].take());
+            }
+            eprintln!("{}", how_far(&line["progress"]));
+        }
+        let frame = body.frame().await.ok_or_else(broken)?.map_err(|_| broken())?;
+        text.extend_from_slice(&frame.into_data().map_err(|_| broken())?);
+        if text.len() > ANSWER_BYTES {
+            return Err(broken());
+        }
+    }
+}
+
+/// Progress for people: what, how much of how much.
+fn how_far(progress: &Value) -> String {
+    let what = progress["what"].as_str().unwrap_or("at work");
+    let shown = |name: &str| match (progress[name].as_u64(), progress["unit"].as_str()) {
+        (Some(bytes), Some("bytes")) => Some(format!("{} MB", bytes >> 20)),
+        (Some(number), Some(unit)) => Some(format!("{number} {unit}")),
+        (Some(number), None) => Some(number.to_string()),
+        (None, _) => None,
+    };
+    match (shown("done"), shown("of")) {
+        (Some(done), Some(of)) => format!("{what}: {done} of {of}"),
+        (Some(done), None) => format!("{what}: {done}"),
+        _ => what.to_owned(),
+    }
 }
 
 async fn collect(response: http::Response<Body>) -> Result<(StatusCode, Vec<u8>), Failure> {

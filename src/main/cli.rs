@@ -14,7 +14,7 @@ Examples:
 The configuration is the file named by --config, else by the environment variable DEPESCHE_CONFIG, else
 /etc/depesche/config.toml.
 
-The commands user, token and db ask the running server, over a socket that only its owner may open. When no server runs
+The commands user, token, db and backup ask the running server, over a socket that only its owner may open. When no server runs
 they open the database themselves. Run them as the user that the server runs as.
 
 Exit codes: 0 done; 1 tried and failed; 2 wrong command line or configuration; 3 a server runs but cannot be reached.";
@@ -48,6 +48,19 @@ pub enum Command {
     /// Look after the database.
     #[command(subcommand)]
     Db(DbCommand),
+    /// Copy everything that must not be lost into a folder that does not exist yet, while the server runs.
+    #[command(after_help = "Example:\n  depesche backup /var/backups/depesche/2026-11-22")]
+    Backup {
+        /// The folder. The one above it must be there, and belong to the user that the server runs as.
+        into: PathBuf,
+    },
+    /// Put a backup in the place of lost data, while the server does not run.
+    #[command(after_help = "Overwrites nothing: move what is left of the old data away first.\n\n\
+                            Example:\n  depesche restore /var/backups/depesche/2026-11-22")]
+    Restore {
+        /// The folder that `depesche backup` made.
+        backup: PathBuf,
+    },
     /// Find out what is wrong with this installation, and what to do about it.
     #[command(after_help = "Exit code 1 if something is wrong; warnings alone leave it at 0.")]
     Doctor(Output),
@@ -268,7 +281,7 @@ mod tests {
             Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}\n{error}"));
             examples += 1;
         }
-        assert_eq!(examples, 8, "the help teaches by examples");
+        assert_eq!(examples, 10, "the help teaches by examples");
     }
 
     #[test]

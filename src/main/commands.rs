@@ -1,5 +1,6 @@
 //! The commands: each asks the admin router and prints the answer. They have no logic of their own.
 
+pub mod backup;
 pub mod config;
 pub mod db;
 mod password;
@@ -53,7 +54,11 @@ fn entries<'v>(value: &'v Value, name: &str) -> &'v [Value] {
 
 /// A time of the answer, in milliseconds since 1970, as a date and time in UTC.
 fn time(value: &Value) -> String {
-    let Some(ms) = value.as_u64() else { return String::new() };
+    value.as_u64().map(moment).unwrap_or_default()
+}
+
+/// A time in milliseconds since 1970 as a date and time in UTC.
+pub fn moment(ms: u64) -> String {
     let (days, minutes) = (ms / 86_400_000, ms / 60_000 % 1440);
     let (year, month, day) = date(days);
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", minutes / 60, minutes % 60)

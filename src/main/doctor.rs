@@ -12,7 +12,7 @@ use depesche_config::Config;
 use http::Method;
 use serde_json::json;
 
-use crate::{admin::Admin, cli::Output, commands::config::warnings, failure::Failure, log, signing_key};
+use crate::{admin::Admin, cli::Output, commands::config::warnings, failure::Failure, log, node, signing_key};
 
 /// Files that the server needs besides one for each connection.
 const FILES_FOR_THE_DATABASE: u64 = 2048;
@@ -82,7 +82,7 @@ fn examine(path: &Path, config: &Config) -> Vec<Finding> {
     findings.extend(folder(&config.server.data_dir));
     findings.extend(key(config));
     if config.server.data_dir.is_dir() {
-        findings.extend(disk::space(&config.server.data_dir));
+        findings.extend(disk::space(&config.server.data_dir, node::rocksdb_options(config).reserve_bytes()));
         findings.push(disk::sync_time(&config.server.data_dir));
         findings.push(database(path, config));
     }

@@ -7,6 +7,7 @@
 mod print;
 
 mod admin;
+mod backup;
 mod cli;
 mod commands;
 mod data_dir;
@@ -26,6 +27,10 @@ use crate::{
     cli::{Cli, Command},
     failure::Failure,
 };
+
+/// For Rust and, since it takes the place of `malloc`, for RocksDB too. The system's keeps what a flood of logins took.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     // Whatever is created from here on is readable by its owner only: database, keys, sockets.
@@ -47,6 +52,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::User(command) => commands::user::run(&config, command),
         Command::Token(command) => commands::token::run(&config, command),
         Command::Db(command) => commands::db::run(&config, command),
+        Command::Backup { into } => commands::backup::run(&config, &into),
+        Command::Restore { backup } => backup::restore::run(&config, &backup),
         Command::Doctor(output) => return Ok(doctor::run(&config, output)),
         Command::Version(options) => commands::version::run(&config, options),
     }

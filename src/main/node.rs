@@ -1,6 +1,8 @@
 //! The joint: engine, server and routers become one running node. The only file that knows all three.
 
+mod backup;
 mod db;
+pub mod long;
 
 use std::sync::Arc;
 
@@ -36,8 +38,10 @@ impl Node {
             key,
             clock: Clock::system(),
             random: Random::system(),
+            copied: engine.copied(),
         };
         let server = Server::start(parts).await.map_err(|error| Failure::Failed(error.to_string()))?;
+        engine.accept_copy().map_err(|error| Failure::failed("the database stays marked as a copy", error))?;
         let app = App::new(server);
         Ok(Self { app, engine, _data: data })
     }
@@ -49,7 +53,9 @@ impl Node {
 
     /// What the commands of the operator reach.
     pub fn admin_router(&self) -> Router {
-        depesche_api::admin_router(&self.app).merge(db::router(Arc::clone(&self.engine)))
+        depesche_api::admin_router(&self.app)
+            .merge(db::router(Arc::clone(&self.engine), Arc::clone(&self.app.server)))
+            .merge(backup::router(Arc::clone(&self.engine), Arc::clone(&self.app.config)))
     }
 
     /// Begins to send what others are to be told of: push notifications. For a server that runs, not for a command.
@@ -79,16 +85,21 @@ impl Node {
     }
 }
 
-/// The embedded engine, as the configuration wants it.
-async fn open_engine(config: &Config, data: &DataDir) -> Result<Arc<RocksDb>, Failure> {
+/// How the configuration wants the engine.
+pub fn rocksdb_options(config: &Config) -> RocksOptions {
     let store = &config.store;
-    let options = RocksOptions {
+    RocksOptions {
         cache_bytes: store.cache_mb << 20,
         write_buffer_bytes: store.write_buffer_mb << 20,
         read_threads: store.read_threads,
-        common: Options { keep_changes: store.keep_changes, ..Options::default() },
+        common: Options { keep_changes: store.keep_changes, now_ms: Clock::system().now_ms(), ..Options::default() },
         ..RocksOptions::default()
-    };
+    }
+}
+
+/// The embedded engine, as the configuration wants it.
+async fn open_engine(config: &Config, data: &DataDir) -> Result<Arc<RocksDb>, Failure> {
+    let options = rocksdb_options(config);
     let path = data.database();
     // After a crash under load this reads the log of the last writes, which takes its time.
     let opened = tokio::task::spawn_blocking(move || RocksDb::open(&path, &options)).await;

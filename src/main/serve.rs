@@ -35,8 +35,12 @@ async fn run(path: &Path, config: &Arc<Config>, options: &ServeOptions) -> Resul
     let clients = bind_all(config).await?;
     // A command that works on the database itself lets go of it in a moment.
     let tell = |why: &str| tracing::warn!("{why}");
-    let node = data_dir::patiently(tell, async || Node::open(config, options.new_signing_key).await).await?;
-    let node = Arc::new(node);
+    let node = tokio::select! {
+        biased;
+        node = data_dir::patiently(tell, async || Node::open(config, options.new_signing_key).await) => Arc::new(node?),
+        // A migration goes on from where it was at the next start.
+        cause = signals.next() => return Err(Failure::Failed(format!("stopped by {cause} before it was ready"))),
+    };
     let admin = bind_admin(&config.server.admin_socket())?;
     node.send_out(config);
 

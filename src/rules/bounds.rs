@@ -105,6 +105,12 @@ pub const MAX_SYNC_TIMELINE_LIMIT: u32 = 1000;
 pub const DEFAULT_SYNC_TIMELINE_LIMIT: u32 = 10;
 /// Entries of any other page (directory, hierarchy, relations). Ours.
 pub const MAX_PAGE: u32 = 500;
+/// Rooms in one answer of the published room directory when the client does not say. Ours.
+pub const DEFAULT_DIRECTORY_LIMIT: u32 = 100;
+/// Bytes of a search term for rooms or users. Ours; what is longer finds nothing.
+pub const MAX_SEARCH_TERM_BYTES: usize = 256;
+/// Users in one answer of the user directory. Ours; the specification's default is 10.
+pub const MAX_USERS_FOUND: usize = 100;
 /// Events in one answer of `/relations` when the client does not say. Ours; the specification leaves it open.
 pub const DEFAULT_RELATIONS_LIMIT: u32 = 20;
 /// Thread roots in one answer of `/threads` when the client does not say. Ours; the specification leaves it open.
@@ -126,6 +132,9 @@ pub const MAX_HEROES: usize = 5;
 
 // Ephemeral
 
+/// Relations that are followed from an event to the thread it is in. Spec: threaded read receipts, "a maximum of 3 hops
+/// is recommended".
+pub const MAX_THREAD_HOPS: usize = 3;
 /// Milliseconds that somebody types without saying so again. Ours, as Synapse; clients say 20 to 30 seconds.
 pub const MAX_TYPING_TIMEOUT_MS: u64 = 120_000;
 /// Users who are shown typing in one room at a time. Ours.
@@ -185,9 +194,17 @@ pub const MAX_PUSHER_DATA_BYTES: usize = 8192;
 
 // Rooms
 
-/// Users invited by one `createRoom`. Ours.
-pub const MAX_CREATE_INVITES: usize = 100;
-/// Events in `initial_state` of one `createRoom`. Ours.
-pub const MAX_CREATE_INITIAL_STATE: usize = 200;
+/// Users invited by one `createRoom`. Ours: they are events of one batch.
+pub const MAX_CREATE_INVITES: usize = 500;
+/// Events in `initial_state` of one `createRoom`. Ours: as the invites.
+pub const MAX_CREATE_INITIAL_STATE: usize = 500;
+/// Bans that an upgrade carries into the new room. Ours: they are events of one batch.
+pub const MAX_UPGRADE_BANS: usize = 500;
+/// Other state events that it carries: a space's children above all. Ours: as the bans.
+pub const MAX_UPGRADE_STATE: usize = 500;
+/// Rooms of a restricted room's `allow` that are looked at, from the first on. Ours: each is read when someone joins.
+pub const MAX_ALLOWED_ROOMS: usize = 200;
+/// Rooms in the published room directory. Ours: what is searched of each is kept in memory.
+pub const MAX_PUBLISHED_ROOMS: usize = 20_000;
 /// Aliases that point at one room on this server. Ours.
 pub const MAX_ALIASES_PER_ROOM: usize = 1000;

@@ -1,5 +1,7 @@
 //! Fuzz targets for the parsing of events. As plain tests they run the committed corpus in `__fuzz__/` and some random
-//! input; `cargo bolero test` runs them on a fuzzing engine.
+//! input, for as long as `DEPESCHE_FUZZ_SECONDS` says; `cargo bolero test` runs them on a fuzzing engine.
+
+use std::time::Duration;
 
 use bolero::check;
 use ruma::{RoomVersionId, events::AnyTimelineEvent};
@@ -15,6 +17,12 @@ use crate::{
 };
 
 const VERSIONS: [RoomVersionId; 3] = [RoomVersionId::V6, RoomVersionId::V11, RoomVersionId::V12];
+
+/// How many inputs a target is given, and for how long: few in passing, or for the seconds of `DEPESCHE_FUZZ_SECONDS`.
+fn bounds() -> (usize, Duration) {
+    let seconds = std::env::var("DEPESCHE_FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    seconds.map_or((2_000, Duration::from_hours(1)), |seconds| (usize::MAX, Duration::from_secs(seconds)))
+}
 
 /// Whatever is accepted stays what it is through all that is done with an event. Returns whether it was accepted.
 fn exercise(bytes: &[u8]) -> bool {
@@ -41,9 +49,11 @@ fn exercise(bytes: &[u8]) -> bool {
 
 #[test]
 fn event_from_json() {
-    check!(name = "event_from_json").with_iterations(2_000).for_each(|bytes: &[u8]| {
-        exercise(bytes);
-    });
+    check!(name = "event_from_json").with_iterations(bounds().0).with_test_time(bounds().1).for_each(
+        |bytes: &[u8]| {
+            exercise(bytes);
+        },
+    );
 }
 
 /// A good event with bytes of it replaced: most random input is not even JSON.
@@ -53,16 +63,18 @@ fn event_with_changed_bytes() {
     let content = serde_json::json!({ "body": "hello", "m.mentions": { "user_ids": ["@ann:here"] }, "n": 12 });
     let good = room.send(message("creator", content)).json().as_bytes().to_vec();
     assert!(exercise(&good));
-    check!(name = "event_with_changed_bytes").with_iterations(2_000).with_type::<Vec<(u16, u8)>>().for_each(
-        |changes: &Vec<(u16, u8)>| {
+    check!(name = "event_with_changed_bytes")
+        .with_iterations(bounds().0)
+        .with_test_time(bounds().1)
+        .with_type::<Vec<(u16, u8)>>()
+        .for_each(|changes: &Vec<(u16, u8)>| {
             let mut bytes = good.clone();
             for (at, byte) in changes.iter().take(4) {
                 let at = usize::from(*at) % bytes.len();
                 bytes[at] = *byte;
             }
             exercise(&bytes);
-        },
-    );
+        });
 }
 
 /// The corpus is worth its place only while it has both.

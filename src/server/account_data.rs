@@ -10,7 +10,7 @@
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::Arc,
 };
 
@@ -24,7 +24,7 @@ use ruma::{
     events::{push_rules::PushRulesEventContent, tag::TagInfo},
     serde::Raw,
 };
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 use serde_json::{
     Map, Value,
     value::{RawValue, to_raw_value},
@@ -47,6 +47,8 @@ pub const PUSH_RULES: &str = "m.push_rules";
 pub const TAG: &str = "m.tag";
 /// The type of the list of users whose events are not shown.
 pub const IGNORED_USER_LIST: &str = "m.ignored_user_list";
+/// The type of a user's wish to get no invites.
+const INVITE_PERMISSION: &str = "m.invite_permission_config";
 /// Types that only the server writes.
 const SERVER_TYPES: [&str; 2] = [PUSH_RULES, "m.fully_read"];
 /// The most bytes of an entry: what the store takes as one value. The operator may set less.
@@ -295,15 +297,24 @@ impl AccountData {
 pub async fn ignored_users(view: &View, user: &UserId) -> Result<BTreeSet<OwnedUserId>, Fault> {
     #[derive(Deserialize)]
     struct Content {
-        ignored_users: BTreeMap<String, IgnoredAny>,
+        ignored_users: Map<String, Value>,
     }
 
     let record = view.get(&ACCOUNT_DATA, &(user.to_owned(), GLOBAL, IGNORED_USER_LIST.to_owned())).await?;
     let content = record.and_then(|record| serde_json::from_str::<Content>(&record.content).ok());
-    let names = content.into_iter().flat_map(|content| content.ignored_users.into_keys());
+    let names = content.into_iter().flat_map(|content| content.ignored_users.into_iter().map(|(name, _)| name));
     // Who ignores themselves would miss what they say.
     let users = names.filter_map(|name| OwnedUserId::try_from(name).ok()).filter(|ignored| ignored != user);
     Ok(users.take(MAX_IGNORED_USERS).collect())
+}
+
+/// Whether a user takes no invites, by `m.invite_permission_config`. A value that is not understood takes them.
+///
+/// Spec: [invite permission](https://spec.matrix.org/v1.19/client-server-api/#invite-permission).
+pub async fn blocks_invites(view: &View, user: &UserId) -> Result<bool, Fault> {
+    let record = view.get(&ACCOUNT_DATA, &(user.to_owned(), GLOBAL, INVITE_PERMISSION.to_owned())).await?;
+    let content = record.and_then(|record| serde_json::from_str::<Map<String, Value>>(&record.content).ok());
+    Ok(content.is_some_and(|content| content.get("default_action").is_some_and(|action| action == "block")))
 }
 
 /// Puts the end of a user's account data into the batch.

@@ -17,7 +17,7 @@ use crate::{
     records::{
         accounts::{
             AccessToken, Account, AccountData, Consent, Deactivation, Device, DeviceList, LoginToken, Password,
-            RefreshToken, RegistrationToken, Seen, Session, TokenHash,
+            RefreshToken, RegistrationToken, Seen, Session, Spread, TokenHash,
         },
         events::{Meta, Place},
         keys::{Backup, BackupHead, FallbackKey, Message, OneTimeId, Stock},
@@ -25,7 +25,7 @@ use crate::{
         reading::{Mark, Named, Receipt, Tally},
         relations::{List, Listed, Related},
         rooms::{Alias, Head, Membership, Room, RootRecord, StateKey, Unread},
-        server::Identity,
+        server::{Due, Identity, MigrationState},
     },
     table::Table,
 };
@@ -44,6 +44,14 @@ pub type NodeNo = u32;
 pub const IDENTITY: Table<(u8,), Identity> = Table::new(0x01, "identity");
 /// Dense counters by name (`room`).
 pub const COUNTER: Table<(String,), u64> = Table::new(0x02, "counter");
+
+/// What ends by itself, by the time of its end (in milliseconds since 1970) and a hash of its key. Written by `expiry`.
+pub const DUE: Table<(u64, [u8; 16]), Due> = Table::new(0x03, "due");
+/// The migration under way. One row or none. Written by `migrations`.
+pub const MIGRATION: Table<(u8,), MigrationState> = Table::new(0x08, "migration");
+/// Where this database went on as a copy of an earlier one: by the first position of its own, the last one that it shares
+/// with the original. Written by `restored`.
+pub const RESTORED: Table<(Position,), u64> = Table::new(0x09, "restored");
 
 // Accounts, devices, profiles, account data
 /// An account. Its row is never removed. Written by `accounts`.
@@ -84,6 +92,15 @@ pub const ACCOUNT_DATA: Table<(OwnedUserId, RoomNo, String), AccountData> = Tabl
 pub const ACCOUNT_DATA_LOG: Table<(OwnedUserId, Position, RoomNo, String), ()> = Table::new(0x20, "account_data_log");
 /// How many entries a user has. Written by `account_data`.
 pub const ACCOUNT_DATA_COUNT: Table<(OwnedUserId,), u32> = Table::new(0x21, "account_data_count");
+/// Changed names and avatars on their way into the user's rooms. Written by `profiles` and `workflows::profile`.
+pub const PROFILE_SPREAD: Table<(OwnedUserId,), Spread> = Table::new(0x27, "profile_spread");
+/// Users by the words of their names, for the user directory. Written by `profiles::terms`.
+pub const USER_TERM: Table<(String, OwnedUserId), ()> = Table::new(0x28, "user_term");
+/// The words of a user's names, one a line. Written by `profiles::terms`.
+pub const USER_TERMS: Table<(OwnedUserId,), String> = Table::new(0x29, "user_terms");
+/// How far the lists that older databases do not have are built, by name: the last key, or nothing once all is done.
+/// Written by `workflows::build`.
+pub const BUILT: Table<(String,), String> = Table::new(0x2A, "built");
 /// A user's pushers: user, app, pushkey. Written by `pushers`.
 pub const PUSHER: Table<(OwnedUserId, String, String), Pusher> = Table::new(0x2C, "pusher");
 /// Whose pushers share an app and a pushkey: one phone, several people. Written by `pushers`.
@@ -131,11 +148,13 @@ pub const UNREAD: Table<(OwnedUserId, RoomNo), Unread> = Table::new(0x40, "unrea
 /// Events that name a member, by the room's ordinal. Written by `rooms::append`.
 pub const NAMED: Table<(OwnedUserId, RoomNo, u32), Named> = Table::new(0x41, "named");
 
-/// Rooms in the published room directory. Written by `workflows::create` and `directory`.
+/// Rooms in the published room directory. Written by `workflows::create`, `workflows::upgrade` and `directory`.
 pub const PUBLISHED: Table<(RoomNo,), ()> = Table::new(0x42, "published");
 /// What a user said of an event with an annotation: the event's id, a hash of sender, type and key. Written by
 /// `rooms::append`.
 pub const ANNOTATION: Table<(RoomNo, String, [u8; 32]), EventNo> = Table::new(0x43, "annotation");
+/// Rooms that everyone may join or read: their members may be found by everyone. Written by `rooms::append`.
+pub const OPEN_ROOM: Table<(RoomNo,), ()> = Table::new(0x4E, "open_room");
 /// The events about an event (by the parent's id), in the order of the timeline, in several lists. Written by
 /// `rooms::relations`.
 pub const RELATION: Table<(RoomNo, OwnedEventId, List, Place), Listed> = Table::new(0x44, "relation");

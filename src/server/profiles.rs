@@ -1,9 +1,11 @@
 //! Profiles: what users say of themselves, one JSON object each.
 //!
-//! Who shares a room sees display name and avatar in the member events; a change returns the profile, and a workflow
-//! carries it into the rooms. Which profiles one may look up is not decided here.
+//! Who shares a room sees display name and avatar in the member events: the batch of a change has a journal row, by
+//! which a workflow carries it into the rooms. The words of the names are kept for the user directory. Which profiles one may look up is not decided here.
 //!
 //! Spec: [profiles](https://spec.matrix.org/v1.19/client-server-api/#profiles).
+
+pub mod terms;
 
 use std::sync::Arc;
 
@@ -13,7 +15,8 @@ use serde_json::{Map, Value};
 
 use crate::{
     Base, Fault,
-    keyspace::PROFILE,
+    keyspace::{PROFILE, PROFILE_SPREAD},
+    records::accounts::Spread,
     tx::{Tx, View},
 };
 
@@ -122,21 +125,37 @@ impl Profiles {
                     return Err(ProfileError::TooLarge);
                 }
                 tx.put(&PROFILE, key, &text);
+                if is_spread(field) {
+                    tx.put_stamped_value(&PROFILE_SPREAD, key, &Spread::default(), vec![Spread::CHANGED]);
+                }
+                if field == DISPLAYNAME {
+                    terms::index(&tx, user, profile.displayname()).await?;
+                }
                 Ok(profile)
             })
             .await
     }
 }
 
+/// Whether a field stands in the membership events of the user's rooms as well.
+pub fn is_spread(field: &str) -> bool {
+    [DISPLAYNAME, AVATAR_URL].contains(&field)
+}
+
 /// Puts the first profile of a new account into the batch.
-pub(crate) fn first(tx: &Tx, user: &UserId, display_name: &str) {
-    let profile = Map::from_iter([(DISPLAYNAME.to_owned(), Value::from(display_name))]);
-    tx.put(&PROFILE, &(user.to_owned(),), &Value::Object(profile).to_string());
+pub(crate) async fn first(tx: &Tx, user: &UserId, display_name: Option<&str>) -> Result<(), Fault> {
+    if let Some(name) = display_name {
+        let profile = Map::from_iter([(DISPLAYNAME.to_owned(), Value::from(name))]);
+        tx.put(&PROFILE, &(user.to_owned(),), &Value::Object(profile).to_string());
+    }
+    terms::index(tx, user, display_name).await
 }
 
 /// Puts the end of a profile into the batch.
-pub(crate) fn forget(tx: &Tx, user: &UserId) {
+pub(crate) async fn forget(tx: &Tx, user: &UserId) -> Result<(), Fault> {
     tx.delete(&PROFILE, &(user.to_owned(),));
+    tx.delete(&PROFILE_SPREAD, &(user.to_owned(),));
+    terms::forget(tx, user).await
 }
 
 fn parse(key: &(ruma::OwnedUserId,), stored: Option<String>) -> Result<Profile, Fault> {

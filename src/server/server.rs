@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::AtomicU64};
 
 use depesche_config::Config;
 use depesche_rules::signing::SigningKey;
-use depesche_store::Engine;
+use depesche_store::{Engine, Position};
 use futures::future::BoxFuture;
 use ruma::{DeviceId, OwnedDeviceId, UserId};
 use tokio::sync::watch;
@@ -17,19 +17,25 @@ use crate::{
     base::Base,
     clock::{Clock, Random},
     devices::{DeviceFollower, Devices},
+    directory::Directory,
+    expiry,
     filters::Filters,
-    identity::{self, IdentityError},
+    identity::{self, IdentityError, SCHEMA},
     keys::{self, Keys},
+    migrations::{self, MIGRATIONS, MigrationError},
     outbox::push::{PushGateway, Worker},
     presence::Presences,
     profiles::Profiles,
     push_rules,
     pushers::{self, Pushers},
+    restored::{self, Restored},
     rooms::{Rooms, receipts::Receipts},
     sync::Syncs,
     to_device::ToDevice,
     tx::Tx,
     typing::Typing,
+    user_directory::UserDirectory,
+    workflows::profile::Spreads,
 };
 
 /// A homeserver over one database.
@@ -64,8 +70,13 @@ pub struct Server {
     pub rooms: Arc<Rooms>,
     /// What people have read.
     pub receipts: Receipts,
+    /// The published room directory.
+    pub directory: Directory,
+    /// Finding users.
+    pub user_directory: UserDirectory,
     /// What is new for a device.
     pub syncs: Arc<Syncs>,
+    pub(crate) spreads: Spreads,
     stop: watch::Sender<bool>,
 }
 
@@ -81,6 +92,8 @@ pub struct Parts {
     pub clock: Clock,
     /// The source of randomness.
     pub random: Random,
+    /// If the database is a copy that goes on for the first time: the newest change it shares with the original.
+    pub copied: Option<Position>,
 }
 
 /// Why a server does not start.
@@ -89,6 +102,9 @@ pub enum StartError {
     /// The database is another server's or of a newer version.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The database is of an older version, and could not be brought up to this one.
+    #[error(transparent)]
+    Migration(#[from] MigrationError),
     /// The database failed.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -97,16 +113,22 @@ pub enum StartError {
 impl Server {
     /// Takes the database, joins the parts and resumes what a crash interrupted.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { config, engine, key, clock, random } = parts;
+        let Parts { config, engine, key, clock, random, copied } = parts;
         let name = config.server.name.clone();
         identity::claim(engine.as_ref(), &name).await?;
+        migrations::run(engine.as_ref(), &clock, MIGRATIONS, SCHEMA).await?;
         let (stop, stopping) = watch::channel(false);
         let base = Arc::new(Base { engine, clock, random, config, name, pushers: AtomicU64::new(0), stopping });
+        if let Some(shared) = copied {
+            restored::adopt(&base, shared).await?;
+        }
+        let restored = Restored::load(&base.view()).await?;
         let devices =
             Arc::new(Devices::new(Arc::clone(&base), vec![Arc::new(KeysOfDevices), Arc::new(PushersOfDevices)]));
         let account_data = Arc::new(AccountData::new(Arc::clone(&base)));
         let keys = Arc::new(Keys::new(Arc::clone(&base), Arc::clone(&devices)));
         let to_device = Arc::new(ToDevice::new(Arc::clone(&base), Arc::clone(&devices)));
+        let rooms = Rooms::new(Arc::clone(&base), Arc::new(key));
         let presence = Presences::new(Arc::clone(&base));
         let server = Arc::new(Self {
             accounts: Arc::new(Accounts::new(Arc::clone(&base), Arc::clone(&devices))),
@@ -115,7 +137,9 @@ impl Server {
             push_rules: push_rules::Editor::new(Arc::clone(&base), Arc::clone(&account_data)),
             filters: Arc::new(Filters::new(Arc::clone(&base))),
             backups: Backups::new(Arc::clone(&base)),
-            rooms: Rooms::new(Arc::clone(&base), Arc::new(key)),
+            directory: Directory::new(Arc::clone(&rooms)),
+            user_directory: UserDirectory::new(Arc::clone(&base)),
+            rooms,
             typing: Typing::new(Arc::clone(&base)),
             receipts: Receipts::new(Arc::clone(&base), Arc::clone(&account_data)),
             syncs: Syncs::new(
@@ -124,6 +148,7 @@ impl Server {
                 Arc::clone(&keys),
                 Arc::clone(&to_device),
                 Arc::clone(&presence),
+                restored,
             ),
             presence,
             account_data,
@@ -131,9 +156,13 @@ impl Server {
             to_device,
             devices,
             base,
+            spreads: Spreads::default(),
             stop,
         });
+        server.build_lists().await?;
         server.resume_deactivations().await?;
+        server.resume_spreads().await?;
+        tokio::spawn(expiry::sweep_until_stopped(Arc::clone(&server.base)));
         Ok(server)
     }
 

@@ -44,9 +44,9 @@ impl Default for Fixture {
 }
 
 impl Fixture {
-    /// An empty server `agency.test` on the memory engine.
+    /// An empty server `agency.test` on the engine of the tests.
     pub fn new() -> Self {
-        Self::on(Arc::new(Memory::new(Options::default())))
+        Self::on(engine(Options::default()))
     }
 
     /// An empty server on an engine of the test's choice.
@@ -141,6 +141,16 @@ impl Fixture {
     pub async fn join(&self, room: &RoomId, user: &UserId) {
         self.change(room, user, user, Action::Join).await.expect("the join is allowed");
     }
+}
+
+/// The engine of the tests: in memory, or RocksDB where the feature `on-rocksdb` is on and `DEPESCHE_TEST_ENGINE` is
+/// `rocksdb`.
+pub fn engine(options: Options) -> Arc<dyn Engine> {
+    #[cfg(feature = "on-rocksdb")]
+    if std::env::var_os("DEPESCHE_TEST_ENGINE").is_some_and(|engine| engine == "rocksdb") {
+        return Arc::new(depesche_store_rocksdb::testing::Temporary::new(options));
+    }
+    Arc::new(Memory::new(options))
 }
 
 /// A private room with nothing special.

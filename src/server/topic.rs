@@ -24,6 +24,11 @@ pub fn keys_in_room(room_no: u64) -> Topic {
     Topic(kind(4) | (room_no & LOW))
 }
 
+/// The published room directory: a room came or went.
+pub fn directory() -> Topic {
+    Topic(kind(0x20))
+}
+
 /// Something for the push worker: an event that may notify, a count that was read down.
 pub fn push() -> Topic {
     Topic(kind(15))

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use depesche_store::{
-    Batch, CommitError, MAX_SCAN, Operation, Position, Range, ReadError, Requirement, Snapshot, Stamp, Topic,
+    Batch, CommitError, Lease, MAX_SCAN, Operation, Position, Range, ReadError, Requirement, Snapshot, Stamp, Topic,
 };
 
 use crate::{
@@ -93,6 +93,11 @@ impl View {
         Ok(found)
     }
 
+    /// The first rows of a range as they are stored, of whatever table.
+    pub async fn scan_stored(&self, range: Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, Fault> {
+        Ok(self.snapshot.scan(range, false, limit).await?)
+    }
+
     /// The first rows of a range.
     pub async fn scan<K: Key, V: Record>(
         &self,
@@ -155,6 +160,27 @@ impl Tx {
         value.map(|value| decode(table, &key, &value)).transpose()
     }
 
+    /// As [`Self::read`], of whatever table, as it is stored.
+    pub async fn read_stored(&self, key: &Bytes) -> Result<Option<Bytes>, Fault> {
+        if let Some(own) = self.own(key) {
+            return Ok(own);
+        }
+        let value = self.view.snapshot.get(key).await?;
+        let requirement = value.clone().map_or(Requirement::Absent, Requirement::Is);
+        self.batch().requirements.insert(key.clone(), requirement);
+        Ok(value)
+    }
+
+    /// Writes a row of whatever table in its stored form.
+    pub fn put_stored(&self, key: Bytes, value: Bytes) {
+        self.batch().operations.insert(key, Operation::Put(value, Vec::new()));
+    }
+
+    /// Removes a row of whatever table by its stored key.
+    pub fn delete_stored(&self, key: Bytes) {
+        self.batch().operations.insert(key, Operation::Delete);
+    }
+
     /// Requires a row to be what the caller read earlier, in another batch.
     pub fn assume<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K, value: Option<&V>) {
         let requirement = value.map_or(Requirement::Absent, |value| Requirement::Is(value.encode()));
@@ -192,6 +218,11 @@ impl Tx {
         self.batch().topics.insert(topic);
     }
 
+    /// Requires that nobody has taken a lease since.
+    pub fn under(&self, lease: &Lease) {
+        self.batch().requirements.extend([lease.requirement()]);
+    }
+
     /// Marks the batch as one whose loss does no harm.
     pub fn lazy(&self) {
         self.batch().lazy = true;
@@ -200,6 +231,12 @@ impl Tx {
     /// The bytes the batch has so far.
     pub fn size(&self) -> usize {
         self.batch().size()
+    }
+
+    /// How many rows the batch writes so far.
+    pub fn writes(&self) -> usize {
+        let batch = self.batch();
+        batch.operations.len() + batch.stamped.len() + batch.delete_ranges.len()
     }
 
     /// Takes the batch out, for the commit.

@@ -1,7 +1,7 @@
 //! Copies of a running database.
 //!
-//! A copy is marked by a file, so that whoever opens it first starts with positions far above the original's: what the
-//! original hands out after the copy is made must not come again. A copy made by other means (a snapshot of the disk)
+//! A copy is marked by a file, so that whoever opens it starts with positions far above the original's: what the original
+//! hands out after the copy is made must not come again. The mark stays until whoever opened it has made it its own. A copy made by other means (a snapshot of the disk)
 //! is marked by creating that file by hand.
 
 use std::{
@@ -62,6 +62,9 @@ pub(crate) fn is_copy(path: &Path) -> io::Result<bool> {
 
 /// Its positions are reserved: from now on it is a database like others.
 pub(crate) fn is_copy_no_more(path: &Path) -> io::Result<()> {
-    fs::remove_file(path.join(MARK))?;
+    match fs::remove_file(path.join(MARK)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     File::open(path)?.sync_all()
 }

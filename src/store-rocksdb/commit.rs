@@ -5,6 +5,8 @@
 //! appended to) or not (the sync failed, and what the disk has nobody knows). In the first case later groups are tried
 //! again, since RocksDB recovers by itself when space is back. In the second nothing is written until a restart, which
 //! reads from the disk what it has.
+//!
+//! Before a group is begun, [`Space`] is asked whether there is room for it.
 
 use std::{
     io,
@@ -24,7 +26,7 @@ use depesche_store::{
 use rocksdb::{WriteBatch, WriteOptions};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::{RocksOptions, Shared, group::Group};
+use crate::{RocksOptions, Shared, group::Group, space::Space};
 
 /// The most batches in one group.
 const GROUP_BATCHES: usize = 256;
@@ -72,6 +74,7 @@ pub(crate) struct Writer {
     stopped: Option<String>,
     /// Whether the last group failed, to log only changes.
     failing: bool,
+    space: Space,
 }
 
 pub(crate) fn start(writer: Writer, options: &RocksOptions) -> io::Result<(Queue, JoinHandle<()>)> {
@@ -127,7 +130,8 @@ impl Queue {
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, positions: Positions, kept: Kept, options: &RocksOptions) -> Self {
-        Self { shared, positions, kept, sync: options.sync, unsynced: None, stopped: None, failing: false }
+        let space = Space::new(shared.database.path.clone(), options.reserve_bytes());
+        Self { shared, positions, kept, sync: options.sync, unsynced: None, stopped: None, failing: false, space }
     }
 
     fn run(mut self, messages: &Receiver<Message>) {
@@ -185,6 +189,10 @@ impl Writer {
             return refuse(waiting, &CommitError::Failed(why.clone()));
         }
         let shared = Arc::clone(&self.shared);
+        if let Err(short) = self.space.check(&shared.database.db) {
+            self.note(Some(&short));
+            return refuse(waiting, &short);
+        }
         let mut group = Group::new(&shared.database.db, shared.published().volatile().clone());
         let mut answers = Vec::with_capacity(waiting.len());
         for Waiting { batch, answer, _room } in waiting {
@@ -263,7 +271,7 @@ impl Writer {
             return CommitError::Unknown(text);
         }
         CommitError::Failed(if error.contains("No space left") || error.contains("Disk quota") {
-            format!("the disk is full: make room for {path}; restart the server if writes do not go on ({error})")
+            format!("the disk is full: make room for {path}; restart the server if writes do not go on then ({error})")
         } else {
             format!("the disk refuses writes to {path}: see to it, then restart the server ({error})")
         })
@@ -309,6 +317,10 @@ fn refuse(waiting: Vec<Waiting>, error: &CommitError) {
 /// Whether an error of RocksDB says that the group did not reach the log: it could not be appended to, or RocksDB
 /// refused at once because a background job had failed. A log (or its directory) that could not be synced may have it.
 fn nothing_was_applied(error: &str) -> bool {
+    if error.starts_with("Operation incomplete") || error.starts_with("Result incomplete") {
+        // RocksDB gave up waiting for its buffers.
+        return true;
+    }
     let sync = error.contains("While fsync") || error.contains("While fdatasync");
     let background = error.contains(".sst") || error.contains("MANIFEST");
     error.starts_with("IO error") && (!sync || background)

@@ -16,7 +16,10 @@ mod group;
 mod open;
 mod options;
 mod pool;
+mod space;
 mod statistics;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod view;
 
 pub use open::OpenError;
@@ -24,6 +27,7 @@ pub use options::RocksOptions;
 
 use std::{
     collections::BTreeSet,
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, RwLock},
     thread::JoinHandle,
@@ -40,6 +44,7 @@ pub struct RocksDb {
     queue: Queue,
     /// None once closed.
     writer: Mutex<Option<JoinHandle<()>>>,
+    copied: Option<Position>,
 }
 
 /// What reads, the commit thread and the engine share.
@@ -77,6 +82,18 @@ impl RocksDb {
             }
             self.shared.pool.close();
         }
+    }
+
+    /// If this is a copy that nobody has yet accepted as the one that goes on: the newest change it shares with the
+    /// original. Positions have been raised.
+    pub fn copied(&self) -> Option<Position> {
+        self.copied
+    }
+
+    /// The copy is now a database like others: whoever opens it again goes on where it stood. Until then each opening
+    /// raises the positions again.
+    pub fn accept_copy(&self) -> io::Result<()> {
+        if self.copied.is_some() { checkpoint::is_copy_no_more(&self.shared.database.path) } else { Ok(()) }
     }
 
     /// Rewrites the whole database: gives back the space of deleted rows. Blocks, for minutes.

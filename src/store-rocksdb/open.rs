@@ -78,16 +78,15 @@ pub(crate) fn open(path: &Path, options: &RocksOptions) -> Result<RocksDb, OpenE
     let rocksdb = options.for_rocksdb();
     let db = DB::open(&rocksdb, path).map_err(failed)?;
     let database = Arc::new(Database { db, options: rocksdb, path: path.to_owned() });
-    let positions = first_position(&database, restored, options.sync)?;
-    if restored {
-        checkpoint::is_copy_no_more(path).map_err(directory)?;
-    }
+    let positions = first_position(&database, restored.then_some(options.common.now_ms), options.sync)?;
     let trimmed = stored_position(&database, reserved::TRIMMED)?.unwrap_or_default();
-    let kept = Kept::new(options.common.keep_changes, kept_changes(&database)?);
+    let changes = kept_changes(&database)?;
+    let copied = restored.then(|| changes.last().copied().unwrap_or_default());
+    let kept = Kept::new(options.common.keep_changes, changes);
     let shared = share(database, positions.last(), trimmed, options).map_err(directory)?;
     let (queue, writer) =
         commit::start(Writer::new(Arc::clone(&shared), positions, kept, options), options).map_err(directory)?;
-    Ok(RocksDb { shared, queue, writer: Mutex::new(Some(writer)) })
+    Ok(RocksDb { shared, queue, writer: Mutex::new(Some(writer)), copied })
 }
 
 fn share(
@@ -104,15 +103,18 @@ fn share(
     Ok(Arc::new(Shared { database, published, topics: Arc::default(), pool, figures }))
 }
 
-/// Reserves the positions of this run before any is handed out.
-fn first_position(database: &Database, restored: bool, sync: bool) -> Result<Positions, OpenError> {
+/// Reserves the positions of this run before any is handed out. A copy is given the time.
+fn first_position(database: &Database, copy: Option<u64>, sync: bool) -> Result<Positions, OpenError> {
     let failed = |cause: rocksdb::Error| engine_error(&database.path, cause.into_string());
     let version = database.db.get(FORMAT).map_err(failed)?;
     if let Some(found) = version.and_then(|value| value.first().copied()).filter(|found| *found > VERSION) {
         return Err(OpenError::Newer { path: database.path.clone(), found });
     }
     let stored = stored_position(database, reserved::CEILING)?;
-    let mut positions = if restored { Positions::start_restored(stored) } else { Positions::start(stored) };
+    let mut positions = match copy {
+        Some(now_ms) => Positions::start_restored(stored, now_ms),
+        None => Positions::start(stored),
+    };
     if let Some(ceiling) = positions.due() {
         let mut batch = WriteBatch::default();
         batch.put(FORMAT, [VERSION]);

@@ -1,7 +1,13 @@
 //! What can be set, and what is set for RocksDB.
 
 use depesche_store::Options;
-use rocksdb::{BlockBasedOptions, Cache, DBCompressionType};
+use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, statistics::StatsLevel};
+
+/// The least that is kept in reserve on the disk, in bytes.
+const LEAST_RESERVE: u64 = 8 << 20;
+/// So many write buffers are kept in reserve: three that wait for their flush, and what a compaction writes before it
+/// deletes.
+const RESERVED_BUFFERS: u64 = 5;
 
 /// How a database is opened.
 #[derive(Clone, Debug)]
@@ -37,6 +43,11 @@ impl Default for RocksOptions {
 }
 
 impl RocksOptions {
+    /// How much of the disk must be free for a write, in bytes: room for what was taken already.
+    pub fn reserve_bytes(&self) -> u64 {
+        (self.write_buffer_bytes as u64).saturating_mul(RESERVED_BUFFERS).max(LEAST_RESERVE)
+    }
+
     pub(crate) fn for_rocksdb(&self) -> rocksdb::Options {
         let mut options = rocksdb::Options::default();
         options.create_if_missing(true);
@@ -52,6 +63,8 @@ impl RocksOptions {
         options.set_bytes_per_sync(1 << 20);
         options.set_block_based_table_factory(&self.tables());
         options.enable_statistics();
+        // Counts alone: nobody asks for the times, and each would be two looks at the clock.
+        options.set_statistics_level(StatsLevel::ExceptHistogramOrTimers);
         options.set_keep_log_file_num(4);
         options.set_max_log_file_size(4 << 20);
         // The defaults that the contract rests on are left alone: one write-ahead log in order, recovered up to the

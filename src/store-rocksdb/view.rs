@@ -14,7 +14,8 @@ use rocksdb::{DB, DBRawIteratorWithThreadMode, ErrorKind, ReadOptions, ReadTier,
 
 use crate::{Database, pool::Pool, statistics::Figures};
 
-/// Scans of up to so many rows, and so many keys at once, are tried in place.
+/// So many rows, or keys at once, are read in place. Which limit a scan has does not matter: most that may be large are
+/// not, and a way to the pool and back costs more than these rows.
 const IN_PLACE_ROWS: usize = 64;
 /// A scan in place gives up after so many bytes, to bound the time it takes from an async thread.
 const IN_PLACE_BYTES: usize = 256 << 10;
@@ -53,8 +54,8 @@ struct View {
 
 /// A read that could not be finished.
 enum Miss {
-    /// It needs the disk.
-    Disk,
+    /// It needs the disk, or it is long.
+    NotInPlace,
     Failed(ReadError),
 }
 
@@ -122,14 +123,11 @@ impl Published {
             return Reading::ready(Err(error));
         }
         let scan = Scan { range, reverse, limit };
-        if limit <= IN_PLACE_ROWS {
-            match self.0.scan(&scan, ReadTier::BlockCache) {
-                Ok(rows) => return self.in_place(Ok(convert(rows))),
-                Err(Miss::Failed(error)) => return Reading::ready(Err(error)),
-                Err(Miss::Disk) => {}
-            }
+        match self.0.scan(&scan, ReadTier::BlockCache) {
+            Ok(rows) => self.in_place(Ok(convert(rows))),
+            Err(Miss::Failed(error)) => Reading::ready(Err(error)),
+            Err(Miss::NotInPlace) => self.on_pool(move |view| view.scan(&scan, ReadTier::All).map(convert)),
         }
-        self.on_pool(move |view| view.scan(&scan, ReadTier::All).map(convert))
     }
 
     fn in_place<T>(&self, result: Result<T, ReadError>) -> Reading<T> {
@@ -143,7 +141,7 @@ impl Published {
         Reading::later(self.0.reads.pool.run(move || {
             read(&view).map_err(|miss| match miss {
                 Miss::Failed(error) => error,
-                Miss::Disk => ReadError::Engine("a read from disk was incomplete".to_owned()),
+                Miss::NotInPlace => ReadError::Engine("a read from disk was incomplete".to_owned()),
             })
         }))
     }
@@ -158,7 +156,7 @@ impl SnapshotReads for Published {
         match self.0.get(key, ReadTier::BlockCache) {
             Ok(value) => self.in_place(Ok(value)),
             Err(Miss::Failed(error)) => Reading::ready(Err(error)),
-            Err(Miss::Disk) => {
+            Err(Miss::NotInPlace) => {
                 let key = Bytes::copy_from_slice(key);
                 self.on_pool(move |view| view.get(&key, ReadTier::All))
             }
@@ -173,7 +171,7 @@ impl SnapshotReads for Published {
             match keys.iter().map(|key| self.0.get(key, ReadTier::BlockCache)).collect() {
                 Ok(values) => return self.in_place(Ok(values)),
                 Err(Miss::Failed(error)) => return Reading::ready(Err(error)),
-                Err(Miss::Disk) => {}
+                Err(Miss::NotInPlace) => {}
             }
         }
         self.on_pool(move |view| keys.iter().map(|key| view.get(key, ReadTier::All)).collect())
@@ -245,8 +243,8 @@ impl View {
             if rows.len() == scan.limit {
                 return Ok(());
             }
-            if in_place && size > IN_PLACE_BYTES {
-                return Err(Miss::Disk);
+            if in_place && (size > IN_PLACE_BYTES || rows.len() == IN_PLACE_ROWS) {
+                return Err(Miss::NotInPlace);
             }
             step(&mut found, scan.reverse);
         }
@@ -260,7 +258,7 @@ fn step(rows: &mut DBRawIteratorWithThreadMode<'_, DB>, reverse: bool) {
 
 impl From<rocksdb::Error> for Miss {
     fn from(error: rocksdb::Error) -> Self {
-        if error.kind() == ErrorKind::Incomplete { Self::Disk } else { Self::Failed(failed(&error)) }
+        if error.kind() == ErrorKind::Incomplete { Self::NotInPlace } else { Self::Failed(failed(&error)) }
     }
 }
 

@@ -230,10 +230,18 @@ pub struct Options {
     pub refuse_peeked_writes: bool,
     /// How long a lease lasts without renewal.
     pub lease: Duration,
+    /// The time in milliseconds since 1970, for a copy that is opened for the first time: its positions start above those
+    /// of earlier restores of the same copy. 0: unknown, above the original alone.
+    pub now_ms: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { keep_changes: 100_000, refuse_peeked_writes: cfg!(debug_assertions), lease: Duration::from_secs(30) }
+        Self {
+            keep_changes: 100_000,
+            refuse_peeked_writes: cfg!(debug_assertions),
+            lease: Duration::from_secs(30),
+            now_ms: 0,
+        }
     }
 }

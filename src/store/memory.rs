@@ -62,7 +62,7 @@ impl Memory {
     pub fn restore(options: Options, from: &Path) -> io::Result<Self> {
         let file = fs::read(from.join(COPY))?;
         let rows = decode_rows(&file).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
-        let positions = Positions::start_restored(ceiling(&rows));
+        let positions = Positions::start_restored(ceiling(&rows), options.now_ms);
         Ok(Self::open(options, rows, positions))
     }
 

@@ -20,8 +20,11 @@ const LEASE_END: u8 = b'x';
 
 /// How far ahead the ceiling is stored: one write of it in so many commits, and so large a gap after a crash.
 const AHEAD: u64 = 1 << 20;
-/// How much higher a restored copy starts: what the original did after the copy was made stays below.
+/// How much higher a restored copy starts at least: what the original did after the copy was made stays below.
 const RESTORED_AHEAD: u64 = 1 << 32;
+/// A restored copy starts at least at so many positions for each millisecond since 1970: more than any machine commits.
+/// So what an earlier restore of the same copy has handed out stays below, too. Enough until the year 2109.
+const PER_MS: u32 = 22;
 
 /// The key of the change at a position.
 pub fn change_key(position: Position) -> Bytes {
@@ -92,9 +95,12 @@ impl Positions {
         Self { last: ceiling, ceiling }
     }
 
-    /// Starts so much higher that nothing the original did after it was copied reaches here.
-    pub fn start_restored(ceiling: Option<Position>) -> Self {
-        Self::start(Some(Position(ceiling.unwrap_or_default().0 + RESTORED_AHEAD)))
+    /// Starts so much higher that nothing the original did after it was copied reaches here, and nothing that an earlier
+    /// restore of the same copy did, if the clock has gone on since.
+    pub fn start_restored(ceiling: Option<Position>, now_ms: u64) -> Self {
+        let above_original = ceiling.unwrap_or_default().0.saturating_add(RESTORED_AHEAD);
+        let above_earlier = now_ms.min(u64::MAX >> PER_MS) << PER_MS;
+        Self::start(Some(Position(above_original.max(above_earlier))))
     }
 
     /// The newest position handed out.
@@ -180,6 +186,23 @@ mod tests {
             assert!(positions.hand_out().0 <= positions.ceiling);
         }
         assert!(Positions::start(Some(Position(positions.ceiling))).hand_out() > positions.last());
+    }
+
+    #[test]
+    fn a_copy_restored_again_starts_above_what_its_first_restore_did() {
+        let copied = Some(Position(5000));
+        let now_ms = 1_800_000_000_000;
+        assert_eq!(Positions::start_restored(copied, 0).last(), Position(5000 + RESTORED_AHEAD), "without a clock");
+        let mut first = Positions::start_restored(copied, now_ms);
+        assert!(first.last() > Positions::start_restored(copied, 0).last());
+        for _ in 0..3 {
+            first.hand_out();
+        }
+        let second = Positions::start_restored(copied, now_ms + 1);
+        assert!(second.last() > first.last());
+        // A copy of the restored one, restored in the same millisecond.
+        assert!(Positions::start_restored(Some(second.last()), now_ms + 1).last() > second.last());
+        assert!(Positions::start_restored(copied, u64::MAX).last().0 < u64::MAX - AHEAD);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 
 use depesche_rules::versions::{SUPPORTED, Stability};
 use ruma::api::client::discovery::get_capabilities::v3::{
-    AccountModerationCapability, Capabilities, ChangePasswordCapability, GetLoginTokenCapability, Request, Response,
-    RoomVersionStability, RoomVersionsCapability, ThirdPartyIdChangesCapability,
+    AccountModerationCapability, Capabilities, ChangePasswordCapability, GetLoginTokenCapability,
+    ProfileFieldsCapability, Request, Response, RoomVersionStability, RoomVersionsCapability,
+    ThirdPartyIdChangesCapability,
 };
 
 use crate::{caller::User, error::Error, route::Context};
@@ -21,6 +22,9 @@ pub async fn get(context: Context, user: User, _: Request) -> Result<Response, E
     // Mail addresses and telephone numbers are not kept.
     capabilities.thirdparty_id_changes = ThirdPartyIdChangesCapability { enabled: false };
     capabilities.account_moderation = AccountModerationCapability::new(user.admin, user.admin);
+    capabilities.profile_fields = Some(ProfileFieldsCapability::new(true));
+    // `m.forget_forced_upon_leave` is left at its default: rooms that were left stay until they are forgotten, so that
+    // their users can look back at them.
     Ok(Response { capabilities })
 }
 

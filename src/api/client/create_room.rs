@@ -32,6 +32,9 @@ pub async fn post(context: Context, user: User, request: Request) -> Result<Resp
         Visibility::Private => false,
         _ => return Err(Error::invalid_param("`visibility` is \"public\" or \"private\"")),
     };
+    if published {
+        server.directory.must_have_space().await?;
+    }
     let preset = match request.preset {
         Some(RoomPreset::PublicChat) => Preset::PublicChat,
         Some(RoomPreset::PrivateChat) => Preset::PrivateChat,

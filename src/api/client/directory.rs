@@ -1,3 +1,4 @@
 //! `/_matrix/client/v3/directory/...`
 
+pub mod list;
 pub mod room;

@@ -1,10 +1,10 @@
 //! `/_matrix/client/v3/profile/{userId}`: what users say of themselves.
 //! <https://spec.matrix.org/v1.19/client-server-api/#profiles>
 //!
-//! Everybody may look a profile up. Display name and avatar also stand in the membership events of the user's rooms, so
-//! a change of either goes there before it is answered.
+//! Everybody may look a profile up. Display name and avatar also stand in the membership events of the user's rooms: a
+//! change of either goes there before it is answered, or, where that takes longer than a client waits, by itself.
 
-use depesche_server::profiles::{AVATAR_URL, DISPLAYNAME, ProfileError};
+use depesche_server::profiles::{self, ProfileError};
 use http::Method;
 use ruma::{
     OwnedUserId, UserId,
@@ -57,7 +57,7 @@ pub async fn put(context: Context, caller: User, request: SetField) -> Result<se
     caller.must_be(&user_id)?;
     caller.must_not_be_suspended()?;
     context.app.server.profiles.set_field(&user_id, &field, value).await?;
-    propagate(&context, &user_id, &field).await?;
+    propagate(&context, &user_id, &field).await;
     Ok(set_profile_field::v3::Response {})
 }
 
@@ -71,7 +71,7 @@ pub async fn delete(
     caller.must_not_be_suspended()?;
     let field = request.field.as_str();
     context.app.server.profiles.remove_field(&caller.user_id, field).await?;
-    propagate(&context, &caller.user_id, field).await?;
+    propagate(&context, &caller.user_id, field).await;
     Ok(delete_profile_field::v3::Response {})
 }
 
@@ -104,11 +104,10 @@ impl IncomingRequest for SetField {
     }
 }
 
-async fn propagate(context: &Context, user: &UserId, field: &str) -> Result<(), Error> {
-    if [DISPLAYNAME, AVATAR_URL].contains(&field) {
-        context.app.server.propagate_profile(user).await?;
+async fn propagate(context: &Context, user: &UserId, field: &str) {
+    if profiles::is_spread(field) {
+        context.app.server.propagate_profile(user).await;
     }
-    Ok(())
 }
 
 impl From<ProfileError> for Error {

@@ -24,6 +24,7 @@ pub mod threads;
 pub mod timestamp_to_event;
 pub mod typing;
 pub mod unban;
+pub mod upgrade;
 
 use depesche_rules::{bounds::MAX_PAGE, json};
 use depesche_server::rooms::{
@@ -91,6 +92,7 @@ pub(super) async fn change(
     let change = Change { actor: user.user_id.clone(), target, action, content };
     let sent = server.rooms.submit(room, change).await?;
     if action == Action::Join {
+        server.settle_in(&user.user_id, room).await?;
         server.presence.moved(&user.user_id);
     }
     Ok(sent)

@@ -9,7 +9,7 @@ use depesche_server::{
     Clock, Parts, Random, Server,
     accounts::{Credentials, Door, NewAccount, NewSession},
 };
-use depesche_store::{Options, memory::Memory};
+use depesche_store::{Engine, Options, memory::Memory};
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -32,6 +32,16 @@ page = "https://test/help"
 [[support.contacts]]
 matrix_id = "@admin:test"
 "#;
+
+/// The engine of the tests: in memory, or RocksDB where the feature `on-rocksdb` is on and `DEPESCHE_TEST_ENGINE` is
+/// `rocksdb`.
+fn engine(options: Options) -> Arc<dyn Engine> {
+    #[cfg(feature = "on-rocksdb")]
+    if std::env::var_os("DEPESCHE_TEST_ENGINE").is_some_and(|engine| engine == "rocksdb") {
+        return Arc::new(depesche_store_rocksdb::testing::Temporary::new(options));
+    }
+    Arc::new(Memory::new(options))
+}
 
 /// A server and its router.
 pub struct Home {
@@ -68,10 +78,11 @@ impl Home {
         let (clock, hand) = Clock::paused(1_700_000_000_000);
         let parts = Parts {
             config,
-            engine: Arc::new(Memory::new(Options::default())),
+            engine: engine(Options::default()),
             key: SigningKey::from_seed([7; 32], "test").unwrap(),
             clock,
             random: Random::seeded(1),
+            copied: None,
         };
         let app = App::new(Server::start(parts).await.unwrap());
         let router = router(&app);

@@ -19,11 +19,12 @@ pub fn run(config: &Path, command: DbCommand) -> Result<(), Failure> {
 fn carry_out(admin: &Admin, command: DbCommand) -> Result<(), Failure> {
     match command {
         DbCommand::Verify(output) => {
-            let found = admin.ask(Method::POST, &["db", "verify"], None)?;
+            let found = admin.ask_long(Method::POST, &["db", "verify"], None)?;
             if output.json {
                 print_json(&found);
             } else {
-                println!("{} rows read.", text(&found["rows"]));
+                let [rows, rooms, events] = ["rows", "rooms", "events"].map(|name| text(&found[name]));
+                println!("{rows} rows read, {rooms} rooms with {events} events checked.");
             }
             verdict(&found)
         }
@@ -57,5 +58,7 @@ fn verdict(found: &Value) -> Result<(), Failure> {
     if problems.is_empty() {
         return Ok(());
     }
-    Err(Failure::Failed(format!("the database is damaged:\n  {}", problems.join("\n  "))))
+    let more = found["more"].as_u64().filter(|more| *more > 0).map(|more| format!("\n  and {more} more"));
+    let more = more.unwrap_or_default();
+    Err(Failure::Failed(format!("the database is damaged:\n  {}{more}", problems.join("\n  "))))
 }

@@ -9,8 +9,6 @@ use std::{
 
 use super::Finding;
 
-/// Less than this and writes will soon fail.
-const TOO_LITTLE: u64 = 256 << 20;
 /// Less than this and it is time to think about it: the database needs room to rewrite itself.
 const LITTLE: u64 = 2 << 30;
 /// How many writes are timed.
@@ -18,12 +16,15 @@ const WRITES: usize = 15;
 /// A write that takes longer is felt by those who chat: each message waits for one.
 const SLOW: Duration = Duration::from_millis(20);
 
-pub fn space(data_dir: &Path) -> Option<Finding> {
+/// Room on the disk. With less than `reserve` bytes the server refuses writes.
+pub fn space(data_dir: &Path, reserve: u64) -> Option<Finding> {
     let disk = rustix::fs::statvfs(data_dir).ok()?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let shown = format!("{} MB are free for {}", free >> 20, data_dir.display());
     Some(match free {
-        free if free < TOO_LITTLE => Finding::wrong(format!("only {shown}; make room, or writes will fail")),
+        free if free < (reserve / 4).saturating_mul(5) => {
+            Finding::wrong(format!("only {shown}; make room, or writes are refused"))
+        }
         free if free < LITTLE => Finding::warning(format!("only {shown}")),
         _ => Finding::ok(shown),
     })
@@ -66,7 +67,8 @@ mod tests {
         let data = tempfile::tempdir().expect("a folder");
         let Finding { level, text } = sync_time(data.path());
         assert_ne!(level, Level::Wrong, "{text}");
-        assert!(space(data.path()).is_some());
+        assert_eq!(space(data.path(), 0).map(|found| found.level != Level::Wrong), Some(true));
+        assert_eq!(space(data.path(), u64::MAX).map(|found| found.level), Some(Level::Wrong));
         assert_eq!(data.path().read_dir().expect("a folder").count(), 0);
         assert_eq!(sync_time(&data.path().join("none")).level, Level::Wrong);
     }

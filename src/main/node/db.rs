@@ -10,24 +10,29 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use depesche_server::{Server, verify};
 use depesche_store::Engine;
 use depesche_store_rocksdb::RocksDb;
 use http::{StatusCode, header};
 use serde_json::{Map, Value, json};
 
+use super::long;
+
 type Answer = Result<Value, (StatusCode, String)>;
 
 /// The routes, below the prefix of the admin API.
-pub fn router(engine: Arc<RocksDb>) -> Router {
+pub fn router(engine: Arc<RocksDb>, server: Arc<Server>) -> Router {
+    let both = (Arc::clone(&engine), server);
+    let verify = Router::new().route("/_depesche/admin/db/verify", post(verify)).with_state(both);
     Router::new()
         .route("/_depesche/admin/db/stats", get(async |State(engine): Shared| reply(Ok(stats(&engine)))))
-        .route("/_depesche/admin/db/verify", post(async |State(engine): Shared| reply(verify(engine).await)))
         .route("/_depesche/admin/db/compact", post(async |State(engine): Shared| reply(compact(engine).await)))
         .route(
             "/_depesche/admin/db/checkpoint",
             post(async |State(engine): Shared, body: Bytes| reply(checkpoint(&engine, &body).await)),
         )
         .with_state(engine)
+        .merge(verify)
 }
 
 type Shared = State<Arc<RocksDb>>;
@@ -36,12 +41,27 @@ fn stats(engine: &RocksDb) -> Value {
     engine.statistics().into_iter().map(|(name, value)| (name, value.into())).collect::<Map<_, _>>().into()
 }
 
-/// Damage is no error of the request: it is what was asked for.
-async fn verify(engine: Arc<RocksDb>) -> Answer {
-    let found = blocking(move || engine.verify()).await?;
-    Ok(match found {
-        Ok(rows) => json!({ "rows": rows, "problems": [] }),
-        Err(problem) => json!({ "problems": [problem.to_string()] }),
+/// First every row as the engine has it, then what the rows say of each other, both as of now. Damage is no error of the
+/// request: it is what was asked for.
+async fn verify(State((engine, server)): State<(Arc<RocksDb>, Arc<Server>)>) -> Response {
+    long::respond(|mut progress| async move {
+        progress.begin(&json!({ "what": "reading every row" }));
+        let read = tokio::task::spawn_blocking(move || engine.verify()).await.map_err(|error| error.to_string())?;
+        let rows = match read {
+            Ok(rows) => rows,
+            Err(problem) => return Ok(json!({ "problems": [problem.to_string()] })),
+        };
+        let view = server.base.view();
+        let told = |found: verify::Progress| {
+            progress.say(
+                || json!({ "what": "comparing what the rows say", "done": found.rows, "of": rows, "unit": "rows" }),
+            );
+        };
+        let report = verify::verify(&view, told).await.map_err(|fault| fault.to_string())?;
+        let verify::Report { checked, problems, more } = report;
+        Ok(json!({
+            "rows": rows, "rooms": checked.rooms, "events": checked.events, "problems": problems, "more": more
+        }))
     })
 }
 
@@ -79,6 +99,9 @@ mod tests {
     use std::sync::Arc;
 
     use axum::{Router, body::Body};
+    use depesche_config::Config;
+    use depesche_rules::signing::SigningKey;
+    use depesche_server::{Clock, Parts, Random, Server};
     use depesche_store_rocksdb::{RocksDb, RocksOptions};
     use http::Request;
     use http_body_util::BodyExt;
@@ -93,18 +116,24 @@ mod tests {
         let response = router.clone().oneshot(request).await.expect("infallible");
         let status = response.status().as_u16();
         let bytes = response.into_body().collect().await.expect("a body").to_bytes();
-        (status, serde_json::from_slice(&bytes).expect("json"))
+        let last = bytes.trim_ascii().rsplit(|byte| *byte == b'\n').next().expect("a line");
+        (status, serde_json::from_slice(last).expect("json"))
     }
 
     #[tokio::test]
     async fn the_engine_answers() {
         let folder = tempfile::tempdir().expect("a folder");
         let engine = RocksDb::open(&folder.path().join("db"), &RocksOptions::default()).expect("opened");
-        let router = router(Arc::new(engine));
+        let engine = Arc::new(engine);
+        let config = Arc::new(Config::parse("[server]\nname = \"agency.test\"").expect("valid"));
+        let key = SigningKey::from_seed([7; 32], "test").expect("a key");
+        let (clock, random) = (Clock::system(), Random::system());
+        let parts = Parts { config, engine: Arc::<RocksDb>::clone(&engine), key, clock, random, copied: None };
+        let router = router(engine, Server::start(parts).await.expect("started"));
         let (status, figures) = ask(&router, "GET", "stats", json!({})).await;
         assert!(status == 200 && figures.as_object().is_some_and(|figures| !figures.is_empty()), "{figures}");
         let (status, found) = ask(&router, "POST", "verify", json!({})).await;
-        assert!(status == 200 && found["rows"].is_u64() && found["problems"] == json!([]), "{found}");
+        assert!(status == 200 && found["done"]["rows"].is_u64() && found["done"]["problems"] == json!([]), "{found}");
         assert_eq!(ask(&router, "POST", "compact", json!({})).await, (200, json!({})));
         let into = folder.path().join("copy");
         assert_eq!(ask(&router, "POST", "checkpoint", json!({ "into": into })).await.0, 200);

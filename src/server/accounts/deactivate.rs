@@ -64,7 +64,7 @@ impl Accounts {
                 tx.put(&ACCOUNT, key, &account);
                 tx.delete(&PASSWORD, key);
                 self.devices.remove_user(&tx, user).await?;
-                profiles::forget(&tx, user);
+                profiles::forget(&tx, user).await?;
                 filters::forget(&tx, user);
                 if account.erased {
                     account_data::forget(&tx, user);

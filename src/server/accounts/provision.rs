@@ -142,9 +142,7 @@ impl Accounts {
         if let Some(hash) = &new.hash {
             tx.put(&PASSWORD, &key, &Password { hash: hash.clone(), set_ms: now_ms });
         }
-        if let Some(name) = &new.display_name {
-            profiles::first(tx, &new.user, name);
-        }
+        profiles::first(tx, &new.user, new.display_name.as_deref()).await?;
         Ok(())
     }
 

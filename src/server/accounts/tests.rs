@@ -11,7 +11,7 @@ use std::sync::{
 };
 
 use depesche_config::Config;
-use depesche_store::{Options, memory::Memory};
+use depesche_store::Options;
 use ruma::{OwnedUserId, UserId, device_id, owned_server_name};
 use tokio::sync::watch;
 
@@ -19,6 +19,7 @@ use crate::{
     Base, Clock, Random,
     accounts::{Accounts, Credentials, Door, LoggedIn, LoginError, NewAccount, NewSession},
     devices::{DeviceFollower, Devices},
+    testing,
 };
 
 /// When the tests begin.
@@ -47,7 +48,7 @@ impl House {
         let (clock, hand) = Clock::paused(START_MS);
         let (stop, stopping) = watch::channel(false);
         let base = Arc::new(Base {
-            engine: Arc::new(Memory::new(Options::default())),
+            engine: testing::engine(Options::default()),
             clock,
             random: Random::seeded(1),
             config: Arc::new(config),

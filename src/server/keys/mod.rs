@@ -32,7 +32,7 @@ pub use changes::{touch, touch_renamed};
 pub use claim::ClaimError;
 pub use cross_signing::{CrossSigningError, is_cross_signing_key};
 pub use forget::{forget_device, forget_user};
-pub use one_time::KeyCounts;
+pub use one_time::{KeyCounts, spend_all};
 pub use query::QueryError;
 pub use signatures::{SignatureFailure, SignatureFailures, SignaturesError};
 pub use turns::Turns;

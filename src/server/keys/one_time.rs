@@ -198,6 +198,23 @@ pub async fn take(
     Ok(Some((fallback.id, fallback.key)))
 }
 
+/// Takes all one-time keys of a device out of its stock without giving them to anybody, and counts its fallback keys as
+/// used: in a restored copy nobody knows which of them were handed out.
+pub async fn spend_all(tx: &Tx, user: &UserId, device: &DeviceId) -> Result<(), Fault> {
+    let owner = (user.to_owned(), device.to_owned());
+    let Some(mut stock) = tx.read(&STOCK, &owner).await? else { return Ok(()) };
+    // There are at most MAX_ONE_TIME_KEYS, which one read returns.
+    for (row, text) in tx.view().scan(&ONE_TIME_KEY, ONE_TIME_KEY.under(&owner), MAX_SCAN).await? {
+        tx.delete(&ONE_TIME_KEY, &row);
+        put_id(tx, &(row.0, row.1, row.4), Sha256::digest(text.as_bytes()).into(), true);
+    }
+    stock.one_time.clear();
+    stock.fallback.values_mut().for_each(|used| *used = true);
+    tx.put(&STOCK, &owner, &stock);
+    tx.topic(topic::device(user, device));
+    Ok(())
+}
+
 fn put_id(tx: &Tx, id: &(OwnedUserId, OwnedDeviceId, String), hash: [u8; 32], claimed: bool) {
     let record = OneTimeId { position: 0, claimed, hash };
     let position = Stamp { at: StampAt::Value, offset: OneTimeId::POSITION };

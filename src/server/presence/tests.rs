@@ -88,7 +88,7 @@ fn a_device_that_polls_is_online_then_idle_then_gone() {
 fn the_most_awake_device_counts() {
     let mut course = Course::new();
     assert_eq!(course.poll(PHONE, PresenceState::Offline).is().0, "offline");
-    course.act();
+    course.end(PHONE).act();
     assert_eq!(course.poll(DESK, PresenceState::Unavailable).is().0, "unavailable");
     assert_eq!(course.poll(PHONE, PresenceState::Online).is().0, "online");
     assert_eq!(course.end(PHONE).wait(30).is().0, "unavailable", "the desk is still there");

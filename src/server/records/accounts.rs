@@ -219,6 +219,37 @@ impl Record for AccountData {
     }
 }
 
+/// A changed display name or avatar on its way into the user's rooms: the journal row that lets it go on after a
+/// restart.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Spread {
+    /// Where the profile was changed. The engine stamps it: a later change is another row.
+    pub changed: Position,
+    /// The rooms below this number have it.
+    pub next: u64,
+}
+
+impl Spread {
+    /// Where the position stands in the stored value.
+    pub const CHANGED: Stamp = Stamp { at: StampAt::Value, offset: 1 };
+}
+
+/// The position stands at a fixed place, because the engine stamps it.
+impl Record for Spread {
+    fn encode(&self) -> Bytes {
+        let mut bytes = vec![1];
+        bytes.extend_from_slice(&self.changed.0.to_be_bytes());
+        bytes.extend_from_slice(&self.next.to_be_bytes());
+        bytes.into()
+    }
+
+    fn decode(bytes: &Bytes) -> Option<Self> {
+        let bytes: &[u8; 17] = bytes.as_ref().try_into().ok()?;
+        let (changed, next) = (bytes[1..9].try_into().ok()?, bytes[9..].try_into().ok()?);
+        (bytes[0] == 1).then(|| Self { changed: Position(u64::from_be_bytes(changed)), next: u64::from_be_bytes(next) })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use ruma::{device_id, user_id};
@@ -267,6 +298,11 @@ mod tests {
         check(&access, "010440613a620144010101");
         check(&RefreshToken { user: user.clone(), device }, "010440613a620144");
         check(&LoginToken { user, expires_ms: 1 }, "010440613a6201");
+    }
+
+    #[test]
+    fn spreads() {
+        check(&Spread { changed: Position(258), next: 3 }, "0100000000000001020000000000000003");
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl Rooms {
     }
 
     /// Whether a user's level is enough to set the room's main alias.
-    async fn may_name(&self, user: &UserId, view: Option<&RoomView>) -> Result<bool, Fault> {
+    pub(crate) async fn may_name(&self, user: &UserId, view: Option<&RoomView>) -> Result<bool, Fault> {
         let Some(view) = view else { return Ok(false) };
         if !view.is_joined(user).await? {
             return Ok(false);
@@ -184,7 +184,7 @@ async fn canonical_alias(view: &RoomView) -> Result<Option<CanonicalJsonObject>,
 }
 
 /// The aliases that a canonical alias event names.
-fn named(content: &CanonicalJsonObject) -> Result<Vec<OwnedRoomAliasId>, String> {
+pub(crate) fn named(content: &CanonicalJsonObject) -> Result<Vec<OwnedRoomAliasId>, String> {
     let mut texts: Vec<&CanonicalJsonValue> = content.get("alias").into_iter().collect();
     match content.get("alt_aliases") {
         Some(CanonicalJsonValue::Array(others)) => texts.extend(others),

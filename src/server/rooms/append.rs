@@ -11,11 +11,11 @@ use ruma::{
     events::{TimelineEventType, room::member::MembershipState},
 };
 
-use super::{annotations, count, relations, state::Tree, working::Working};
+use super::{annotations, count, relations, state::Tree, summary, working::Working};
 use crate::{
     keyspace::{
-        EVENT, EVENT_NO, EventNo, HEAD, KEY, KEY_NO, KeyNo, MEMBER, META, NODE, PUSH_OUTBOX, ROOM, ROOM_NO, ROOT_AT,
-        ROOT_BEFORE, RoomNo, TIMELINE, UNREAD,
+        EVENT, EVENT_NO, EventNo, HEAD, KEY, KEY_NO, KeyNo, MEMBER, META, NODE, OPEN_ROOM, PUSH_OUTBOX, ROOM, ROOM_NO,
+        ROOT_AT, ROOT_BEFORE, RoomNo, TIMELINE, UNREAD,
     },
     records::{
         events::{Facts, Meta, Place, SentWith, Status},
@@ -99,7 +99,11 @@ pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, event: Acc
     if *pdu.kind() == TimelineEventType::RoomMember {
         change_member(working, tx, no, &pdu).await?;
     }
+    let opens = redacts.is_some() || key.as_ref().is_some_and(summary::is_of_access);
     working.remember(no, &pdu, key);
+    if opens {
+        mark_open(working, tx).await?;
+    }
     working.head.next_event += 1;
     working.head.depth = working.head.depth.max(pdu.depth());
     working.appended += 1;
@@ -164,6 +168,23 @@ async fn redact(working: &mut Working, tx: &Tx, target: EventNo, by: EventNo) ->
     meta.facts.redacted_by = Some(by);
     put_meta(tx, working.no, target, &meta);
     working.forget_content(target)
+}
+
+/// Keeps the row of a room that everyone may join or read in step with its state.
+async fn mark_open(working: &mut Working, tx: &Tx) -> Result<(), Fault> {
+    let rules = working.state(tx, summary::JOIN_RULES, "").await?;
+    let visibility = working.state(tx, summary::HISTORY_VISIBILITY, "").await?;
+    put_open(tx, working.no, summary::is_open(rules.as_ref(), visibility.as_ref()));
+    Ok(())
+}
+
+/// Puts or takes away the row of a room that everyone may join or read. For rooms from before there were such rows.
+pub fn put_open(tx: &Tx, room: RoomNo, is_open: bool) {
+    if is_open {
+        tx.put(&OPEN_ROOM, &(room,), &());
+    } else {
+        tx.delete(&OPEN_ROOM, &(room,));
+    }
 }
 
 /// An anchor of 0 means that the event is of this batch: the engine stamps it.

@@ -185,6 +185,7 @@ impl Viewer<'_> {
             let kept: Vec<_> = rows.iter().copied().take_while(|(place, _)| within(*place)).collect();
             let stopped = kept.len() < rows.len();
             let numbers: Vec<_> = kept.iter().map(|(_, no)| *no).collect();
+            self.foresee(&numbers).await?;
             let events = self.room().events(&numbers).await?;
             for ((place, _), event) in kept.into_iter().zip(events) {
                 at = if query.backwards { place } else { place.next() };

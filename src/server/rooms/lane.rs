@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     base::Base,
+    expiry,
     keyspace::{RoomNo, TRANSACTION},
     records::events::SentWith,
     tx::{Fault, Tx},
@@ -41,12 +42,16 @@ const BYTES: usize = 1024 * 1024;
 const WAITING: usize = 1024;
 /// How often a batch is decided, the first time included.
 const ATTEMPTS: usize = 3;
+/// For how long a repeated transaction id is recognised: a client that goes offline in the middle of a request comes back
+/// within a week.
+pub(crate) const TRANSACTION_KEPT_MS: u64 = 7 * 24 * 60 * 60 * 1000;
 /// How long a lane keeps its room in memory with nothing to do.
 const IDLE: Duration = Duration::from_mins(1);
 
 /// What someone wants of a room. Decided at its turn, on the state that the intents before it left.
 pub trait Intent: Send + Sync + 'static {
-    /// What to append, or why not. May be asked again after a conflict, so it must have no effect.
+    /// What to append, or why not. May be asked again after a conflict, so it must have no effect but what it puts into
+    /// the batch beside: rows that land with the events. If it is refused, they land nowhere.
     fn decide<'a>(&'a self, turn: &'a mut Turn<'_>) -> BoxFuture<'a, Result<Verdict, Refusal>>;
 
     /// The transaction id that makes a repetition harmless.
@@ -128,6 +133,9 @@ pub enum Refusal {
     /// A restricted room that this server cannot let anyone into.
     #[error("{0}")]
     UnableToAuthorise(String),
+    /// The user takes no invites.
+    #[error("this user takes no invites")]
+    InviteBlocked,
     /// Too much waits for this room.
     #[error("too many requests wait for this room")]
     Busy,
@@ -212,6 +220,9 @@ impl Lanes {
                 Err(Setback::Fault(Fault::Commit(CommitError::Conflict(_)))) if conflicts + 1 < ATTEMPTS => {
                     conflicts += 1;
                 }
+                Err(Setback::Fault(Fault::Commit(CommitError::Contract(_)))) if jobs.len() > 1 => {
+                    return self.one_by_one(room, jobs).await;
+                }
                 Err(Setback::Fault(fault)) => {
                     for job in jobs {
                         job.answer(Err(fault.clone().into()));
@@ -220,6 +231,17 @@ impl Lanes {
                 }
             }
         }
+    }
+
+    /// One of several intents made a batch that no engine takes: each gets a batch of its own, so that it alone fails.
+    async fn one_by_one(&self, room: RoomNo, jobs: Vec<Job>) -> Option<Working> {
+        let mut working = None;
+        for job in jobs {
+            // Nobody sends here, so that none joins in.
+            let (_, mut nobody) = mpsc::channel(1);
+            working = Box::pin(self.batch(room, working, job, &mut nobody)).await;
+        }
+        working
     }
 
     async fn attempt(
@@ -269,10 +291,10 @@ impl Lanes {
                     Err(_) => return Ok(verdicts),
                 }
             }
-            let appended = working.appended;
+            let written = tx.writes();
             let verdict = self.take(working, tx, jobs[turn].intent.as_ref()).await;
-            // A fault may have struck in the middle of an append.
-            let half_done = working.appended > appended || matches!(verdict, Err(Refusal::Fault(_)));
+            // A refusal or a fault may have struck in the middle of an append, or of another room's first events.
+            let half_done = tx.writes() != written || matches!(verdict, Err(Refusal::Fault(_)));
             if verdict.is_err() && half_done {
                 let job = jobs.remove(turn);
                 job.answer(verdict.map(|event_id| Sent { event_id, position: Position(0) }));
@@ -302,6 +324,7 @@ impl Lanes {
         let event_id = last.ok_or_else(|| Fault::Bug("an intent appends nothing".into()))?;
         if let Some(key) = &known {
             tx.put(&TRANSACTION, key, &event_id);
+            expiry::put(tx, &TRANSACTION, key, &event_id, self.base.clock.now_ms().saturating_add(TRANSACTION_KEPT_MS));
         }
         Ok(event_id)
     }

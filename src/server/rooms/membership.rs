@@ -6,16 +6,20 @@
 //! Spec: [room membership](https://spec.matrix.org/v1.19/client-server-api/#room-membership),
 //! [restricted rooms](https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms).
 
-use depesche_rules::{build::EventDraft, pdu::Pdu};
+use depesche_rules::{bounds::MAX_ALLOWED_ROOMS, build::EventDraft, pdu::Pdu};
 use futures::future::BoxFuture;
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, OwnedRoomId, OwnedUserId,
+    CanonicalJsonObject, CanonicalJsonValue, OwnedRoomId, OwnedUserId, UserId,
     events::{StateEventType, room::member::MembershipState},
 };
 use serde::Deserialize;
 
 use super::lane::{Intent, Refusal, Turn, Verdict};
-use crate::keyspace::{MEMBER, ROOM_NO};
+use crate::{
+    account_data::blocks_invites,
+    keyspace::{MEMBER, ROOM_NO},
+    tx::{Fault, View},
+};
 
 /// How many members are looked at, at most, to find one who may vouch for a restricted join in a room where everyone
 /// may invite.
@@ -75,6 +79,10 @@ impl Change {
             return Err(Refusal::Forbidden(why.into()));
         }
         let (state, so_already) = self.outcome(before.as_ref())?;
+        // Read past the batch: no order is promised between an invite and the wish to get none.
+        if self.action == Action::Invite && blocks_invites(turn.tx.view(), &self.target).await? {
+            return Err(Refusal::InviteBlocked);
+        }
         let mut content = self.content.clone();
         content.insert("membership".to_owned(), state.to_string().into());
         // Only this server says who vouches, and only below.
@@ -187,30 +195,36 @@ impl Change {
     }
 
     async fn in_allowed_room(&self, turn: &Turn<'_>, rules: &JoinRules) -> Result<bool, Refusal> {
-        for allowed in rules.rooms() {
-            // Peeked: a membership elsewhere may change at any time, and no order between two rooms is promised.
-            let Some(no) = turn.tx.peek(&ROOM_NO, &(allowed,)).await? else { continue };
-            let member = turn.tx.view().get(&MEMBER, &(self.target.clone(), no)).await?;
-            if member.is_some_and(|member| member.state == MembershipState::Join) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        // Read past the batch: a membership elsewhere may change at any time, and no order between two rooms is promised.
+        in_one_of(turn.tx.view(), &self.target, rules.rooms()).await.map_err(Refusal::from)
     }
+}
+
+/// Whether a user is joined to one of these rooms; the first [`MAX_ALLOWED_ROOMS`] are looked at.
+pub(super) async fn in_one_of(
+    view: &View,
+    user: &UserId,
+    rooms: impl Iterator<Item = OwnedRoomId>,
+) -> Result<bool, Fault> {
+    let rooms: Vec<_> = rooms.take(MAX_ALLOWED_ROOMS).map(|room| (room,)).collect();
+    let numbers = view.get_many(&ROOM_NO, &rooms).await?.into_iter().flatten();
+    let keys: Vec<_> = numbers.map(|no| (user.to_owned(), no)).collect();
+    let members = view.get_many(&MEMBER, &keys).await?;
+    Ok(members.into_iter().flatten().any(|member| member.state == MembershipState::Join))
 }
 
 /// The part of `m.room.join_rules` that matters here.
 #[derive(Default, Deserialize)]
-struct JoinRules {
+pub(super) struct JoinRules {
     #[serde(default)]
-    join_rule: String,
+    pub(super) join_rule: String,
     #[serde(default)]
     allow: Vec<CanonicalJsonValue>,
 }
 
 impl JoinRules {
     /// The rooms whose members may join; conditions of other kinds are skipped, as the specification says.
-    fn rooms(&self) -> impl Iterator<Item = OwnedRoomId> {
+    pub(super) fn rooms(&self) -> impl Iterator<Item = OwnedRoomId> {
         self.allow.iter().filter_map(|condition| {
             let CanonicalJsonValue::Object(condition) = condition else { return None };
             let field = |name| match condition.get(name) {

@@ -16,6 +16,7 @@ pub mod relations;
 pub mod send;
 pub mod show;
 pub mod state;
+pub mod summary;
 #[cfg(test)]
 mod tests;
 pub mod threads;

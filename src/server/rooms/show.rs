@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     account_data,
-    keyspace::{EventNo, ROOT_BEFORE},
+    keyspace::EventNo,
     records::{
         events::{Place, Status},
         rooms::{Membership, RootRecord},
@@ -41,8 +41,9 @@ pub struct Viewer<'a> {
     own: Option<Membership>,
     /// By event: the state before it.
     roots: HashMap<EventNo, RootRecord>,
-    /// By root: the history visibility and the viewer's membership there.
-    seen: HashMap<RootRecord, (HistoryVisibility, MembershipState)>,
+    /// By root: the viewer's membership there, and the history visibility.
+    memberships: HashMap<RootRecord, MembershipState>,
+    visibilities: HashMap<RootRecord, HistoryVisibility>,
     /// The event by which the viewer last joined.
     last_join: LastJoin,
     /// Whom the viewer ignores, once it was asked.
@@ -86,7 +87,8 @@ impl<'a> Viewer<'a> {
             now,
             own,
             roots: HashMap::new(),
-            seen: HashMap::new(),
+            memberships: HashMap::new(),
+            visibilities: HashMap::new(),
             last_join: LastJoin::NotAsked,
             ignored: None,
             horizon: None,
@@ -115,6 +117,11 @@ impl<'a> Viewer<'a> {
             None => account_data::ignored_users(&self.room.view, &self.user).await?,
         };
         Ok(self.ignored.insert(known))
+    }
+
+    /// The same viewer, of whom it is known already whom they ignore.
+    pub fn ignoring(self, users: &BTreeSet<OwnedUserId>) -> Self {
+        Self { ignored: Some(users.clone()), ..self }
     }
 
     /// Whether the viewer ignores a user.
@@ -160,8 +167,7 @@ impl<'a> Viewer<'a> {
 
     /// Reads in one step what will be asked of each of these events.
     pub async fn foresee(&mut self, events: &[EventNo]) -> Result<(), Fault> {
-        let keys: Vec<_> = events.iter().map(|no| (self.room.no, *no)).collect();
-        let roots = self.room.view.get_many(&ROOT_BEFORE, &keys).await?;
+        let roots = self.room.roots_before(events).await?;
         self.roots.extend(events.iter().zip(roots).filter_map(|(no, root)| Some((*no, root?))));
         Ok(())
     }
@@ -189,10 +195,18 @@ impl<'a> Viewer<'a> {
         if event.meta.facts.status != Status::Accepted {
             return Ok(false);
         }
+        // State is shown all the same: the room must not look different to who ignores somebody.
+        if event.pdu.state_key().is_none() && self.ignores(event.pdu.sender()).await? {
+            return Ok(false);
+        }
         let root = self.root_before(event.no).await?;
-        let (visibility, membership) = self.at(root).await?;
         // Joined at the event sees the event, and so does whoever may see everything: no need to look further.
-        if membership == MembershipState::Join || visibility == HistoryVisibility::WorldReadable {
+        let membership = self.membership_at(root).await?;
+        if membership == MembershipState::Join {
+            return Ok(true);
+        }
+        let visibility = self.visibility_at(root).await?;
+        if visibility == HistoryVisibility::WorldReadable {
             return Ok(true);
         }
         let sight = Sight {
@@ -208,18 +222,30 @@ impl<'a> Viewer<'a> {
         Ok(sight.allows())
     }
 
-    /// The history visibility and the viewer's membership in the state below a root.
-    async fn at(&mut self, root: RootRecord) -> Result<(HistoryVisibility, MembershipState), Fault> {
-        if let Some(known) = self.seen.get(&root) {
+    /// The viewer's membership in a state. In the present one it is what their own row says.
+    async fn membership_at(&mut self, root: RootRecord) -> Result<MembershipState, Fault> {
+        if let Some(known) = self.memberships.get(&root) {
             return Ok(known.clone());
         }
-        let visibility = self.room.state_event(root, "m.room.history_visibility", "").await?;
-        let membership = self.room.state_event(root, "m.room.member", self.user.as_str()).await?;
-        let found = (
-            visibility::history_visibility(visibility.as_ref().map(|event| &event.pdu)),
-            visibility::membership(membership.as_ref().map(|event| &event.pdu)),
-        );
-        self.seen.insert(root, found.clone());
+        let found = match &self.own {
+            Some(own) if root == self.room.root() => own.state.clone(),
+            _ => {
+                let event = self.room.state_event(root, "m.room.member", self.user.as_str()).await?;
+                visibility::membership(event.as_ref().map(|event| &event.pdu))
+            }
+        };
+        self.memberships.insert(root, found.clone());
+        Ok(found)
+    }
+
+    /// The history visibility in a state.
+    async fn visibility_at(&mut self, root: RootRecord) -> Result<HistoryVisibility, Fault> {
+        if let Some(known) = self.visibilities.get(&root) {
+            return Ok(known.clone());
+        }
+        let event = self.room.state_event(root, "m.room.history_visibility", "").await?;
+        let found = visibility::history_visibility(event.as_ref().map(|event| &event.pdu));
+        self.visibilities.insert(root, found.clone());
         Ok(found)
     }
 
@@ -291,8 +317,11 @@ impl<'a> Viewer<'a> {
         relations: Option<&RawValue>,
     ) -> Result<Box<RawValue>, Fault> {
         let root = self.root_before(event.no).await?;
-        let membership =
-            if self.is_own(&event.pdu) { visibility::membership(Some(&event.pdu)) } else { self.at(root).await?.1 };
+        let membership = if self.is_own(&event.pdu) {
+            visibility::membership(Some(&event.pdu))
+        } else {
+            self.membership_at(root).await?
+        };
         let replaced = match event.pdu.state_key() {
             Some(key) => self.room.state_event(root, &event.pdu.kind().to_string(), key).await?,
             None => None,
@@ -309,7 +338,10 @@ impl<'a> Viewer<'a> {
             *event.pdu.sender() == self.user
                 && self.device.as_ref().is_some_and(|device| device.as_str() == sent.device)
         });
-        let pdu = self.room.readable(event.clone())?;
+        let pdu = match event.meta.facts.redacted_by {
+            None => event.pdu.clone(),
+            Some(_) => self.room.readable(event.clone())?,
+        };
         let unsigned = Unsigned {
             age: Some(client_event::age(&pdu, self.now)),
             membership: Some(&membership),

@@ -7,7 +7,7 @@ mod threads;
 
 use std::sync::Arc;
 
-use depesche_store::{Engine, Options, memory::Memory};
+use depesche_store::Options;
 use ruma::{RoomVersionId, events::StateEventType};
 use serde_json::json;
 
@@ -19,7 +19,7 @@ use super::{
     view::RoomView,
 };
 use crate::{
-    testing::{Fixture, creation, object, user},
+    testing::{Fixture, creation, engine, object, user},
     workflows::create::{CreateError, Creation},
 };
 
@@ -193,9 +193,9 @@ async fn a_redaction_takes_the_content_and_only_from_who_may() {
 
 #[tokio::test]
 async fn what_was_answered_is_there_after_a_restart() {
-    let engine = Arc::new(Memory::new(Options::default()));
+    let engine = engine(Options::default());
     let alice = user("alice");
-    let server = Fixture::on(Arc::clone(&engine) as Arc<dyn Engine>);
+    let server = Fixture::on(Arc::clone(&engine));
     let room = server.room(&alice).await;
     let sent = server.say(&room, &alice, "kept").await;
     drop(server);

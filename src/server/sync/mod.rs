@@ -13,6 +13,10 @@
 //! | `stripped.rs` | invites and knocks |
 //! | `lists.rs` | whose device lists to fetch anew, also for `/keys/changes` |
 //!
+//! A token from a time of which this database, a restored copy, knows nothing ([`crate::restored`]) is answered like none:
+//! all rooms with all their state, their timelines cut, so that the client takes them as they are now. Only to-device
+//! messages and device lists go on from it.
+//!
 //! Nothing is written but the end of acknowledged to-device messages.
 //!
 //! Spec: [syncing](https://spec.matrix.org/v1.19/client-server-api/#syncing),
@@ -52,6 +56,7 @@ use crate::{
     base::Base,
     keys::Keys,
     presence::Presences,
+    restored::Restored,
     rooms::{
         tokens::{BadToken, SyncToken},
         unread::Counter,
@@ -107,6 +112,7 @@ pub struct Syncs {
     presence: Arc<Presences>,
     /// What members have not read.
     pub unread: Counter,
+    restored: Restored,
     sessions: Sessions,
     first: Semaphore,
 }
@@ -119,10 +125,11 @@ impl Syncs {
         keys: Arc<Keys>,
         to_device: Arc<ToDevice>,
         presence: Arc<Presences>,
+        restored: Restored,
     ) -> Arc<Self> {
         let (sessions, first) = (Sessions::default(), Semaphore::new(FIRST_AT_ONCE));
         let unread = Counter::default();
-        Arc::new(Self { base, account_data, keys, to_device, presence, unread, sessions, first })
+        Arc::new(Self { base, account_data, keys, to_device, presence, unread, restored, sessions, first })
     }
 
     /// What is new, at once or as soon as there is something. The future may be dropped at any time.

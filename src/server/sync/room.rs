@@ -50,6 +50,8 @@ pub struct Asked<'a> {
     pub request: &'a Request,
     /// What the client has; `None` if nothing.
     pub since: Option<Position>,
+    /// The client has something else than what is so now: it is told everything, and to forget what it had.
+    pub anew: bool,
     counter: &'a Counter,
     reader: Reader,
     shape: Shape,
@@ -58,6 +60,8 @@ pub struct Asked<'a> {
     /// With lazy loading: whether to say again what was said.
     redundant: bool,
     now: MilliSecondsSinceUnixEpoch,
+    /// Whom the user ignores.
+    pub ignored: BTreeSet<OwnedUserId>,
 }
 
 impl<'a> Asked<'a> {
@@ -83,11 +87,13 @@ impl<'a> Asked<'a> {
             since,
             counter,
             reader,
+            anew: false,
             shape: Shape::new(&request.filter, now),
             limit: if none { 0 } else { limit as usize },
             want: Want { after: request.use_state_after, lazy },
             redundant,
             now,
+            ignored: BTreeSet::new(),
         }
     }
 
@@ -100,7 +106,8 @@ impl<'a> Asked<'a> {
     }
 
     async fn viewer<'r>(&self, room: &'r RoomView) -> Result<Viewer<'r>, Fault> {
-        Viewer::new(room, self.request.user.clone(), Some(self.request.device.clone()), self.now).await
+        let (user, device) = (self.request.user.clone(), Some(self.request.device.clone()));
+        Ok(Viewer::new(room, user, device, self.now).await?.ignoring(&self.ignored))
     }
 
     /// Up to where the client knows the room: the position of its token, if the user was joined there.
@@ -320,7 +327,7 @@ async fn wire_timeline(
     let known = span.after.filter(|_| !timeline.limited).map(RoomView::place_after);
     let begins = timeline.first.map(|(place, _)| place).or(known).unwrap_or(span.before);
     Ok(WireTimeline {
-        limited: timeline.limited,
+        limited: timeline.limited || asked.anew,
         prev_batch: Some(begins.to_string()),
         events: asked.shape.timeline(viewer, timeline).await?,
     })

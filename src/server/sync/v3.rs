@@ -24,7 +24,7 @@ use super::{
     timeline::Span,
 };
 use crate::{
-    account_data::{Entry, GLOBAL},
+    account_data::{Entry, GLOBAL, blocks_invites, ignored_users},
     keyspace::{HEAD, ROOM, RoomNo},
     presence,
     records::rooms::Membership,
@@ -59,9 +59,13 @@ impl Syncs {
         view: &View,
         session: &mut Session,
     ) -> Result<Answer, Fault> {
-        let position = since.map(|since| since.position);
+        let anew = since.is_some_and(|since| self.restored.lost(since.position));
+        let known = since.map(|since| since.position);
+        let position = known.filter(|_| !anew);
         let reader = (&self.unread, self.unread.reader(view, &request.user).await?);
-        let asked = Asked::new(request, position, self.base.now(), self.base.config.limits.events_per_page, reader);
+        let mut asked = Asked::new(request, position, self.base.now(), self.base.config.limits.events_per_page, reader);
+        asked.ignored = ignored_users(view, &request.user).await?;
+        asked.anew = anew;
         session.sent.rewind(position.unwrap_or_default());
         let (global, mut data) = self.account_data_of(request, position, view).await?;
         let rooms = self.rooms(&asked, view, session, &mut data).await?;
@@ -70,7 +74,7 @@ impl Syncs {
         let acknowledged = since.unwrap_or_default().to_device;
         let waiting = self.to_device.read(view, user, device, acknowledged, usize::MAX).await?;
         let counts = self.keys.counts(view, user, device).await?;
-        let lists = match position {
+        let lists = match known {
             Some(since) => self.device_lists(view, user, since, &session.rooms, &session.changed_rooms(since)).await?,
             None => super::DeviceLists::default(),
         };
@@ -213,6 +217,7 @@ impl Syncs {
                     rooms.join.insert(id, joined);
                 }
             }
+            MembershipState::Invite if asked.hides_invite(room, member).await? => {}
             MembershipState::Invite => {
                 let events = stripped::state(room, member).await?;
                 rooms.invite.insert(id, v3::InvitedRoom { invite_state: v3::InviteState { events } });
@@ -231,6 +236,12 @@ impl Syncs {
 }
 
 impl Asked<'_> {
+    /// Whether the user is not to see an invite: its sender is ignored, or the user takes none.
+    async fn hides_invite(&self, room: &RoomView, member: &Membership) -> Result<bool, Fault> {
+        let invite = room.event(member.event).await?;
+        Ok(self.ignored.contains(invite.pdu.sender()) || blocks_invites(&room.view, &self.request.user).await?)
+    }
+
     /// What passed since the token in the joined rooms, where anything did.
     async fn passing(&self, view: &View, session: &Session) -> Result<HashMap<RoomNo, Passing>, Fault> {
         let Some(since) = self.since else { return Ok(HashMap::new()) };
@@ -292,7 +303,8 @@ impl Asked<'_> {
 
     /// All rooms, but those that were left only on demand.
     fn wanted_first(&self, session: &Session) -> Vec<RoomNo> {
-        let archived = self.request.filter.room.include_leave;
+        // Who is told everything anew may believe to be in rooms that were left.
+        let archived = self.request.filter.room.include_leave || self.anew;
         let wanted = session.rooms.iter().filter(|(_, member)| match member.state {
             MembershipState::Join | MembershipState::Invite | MembershipState::Knock => true,
             _ => archived && member.was_joined && !member.forgotten,

@@ -62,26 +62,42 @@ async fn undisturbed() -> (usize, Vec<String>) {
     (usize::try_from(commits).expect("few"), run.seen().await)
 }
 
+/// After how many commits the second crash comes: one choice for each first crash, or, where `DEPESCHE_SIMULATION` is
+/// `long`, many.
+fn second_crashes(first: usize) -> Vec<usize> {
+    if std::env::var_os("DEPESCHE_SIMULATION").is_some_and(|length| length == "long") {
+        (0..12).collect()
+    } else {
+        vec![first % 4]
+    }
+}
+
 #[tokio::test]
 async fn after_a_crash_at_any_commit_the_rest_is_whole_and_the_session_goes_on() {
     let (commits, seen) = undisturbed().await;
     for after in 0..commits {
         for fault in [Fault::UnknownLost, Fault::UnknownApplied] {
-            let when = format!("{fault:?} after {after} commits");
-            let memory = Memory::new(Options::default());
-            let mut run = Run::new(start(Arc::new(Memory::new(Options::default()))).await);
-            let left = Doomed::new(memory, after, fault).crash(&mut run).await;
-            let whole = left.clone();
-            // And another crash soon after.
-            let left = Doomed::new(left, after % 4, fault).crash(&mut run).await;
-            is_whole(&whole.reopen(), &when).await;
-            is_whole(&left.clone().reopen(), &when).await;
-            run.server = start(Arc::new(left.clone())).await;
-            run.go().await.unwrap_or_else(|why| panic!("{when}: {why}"));
-            let again = run.seen().await;
-            let differs = seen.iter().zip(&again).find(|(first, second)| first != second);
-            assert_eq!((differs, again.len()), (None, seen.len()), "{when}");
-            is_whole(&left, &when).await;
+            for second in second_crashes(after) {
+                crash_twice(&seen, after, second, fault).await;
+            }
         }
     }
+}
+
+/// A crash after so many commits, another one soon after the restart, and the session to its end.
+async fn crash_twice(seen: &[String], after: usize, second: usize, fault: Fault) {
+    let when = format!("{fault:?} after {after} commits and {second} more");
+    let memory = Memory::new(Options::default());
+    let mut run = Run::new(start(Arc::new(Memory::new(Options::default()))).await);
+    let left = Doomed::new(memory, after, fault).crash(&mut run).await;
+    let whole = left.clone();
+    let left = Doomed::new(left, second, fault).crash(&mut run).await;
+    is_whole(&whole.reopen(), &when).await;
+    is_whole(&left.clone().reopen(), &when).await;
+    run.server = start(Arc::new(left.clone())).await;
+    run.go().await.unwrap_or_else(|why| panic!("{when}: {why}"));
+    let again = run.seen().await;
+    let differs = seen.iter().zip(&again).find(|(first, second)| first != second);
+    assert_eq!((differs, again.len()), (None, seen.len()), "{when}");
+    is_whole(&left, &when).await;
 }

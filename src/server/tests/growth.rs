@@ -9,7 +9,6 @@ use std::{collections::BTreeMap, fmt::Write, future::Future, sync::Arc, time::Du
 use depesche_store::{
     Options,
     counting::{Count, Counting, Counts, Rows},
-    memory::Memory,
 };
 use ruma::{
     OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId,
@@ -39,7 +38,7 @@ use crate::{
         view::RoomView,
     },
     sync::Request,
-    testing::{creation, object, user},
+    testing::{creation, engine, object, user},
     workflows::create::{Creation, Preset},
 };
 
@@ -67,7 +66,7 @@ struct Bill {
 
 impl House {
     async fn new(members: usize) -> Self {
-        let engine = Counting::new(Memory::new(Options::default()));
+        let engine = Counting::new(engine(Options::default()));
         let count = engine.count();
         let server = start(Arc::new(engine)).await;
         let alice = user("alice");

@@ -3,10 +3,9 @@
 use std::{collections::HashSet, sync::Arc};
 
 use depesche_store::{
-    CommitError, Options,
+    CommitError, Engine, MAX_VALUE, Options,
     counting::{Count, Counting},
     faults::{Control, Fault as Injected, Faults},
-    memory::Memory,
 };
 use futures::{
     FutureExt,
@@ -17,13 +16,14 @@ use serde_json::json;
 
 use super::big_room::{self, member};
 use crate::{
+    keyspace::PROFILE,
     rooms::{
         lane::{Intent, Refusal, Sent, Transaction, Turn, Verdict},
         membership::Action,
         send::Message,
         view::RoomView,
     },
-    testing::{Fixture, object, user},
+    testing::{Fixture, engine, object, user},
     tx::Fault,
     verify::verify,
 };
@@ -33,7 +33,7 @@ type Outcome = Result<Sent, Refusal>;
 /// A room of fifty people and more, over an engine that counts and fails.
 struct House {
     server: Fixture,
-    engine: Memory,
+    engine: Arc<dyn Engine>,
     control: Arc<Control>,
     count: Arc<Count>,
     room: OwnedRoomId,
@@ -41,8 +41,8 @@ struct House {
 
 impl House {
     async fn new() -> Self {
-        let engine = Memory::new(Options::default());
-        let faults = Faults::new(engine.clone());
+        let engine = engine(Options::default());
+        let faults = Faults::new(Arc::clone(&engine));
         let control = faults.control();
         let counting = Counting::new(faults);
         let count = counting.count();
@@ -206,7 +206,7 @@ async fn a_conflict_is_decided_again_and_the_third_is_answered() {
 #[tokio::test]
 async fn two_nodes_write_to_one_room_in_turns() {
     let house = House::new().await;
-    let other = Fixture::on(Arc::new(house.engine.clone()));
+    let other = Fixture::on(Arc::clone(&house.engine));
     let mut expected = Vec::new();
     for n in 0..5 {
         expected.extend(ids(house.say_all(&fifty()[..3], &format!("here {n}")).await));
@@ -302,4 +302,34 @@ async fn whoever_comes_when_a_thousand_wait_is_sent_away() {
     assert!(matches!(outcomes.pop(), Some(Err(Refusal::Busy))));
     let sent = ids(outcomes);
     assert_eq!(house.newest(1024).await, sent);
+}
+
+/// A message with a row beside it that no engine takes.
+struct TooLarge(Message);
+
+impl Intent for TooLarge {
+    fn decide<'a>(&'a self, turn: &'a mut Turn<'_>) -> BoxFuture<'a, Result<Verdict, Refusal>> {
+        turn.tx.put(&PROFILE, &(user("alice"),), &"x".repeat(MAX_VALUE + 1));
+        self.0.decide(turn)
+    }
+}
+
+#[tokio::test]
+async fn one_who_breaks_the_contract_of_the_store_fails_alone() {
+    let house = House::new().await;
+    let members = fifty();
+    let work = async {
+        tokio::join!(
+            house.say_all(&members[..20], "before"),
+            house.submit(TooLarge(house.message(&members[20], "too large"))),
+            house.say_all(&members[21..], "behind"),
+        )
+    };
+    let (_, (before, broken, behind)) = house.behind_one(work).await;
+    assert!(matches!(broken, Err(Refusal::Fault(Fault::Commit(CommitError::Contract(_))))), "{broken:?}");
+    assert_eq!(house.newest(49).await, [ids(before), ids(behind)].concat());
+    house.is_whole().await;
+    // Nothing is left of it in the room's memory.
+    ids(house.say_all(&members, "after").await);
+    house.is_whole().await;
 }

@@ -4,6 +4,7 @@ mod big_room;
 mod crash;
 mod growth;
 mod hot_room;
+mod people;
 mod records;
 mod replay;
 mod script;
@@ -34,5 +35,5 @@ async fn open(engine: Arc<dyn Engine>) -> Result<Arc<Server>, StartError> {
     let config = Arc::new(Config::parse(CONFIG).expect("a valid configuration"));
     let key = SigningKey::from_seed([7; 32], "test").expect("a valid version");
     let random = Random::seeded(engine.snapshot().position().0);
-    Server::start(Parts { config, engine, key, clock, random }).await
+    Server::start(Parts { config, engine, key, clock, random, copied: None }).await
 }

@@ -29,7 +29,7 @@ use crate::{
         reading::{Mark, Named, Receipt, Tally},
         relations::{List, Listed, Related},
         rooms::{Alias, BeforeThreads, Head, Membership, Room, RootRecord, StateKey, Unread},
-        server::Identity,
+        server::{Due, Identity, MigrationState},
     },
     table::{Record, Table},
 };
@@ -108,7 +108,10 @@ fn what_was_read() {
     check_versioned(&tally, "01ac0202");
     check_versioned(&Mark { event: 5, ordinal: 4, tally }, "010504ac0202");
     let named = Named { thread: "$r".into(), silent: true, room: false };
-    check_versioned(&named, "020224720100");
+    check(&named, "020224720100");
+    for wrong in [&b"\x02\x02$r\x01"[..], b"\x02\x02$r\x01\x00\x00", b"\x09\x02$r\x01\x00"] {
+        assert_eq!(Named::decode(&Bytes::from_static(wrong)), None);
+    }
     assert_eq!(Named::decode(&Bytes::new()), Some(Named::default()), "the first version had no value");
     let place = Place { anchor: Position(0x0304), sub: 5, back: -1 };
     let receipt = Receipt { position: Position(0x0102), place, ts_ms: 6, event_id: owned_event_id!("$e") };
@@ -245,6 +248,9 @@ fn relations() {
 const NUMBERS: &[(u8, &str)] = &[
     (0x01, "identity"),
     (0x02, "counter"),
+    (0x03, "due"),
+    (0x08, "migration"),
+    (0x09, "restored"),
     (0x10, "account"),
     (0x11, "password"),
     (0x12, "access_token"),
@@ -264,6 +270,10 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x20, "account_data_log"),
     (0x21, "account_data_count"),
     (0x22, "device_list"),
+    (0x27, "profile_spread"),
+    (0x28, "user_term"),
+    (0x29, "user_terms"),
+    (0x2A, "built"),
     (0x2C, "pusher"),
     (0x2D, "pusher_owner"),
     (0x2E, "pusher_count"),
@@ -296,6 +306,7 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x4A, "tally"),
     (0x4B, "counted_thread"),
     (0x4C, "mark"),
+    (0x4E, "open_room"),
     (0x50, "device_keys"),
     (0x51, "one_time_key"),
     (0x52, "one_time_id"),
@@ -324,6 +335,12 @@ const NUMBERS: &[(u8, &str)] = &[
 
 fn source(file: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+}
+
+#[test]
+fn the_server_itself() {
+    check_versioned(&Due { key: vec![0x3D, 1], value: [1, 2, 3, 4, 5, 6, 7, 8] }, "01023d010102030405060708");
+    check_versioned(&MigrationState { to: 2, after: vec![0x1C], rows: 300 }, "0102011cac02");
 }
 
 #[test]

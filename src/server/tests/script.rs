@@ -204,7 +204,8 @@ impl Run {
     async fn rename(&self, name: &str, display_name: &str) -> Outcome {
         let name = user(name);
         self.server.profiles.set_field(&name, "displayname", json!(display_name)).await.map_err(text)?;
-        self.server.propagate_profile(&name).await.map_err(text)
+        self.server.propagate_profile(&name).await;
+        Ok(())
     }
 
     async fn forget(&self, room: &str, name: &str) -> Outcome {

@@ -4,7 +4,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use depesche_rules::tree::Node;
-use depesche_store::{Batch, Operation, Options, Position, memory::Memory};
+use depesche_store::{Batch, Operation, Options, Position};
 use ruma::{OwnedRoomId, events::room::member::MembershipState, owned_event_id};
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     },
     rooms::view::RoomView,
     table::{Record, Table},
-    testing::{Fixture, user},
+    testing::{Fixture, engine, user},
     tx::Tx,
     verify::{Report, verify},
 };
@@ -34,7 +34,7 @@ struct House {
 
 impl House {
     async fn new() -> Self {
-        let server = Fixture::on(Arc::new(Memory::new(Options { refuse_peeked_writes: false, ..Options::default() })));
+        let server = Fixture::on(engine(Options { refuse_peeked_writes: false, ..Options::default() }));
         let (alice, bob) = (user("alice"), user("bob"));
         let room = server.public_room(&alice).await;
         server.join(&room, &bob).await;

@@ -4,6 +4,7 @@
 
 use depesche_rules::{
     auth,
+    bounds::{MAX_CREATE_INITIAL_STATE, MAX_CREATE_INVITES},
     build::{self, EventDraft, Placement, complete_create_content},
     pdu::Pdu,
     versions,
@@ -16,10 +17,11 @@ use ruma::{
 };
 
 use crate::{
-    keyspace::{ALIAS, PUBLISHED, ROOM_ALIAS},
+    account_data::blocks_invites,
+    keyspace::{ALIAS, PUBLISHED, ROOM_ALIAS, RoomNo},
     records::rooms::Room,
     rooms::{
-        Rooms,
+        Rooms, aliases,
         append::{self, Accepted},
         lane::{self, Refusal},
         working::Working,
@@ -28,8 +30,6 @@ use crate::{
     tx::{Fault, Tx},
 };
 
-/// The most users one request invites and the most state events it sets.
-const EVENTS: usize = 1000;
 /// How often a creation is tried after a conflict, the first time included.
 const ATTEMPTS: usize = 3;
 
@@ -62,6 +62,17 @@ pub struct Creation {
     pub power_levels: CanonicalJsonObject,
 }
 
+/// A room in the making.
+pub(super) struct Birth<'a> {
+    pub(super) creator: &'a OwnedUserId,
+    pub(super) version: &'a RoomVersionId,
+    pub(super) rules: &'static RoomVersionRules,
+    /// Of the create event, without what the server adds.
+    pub(super) content: CanonicalJsonObject,
+    /// The events behind it.
+    pub(super) drafts: Vec<EventDraft>,
+}
+
 /// The presets of the specification.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Preset {
@@ -91,6 +102,9 @@ pub enum CreateError {
     /// A parameter is not what it has to be.
     #[error("{0}")]
     BadContent(String),
+    /// What is asked for would be refused in a room that exists as well: an invite, a canonical alias.
+    #[error(transparent)]
+    Refused(Refusal),
     /// Nothing the caller did.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -102,9 +116,7 @@ impl Rooms {
         let version = creation.version.clone().unwrap_or_else(|| self.default_version());
         let rules =
             versions::room_version_rules(&version).ok_or_else(|| CreateError::UnsupportedVersion(version.clone()))?;
-        if creation.invite.len() + creation.initial_state.len() > EVENTS {
-            return Err(CreateError::TooLarge(format!("at most {EVENTS} invites and state events at once")));
-        }
+        self.check(&creation).await?;
         for _ in 1..ATTEMPTS {
             match self.try_create(&creation, &version, rules).await {
                 Err(CreateError::Fault(Fault::Commit(CommitError::Conflict(_)))) => {}
@@ -112,6 +124,39 @@ impl Rooms {
             }
         }
         self.try_create(&creation, &version, rules).await
+    }
+
+    /// What the rules of rooms do not say of a creation.
+    async fn check(&self, creation: &Creation) -> Result<(), CreateError> {
+        let many = |most: usize, what: &str| Err(CreateError::TooLarge(format!("at most {most} {what} at once")));
+        if creation.invite.len() > MAX_CREATE_INVITES {
+            return many(MAX_CREATE_INVITES, "invites");
+        }
+        if creation.initial_state.len() > MAX_CREATE_INITIAL_STATE {
+            return many(MAX_CREATE_INITIAL_STATE, "state events");
+        }
+        let mut invited: Vec<OwnedUserId> = creation.invite.iter().map(|(user, _)| user.clone()).collect();
+        for (kind, state_key, content) in &creation.initial_state {
+            match kind {
+                StateEventType::RoomMember if is_invite(content) => {
+                    let user = OwnedUserId::try_from(state_key.as_str());
+                    invited.push(user.map_err(|_| CreateError::BadContent("a user id is expected".into()))?);
+                }
+                StateEventType::RoomCanonicalAlias if state_key.is_empty() => check_aliases(creation, content)?,
+                _ => {}
+            }
+        }
+        let view = self.base.view();
+        for user in invited {
+            if user.server_name() != self.base.name {
+                let why = "this server does not federate, so it cannot invite users of other servers";
+                return Err(CreateError::Refused(Refusal::Forbidden(why.into())));
+            }
+            if blocks_invites(&view, &user).await? {
+                return Err(CreateError::Refused(Refusal::InviteBlocked));
+            }
+        }
+        Ok(())
     }
 
     async fn try_create(
@@ -122,31 +167,43 @@ impl Rooms {
     ) -> Result<OwnedRoomId, CreateError> {
         let tx = self.base.tx();
         let no = self.next_number().await?;
-        let create = self.create_event(creation, version, rules)?;
-        let room_id = create.room_id().clone();
-        let room = Room { room_id: room_id.clone(), version: version.clone() };
-        let mut working = Working::create(no, room).ok_or_else(|| CreateError::UnsupportedVersion(version.clone()))?;
-        working.begin(&tx);
-        append::found(&working, &tx);
-        auth::check_state_independent(&create, rules, |_| None)
-            .map_err(|why| CreateError::InvalidState(why.to_string()))?;
-        append::event(
-            &mut working,
-            &tx,
-            &self.base.name,
-            Accepted { pdu: create, auth: Vec::new(), sent_with: None, push: false },
-        )
-        .await?;
-        for draft in drafts(creation, rules) {
-            lane::write(&self.base, &self.key, &mut working, &tx, draft, None).await?;
+        let mut content = creation.creation_content.clone();
+        if creation.preset == Preset::TrustedPrivateChat && rules.authorization.additional_room_creators {
+            add_creators(&mut content, creation);
         }
+        let birth = Birth { creator: &creation.creator, version, rules, content, drafts: drafts(creation, rules) };
+        let working = self.bear(&tx, no, birth).await?;
+        let room_id = working.room.room_id.clone();
         self.name_room(creation, &tx, &working).await?;
-        append::close(&mut working, &tx).await?;
         match self.base.commit(&tx).await {
             Ok(_) => Ok(room_id),
             Err(Fault::Commit(CommitError::Contract(why))) => Err(CreateError::TooLarge(why)),
             Err(fault) => Err(fault.into()),
         }
+    }
+
+    /// Puts a new room with its first events into the batch.
+    pub(super) async fn bear(&self, tx: &Tx, no: RoomNo, birth: Birth<'_>) -> Result<Working, Refusal> {
+        let Birth { creator, version, rules, content, drafts } = birth;
+        let create = self.create_event(creator, version, rules, content)?;
+        let room = Room { room_id: create.room_id().clone(), version: version.clone() };
+        let unknown = || Fault::Bug(format!("room version {version} has rules and no room"));
+        let mut working = Working::create(no, room).ok_or_else(unknown)?;
+        working.begin(tx);
+        append::found(&working, tx);
+        auth::check_state_independent(&create, rules, |_| None)?;
+        append::event(
+            &mut working,
+            tx,
+            &self.base.name,
+            Accepted { pdu: create, auth: Vec::new(), sent_with: None, push: false },
+        )
+        .await?;
+        for draft in drafts {
+            lane::write(&self.base, &self.key, &mut working, tx, draft, None).await?;
+        }
+        append::close(&mut working, tx).await?;
+        Ok(working)
     }
 
     /// The alias and the place in the directory.
@@ -164,6 +221,7 @@ impl Rooms {
         }
         if creation.published {
             tx.put(&PUBLISHED, &(working.no,), &());
+            tx.topic(topic::directory());
         }
         tx.topic(topic::user(&creation.creator));
         Ok(())
@@ -172,15 +230,12 @@ impl Rooms {
     /// The create event. From version 12 on it makes the room's id; before, the id is drawn.
     fn create_event(
         &self,
-        creation: &Creation,
+        creator: &OwnedUserId,
         version: &RoomVersionId,
         rules: &RoomVersionRules,
-    ) -> Result<Pdu, CreateError> {
-        let mut content = creation.creation_content.clone();
-        complete_create_content(&mut content, &creation.creator, version, rules);
-        if creation.preset == Preset::TrustedPrivateChat && rules.authorization.additional_room_creators {
-            add_creators(&mut content, creation);
-        }
+        mut content: CanonicalJsonObject,
+    ) -> Result<Pdu, Refusal> {
+        complete_create_content(&mut content, creator, version, rules);
         let drawn = (!rules.authorization.room_create_event_id_as_room_id)
             .then(|| OwnedRoomId::try_from(format!("!{}:{}", self.base.random.letters(18), self.base.name)));
         let drawn = drawn.transpose().map_err(|why| Fault::Bug(format!("a drawn room id is invalid: {why}")))?;
@@ -194,12 +249,25 @@ impl Rooms {
             server_name: &self.base.name,
             key: &self.key,
         };
-        let draft = EventDraft::state(creation.creator.clone(), StateEventType::RoomCreate, "", content);
-        build::build(draft, &place).map_err(|why| Refusal::from(why).into())
+        let draft = EventDraft::state(creator.clone(), StateEventType::RoomCreate, "", content);
+        Ok(build::build(draft, &place)?)
     }
 
     fn default_version(&self) -> RoomVersionId {
         self.base.config.rooms.default_version.clone()
+    }
+}
+
+fn is_invite(content: &CanonicalJsonObject) -> bool {
+    content.get("membership").is_some_and(|membership| *membership == CanonicalJsonValue::from("invite".to_owned()))
+}
+
+/// A canonical alias of the initial state can only be the alias that the room is born with.
+fn check_aliases(creation: &Creation, content: &CanonicalJsonObject) -> Result<(), CreateError> {
+    let named = aliases::named(content).map_err(CreateError::BadContent)?;
+    match named.into_iter().find(|alias| creation.alias.as_ref() != Some(alias)) {
+        Some(alias) => Err(CreateError::Refused(Refusal::BadAlias(format!("{alias} does not point to this room")))),
+        None => Ok(()),
     }
 }
 
@@ -325,7 +393,7 @@ fn preset(preset: Preset) -> [(StateEventType, CanonicalJsonObject); 3] {
     ]
 }
 
-fn object<const N: usize>(fields: [(&str, CanonicalJsonValue); N]) -> CanonicalJsonObject {
+pub(super) fn object<const N: usize>(fields: [(&str, CanonicalJsonValue); N]) -> CanonicalJsonObject {
     fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 

@@ -1,8 +1,10 @@
 //! Deactivating an account: first the account itself, so that nobody can log in; then its rooms, one after another;
 //! then the mark that it is done. A restart goes on where a crash interrupted.
 
+use depesche_store::CommitError;
 use ruma::{CanonicalJsonObject, OwnedUserId, UserId, events::room::member::MembershipState};
 
+use super::submit_patiently;
 use crate::{
     Fault, Server,
     accounts::DeactivateError,
@@ -65,8 +67,10 @@ impl Server {
     async fn leave_quietly(&self, room: &RoomView, user: OwnedUserId) -> Result<(), Fault> {
         let (actor, target) = (user.clone(), user);
         let change = Change { actor, target, action: Action::Leave, content: CanonicalJsonObject::new() };
-        match self.rooms.submit(room.room_id(), change).await {
+        match submit_patiently(&self.rooms, room.room_id(), &change).await {
             Err(Refusal::Fault(fault)) => Err(fault),
+            // The journal row stays: the next start goes on.
+            Err(refusal @ Refusal::Busy) => Err(Fault::Commit(CommitError::Failed(refusal.to_string()))),
             Err(refusal) => {
                 tracing::warn!(room = %room.room_id(), %refusal, "a deactivated user could not leave a room");
                 Ok(())

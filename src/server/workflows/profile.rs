@@ -1,14 +1,30 @@
 //! Changing a display name or an avatar: the profile first, then the membership events of all joined rooms.
 //!
+//! The batch of the change leaves a journal row ([`Spread`]). One task for each user carries the profile as it is then
+//! from room to room, notes how far it came, and begins anew where the profile has changed meanwhile: so two quick
+//! changes end in the later one everywhere, and a start goes on where a crash interrupted. The request waits for it, but
+//! not for long.
+//!
 //! Spec: [profiles](https://spec.matrix.org/v1.19/client-server-api/#profiles): a change is propagated as membership
 //! events with the new values.
 
-use ruma::{CanonicalJsonObject, CanonicalJsonValue, UserId, events::room::member::MembershipState};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
+use depesche_store::CommitError;
+use futures::{StreamExt, stream};
+use ruma::{CanonicalJsonObject, CanonicalJsonValue, OwnedUserId, UserId, events::room::member::MembershipState};
+use tokio::time::{sleep, timeout};
+
+use super::submit_patiently;
 use crate::{
     Fault, Server,
-    keyspace::MEMBER,
+    keyspace::{MEMBER, PROFILE_SPREAD, RoomNo},
     profiles::Profile,
+    records::accounts::Spread,
     rooms::{
         lane::Refusal,
         membership::{Action, Change},
@@ -16,8 +32,31 @@ use crate::{
     },
 };
 
-/// Rooms that one change reaches at most.
-const ROOMS: usize = 10_000;
+/// Rooms between two notes of how far a change came.
+const PAGE: usize = 500;
+/// Rooms that a change is carried into at a time.
+const AT_ONCE: usize = 16;
+/// Users whose interrupted changes are read at a time.
+const USERS: usize = 100;
+/// How long a request waits until its change is everywhere. It goes on all the same.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often a change that a fault interrupts is taken up again, and how long after the first one. Beyond, the next
+/// change or the next start takes it up.
+const TRIES: u32 = 6;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Whose profiles are on their way: one task at a time for each user.
+#[derive(Default)]
+pub(crate) struct Spreads(Mutex<HashMap<OwnedUserId, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Spreads {
+    /// The turn of a user. Turns that nobody holds any more are dropped.
+    fn of(&self, user: &UserId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        Arc::clone(turns.entry(user.to_owned()).or_default())
+    }
+}
 
 impl Server {
     /// The content of a membership event that a user's profile gives.
@@ -25,34 +64,106 @@ impl Server {
         Ok(content(&self.profiles.find(&self.base.view(), user).await?))
     }
 
-    /// Tells all rooms in which the user is joined of the profile as it is now. A room that refuses keeps the old one. A
-    /// fault in one room does not keep the others from it, but is returned: whoever repeats the change reaches the rest.
-    pub async fn propagate_profile(&self, user: &UserId) -> Result<(), Fault> {
-        let view = self.base.view();
-        let content = content(&self.profiles.find(&view, user).await?);
-        let rows = view.scan(&MEMBER, MEMBER.under(&(user.to_owned(),)), ROOMS).await?;
-        let mut outcome = Ok(());
-        for ((_, room), member) in rows {
-            if member.state != MembershipState::Join {
-                continue;
-            }
-            let room = RoomView::open(&view, room).await?;
-            let change = Change {
-                actor: user.to_owned(),
-                target: user.to_owned(),
-                action: Action::Present,
-                content: content.clone(),
-            };
-            // Not a join: who has left meanwhile stays out.
-            match self.rooms.submit(room.room_id(), change).await {
-                Ok(_) => {}
-                Err(Refusal::Fault(fault)) => outcome = outcome.and(Err(fault)),
-                Err(refusal) => {
-                    tracing::warn!(room = %room.room_id(), %refusal, "a changed profile did not reach a room");
+    /// Carries a changed profile into the rooms in which the user is joined. Returns when it is everywhere, or after some
+    /// seconds: the rest follows by itself, also after a crash. A room that refuses keeps the old one.
+    pub async fn propagate_profile(self: &Arc<Self>, user: &UserId) {
+        let (server, user) = (Arc::clone(self), user.to_owned());
+        let task = tokio::spawn(async move { server.carry_in_the_end(&user).await });
+        // What becomes of the task is in the log; the change itself is stored.
+        let _ = timeout(PATIENCE, task).await;
+    }
+
+    /// Goes on with changes that a crash interrupted, beside whatever else the server does.
+    pub(crate) async fn resume_spreads(self: &Arc<Self>) -> Result<(), Fault> {
+        if self.base.view().scan(&PROFILE_SPREAD, PROFILE_SPREAD.under(&()), 1).await?.is_empty() {
+            return Ok(());
+        }
+        let server = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut range = PROFILE_SPREAD.under(&());
+            loop {
+                let rows = match server.base.view().scan(&PROFILE_SPREAD, range.clone(), USERS).await {
+                    Ok(rows) => rows,
+                    Err(fault) => return tracing::error!(%fault, "changed profiles could not be carried on"),
+                };
+                for ((user,), _) in &rows {
+                    server.carry_in_the_end(user).await;
                 }
+                let Some((last, _)) = rows.last() else { return };
+                range.from = [&PROFILE_SPREAD.key(last)[..], &[0]].concat().into();
+            }
+        });
+        Ok(())
+    }
+
+    /// As [`Self::carry`], and again after a fault, for a while.
+    async fn carry_in_the_end(&self, user: &UserId) {
+        let turn = self.spreads.of(user);
+        let _turn = turn.lock().await;
+        let mut pause = PAUSE;
+        for _ in 0..TRIES {
+            let Err(fault) = self.carry(user).await else { return };
+            tracing::warn!(%user, %fault, "a changed profile is not in all rooms yet");
+            tokio::select! {
+                () = sleep(pause) => pause *= 2,
+                () = self.base.stopped() => return,
             }
         }
-        outcome
+    }
+
+    async fn carry(&self, user: &UserId) -> Result<(), Fault> {
+        let key = (user.to_owned(),);
+        loop {
+            let view = self.base.view();
+            let Some(spread) = view.get(&PROFILE_SPREAD, &key).await? else { return Ok(()) };
+            let content = content(&self.profiles.find(&view, user).await?);
+            let of_user = (user.to_owned(),);
+            let rows = view.scan(&MEMBER, MEMBER.from(&of_user, &(user.to_owned(), spread.next)), PAGE).await?;
+            let next = rows.last().filter(|_| rows.len() == PAGE).map(|((_, room), _)| room + 1);
+            let joined = rows.into_iter().filter(|(_, member)| member.state == MembershipState::Join);
+            let work = joined.map(|((_, room), _)| {
+                let change = Change {
+                    actor: user.to_owned(),
+                    target: user.to_owned(),
+                    // Not a join: who has left meanwhile stays out.
+                    action: Action::Present,
+                    content: content.clone(),
+                };
+                let view = &view;
+                async move { self.present(&RoomView::open(view, room).await?, &change).await }
+            });
+            let outcomes: Vec<Result<(), Fault>> = stream::iter(work).buffer_unordered(AT_ONCE).collect().await;
+            // A fault in one room does not keep the others from it.
+            outcomes.into_iter().collect::<Result<(), Fault>>()?;
+            self.note(&key, &spread, next).await?;
+        }
+    }
+
+    async fn present(&self, room: &RoomView, change: &Change) -> Result<(), Fault> {
+        match submit_patiently(&self.rooms, room.room_id(), change).await {
+            Ok(_) => Ok(()),
+            Err(Refusal::Fault(fault)) => Err(fault),
+            Err(refusal @ Refusal::Busy) => Err(Fault::Commit(CommitError::Failed(refusal.to_string()))),
+            Err(refusal) => {
+                tracing::warn!(room = %room.room_id(), %refusal, "a changed profile did not reach a room");
+                Ok(())
+            }
+        }
+    }
+
+    /// Notes how far a change came, or that it is everywhere, unless the profile changed meanwhile.
+    async fn note(&self, key: &(OwnedUserId,), spread: &Spread, next: Option<RoomNo>) -> Result<(), Fault> {
+        self.base
+            .transact(|tx| async move {
+                if tx.read(&PROFILE_SPREAD, key).await?.as_ref() == Some(spread) {
+                    match next {
+                        Some(next) => tx.put(&PROFILE_SPREAD, key, &Spread { next, ..spread.clone() }),
+                        None => tx.delete(&PROFILE_SPREAD, key),
+                    }
+                }
+                Ok(())
+            })
+            .await
     }
 }
 

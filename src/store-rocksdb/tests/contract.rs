@@ -56,7 +56,9 @@ impl Database for OnDisk {
     }
 
     fn restore(options: Options, copy: &Path) -> Self {
-        Self::open(copy.to_owned(), None, options)
+        let database = Self::open(copy.to_owned(), None, options);
+        database.engine.accept_copy().expect("the mark can be removed");
+        database
     }
 }
 

@@ -26,6 +26,7 @@ impl From<Refusal> for Error {
             Refusal::NoThreadRoot(_) => Self::bad_request(ErrorKind::Unknown, words),
             Refusal::BadAlias(_) => Self::bad_request(ErrorKind::BadAlias, words),
             Refusal::UnableToAuthorise(_) => Self::bad_request(ErrorKind::UnableToAuthorizeJoin, words),
+            Refusal::InviteBlocked => Self::new(StatusCode::FORBIDDEN, ErrorKind::InviteBlocked, words),
             Refusal::Busy => Self::contended(Duration::from_secs(1), words),
             Refusal::Fault(fault) => fault.into(),
         }
@@ -53,6 +54,7 @@ impl From<CreateError> for Error {
             CreateError::InvalidState(_) => Self::bad_request(ErrorKind::InvalidRoomState, words),
             CreateError::BadContent(_) => Self::bad_json(words),
             CreateError::TooLarge(_) => Self::too_large(words),
+            CreateError::Refused(refusal) => refusal.into(),
             CreateError::Fault(fault) => fault.into(),
         }
     }

@@ -89,7 +89,11 @@ async fn set_member(
     };
     may(user, action)?;
     let change = Change { actor: user.user_id.clone(), target, action, content };
-    Ok(context.app.server.rooms.submit(room, change).await.map_err(unknown_is_forbidden)?)
+    let sent = context.app.server.rooms.submit(room, change).await.map_err(unknown_is_forbidden)?;
+    if action == Action::Join {
+        context.app.server.settle_in(&user.user_id, room).await?;
+    }
+    Ok(sent)
 }
 
 async fn is_banned(context: &Context, room: &RoomId, user: &UserId) -> Result<bool, Error> {

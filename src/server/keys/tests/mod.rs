@@ -12,7 +12,6 @@ use depesche_config::Config;
 use depesche_store::{
     Engine, Options,
     faults::{Control, Faults},
-    memory::Memory,
 };
 use ruma::{
     CanonicalJsonObject, DeviceId, OwnedDeviceId, OwnedUserId, UserId,
@@ -26,7 +25,9 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::Keys;
-use crate::{Base, Clock, Random, devices::Devices, keyspace::DEVICE, records::accounts::Device, tx::Tx};
+use crate::{
+    Base, Clock, Random, devices::Devices, keyspace::DEVICE, records::accounts::Device, testing::engine, tx::Tx,
+};
 
 /// A server without its other parts.
 pub(crate) struct Home {
@@ -41,7 +42,7 @@ pub(crate) struct Home {
 
 impl Home {
     pub fn new() -> Self {
-        let engine = Faults::new(Memory::new(Options::default()));
+        let engine = Faults::new(engine(Options::default()));
         let faults = engine.control();
         let (clock, hand) = Clock::paused(1_000_000_000);
         let name = server_name!("a.example").to_owned();

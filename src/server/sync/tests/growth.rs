@@ -3,15 +3,14 @@
 use depesche_store::{
     Options,
     counting::{Counting, Counts},
-    memory::Memory,
 };
 
 use super::*;
-use crate::testing::user;
+use crate::testing::{engine, user};
 
 /// What one later answer reads when one of so many rooms has a new message.
 async fn with_rooms(count: usize) -> Counts {
-    let engine = Counting::new(Memory::new(Options::default()));
+    let engine = Counting::new(engine(Options::default()));
     let counted = engine.count();
     let server = Server::on(Arc::new(engine));
     let (alice, bob, _) = users();
@@ -35,7 +34,7 @@ async fn with_rooms(count: usize) -> Counts {
 
 /// What one later answer reads in a room of so many members.
 async fn with_members(count: usize) -> Counts {
-    let engine = Counting::new(Memory::new(Options::default()));
+    let engine = Counting::new(engine(Options::default()));
     let counted = engine.count();
     let server = Server::on(Arc::new(engine));
     let (alice, ..) = users();

@@ -19,7 +19,7 @@ use ruma::{
 };
 use serde_json::{Value, json};
 
-use super::{Request, SyncError, Syncs};
+use super::{Request, Restored, SyncError, Syncs};
 use crate::{
     account_data::AccountData, devices::Devices, keys::Keys, presence::Presences, rooms::receipts::Receipts,
     testing::Fixture, to_device::ToDevice, typing::Typing,
@@ -53,7 +53,7 @@ impl Server {
         let to_device = Arc::new(ToDevice::new(base(), devices));
         let parts = (Arc::clone(&account_data), keys, Arc::clone(&to_device));
         let presence = Presences::new(base());
-        let syncs = Syncs::new(base(), parts.0, parts.1, parts.2, Arc::clone(&presence));
+        let syncs = Syncs::new(base(), parts.0, parts.1, parts.2, Arc::clone(&presence), Restored::default());
         let (typing, receipts) = (Typing::new(base()), Receipts::new(base(), Arc::clone(&account_data)));
         Self { rooms, account_data, to_device, typing, presence, receipts, syncs }
     }

@@ -2,7 +2,10 @@
 //!
 //! Every sender is a chain: it sends its messages one after the other, each with a transaction id of its own, and goes on
 //! only when a message is answered 200. After each kill it repeats the one that was in flight, with the same id. In the
-//! end the room must hold every message of every sender exactly once and in the sender's order.
+//! end the room must hold every message of every sender exactly once and in the sender's order. What happens beside the
+//! messages is in [`beside`].
+
+mod beside;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,6 +15,8 @@ use depesche_spec_tests::prelude::*;
 use depesche_spec_tests::server::Options;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+
+use crate::beside::Beside;
 
 /// How often the server is killed.
 const ROUNDS: usize = 20;
@@ -137,13 +142,16 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed_twenty_times() {
         senders.push(Sender { token: user.token().to_owned(), name: user.id.clone(), room, acknowledged: 0 });
     }
     let creator = server.user("creator").await;
+    let mut beside = Some(Beside::new(&server).await);
     let mut made = Vec::new();
     for round in 0..ROUNDS {
         let before: usize = senders.iter().map(|sender| sender.acknowledged).sum();
-        made.extend(one_round(&mut server, &mut senders, &creator).await);
+        made.extend(one_round(&mut server, &mut senders, &creator, &mut beside).await);
         let after: usize = senders.iter().map(|sender| sender.acknowledged).sum();
         assert!(after > before, "round {round}: nothing was sent");
     }
+    let beside = beside.expect("each round gives it back");
+    beside.check(&server.client(), true).await;
     // What was in flight at the last kill is repeated, and a last message ends each chain.
     let client = server.client();
     for sender in &mut senders {
@@ -173,10 +181,16 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed_twenty_times() {
     check_rooms_are_whole(&client.with_token(creator.token()), &made).await;
     let total: usize = senders.iter().map(|sender| sender.acknowledged).sum();
     println!("{ROUNDS} kills, {total} messages and {} rooms acknowledged and found", made.len());
+    println!("{}", beside.counts());
 }
 
 /// Load until enough writes are acknowledged, the kill in the middle of it, the restart, and a look at every room.
-async fn one_round(server: &mut Server, senders: &mut Vec<Sender>, creator: &User) -> Vec<String> {
+async fn one_round(
+    server: &mut Server,
+    senders: &mut Vec<Sender>,
+    creator: &User,
+    beside: &mut Option<Beside>,
+) -> Vec<String> {
     let acknowledged = Arc::new(Semaphore::new(0));
     let client = server.client();
     let mut tasks = JoinSet::new();
@@ -189,12 +203,21 @@ async fn one_round(server: &mut Server, senders: &mut Vec<Sender>, creator: &Use
     }
     let creator = client.with_token(creator.token());
     let rooms = tokio::spawn(create_until_it_dies(creator, Arc::clone(&acknowledged)));
+    let (mut chains, there) = (beside.take().expect("each round gives it back"), client.clone());
+    let counted = Arc::clone(&acknowledged);
+    let chains = tokio::spawn(async move {
+        chains.go_on_until_it_dies(&there, &counted).await;
+        chains
+    });
     let enough = acknowledged.acquire_many(WRITES_PER_ROUND);
     let waited = tokio::time::timeout(ROUND_LIMIT, enough).await;
     assert!(waited.is_ok(), "{WRITES_PER_ROUND} writes took too long; the server's log:\n{}", server.log());
     server.kill();
     senders.extend(tasks.join_all().await);
     let made = rooms.await.expect("the creator ended with the server");
+    let chains = chains.await.expect("the chains ended with the server");
     server.restart();
+    chains.check(&server.client(), false).await;
+    *beside = Some(chains);
     made
 }

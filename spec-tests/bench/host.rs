@@ -1,0 +1,62 @@
+//! What the machine says: processor time, memory, bytes on disk, and how long the disk takes to sync.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Synced writes that are timed.
+const WRITES: usize = 100;
+
+/// Puts this process on one processor.
+pub fn pin(processor: usize) {
+    let own = std::process::id().to_string();
+    let pinned = Command::new("taskset").args(["-cp", &processor.to_string(), &own]).output();
+    assert!(pinned.is_ok_and(|output| output.status.success()), "taskset is needed, and two processors");
+}
+
+/// The processor time that a process has used, by the scheduler's count of each of its threads.
+pub fn processor_time(process: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).expect("the server runs");
+    let ns = threads.filter_map(|thread| {
+        let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(ns.sum())
+}
+
+/// The resident memory of a process, in MB.
+pub fn resident_mb(process: u32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the server runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says VmRSS");
+    let kb: f64 = line.split_whitespace().next().and_then(|word| word.parse().ok()).expect("a number");
+    kb / 1024.0
+}
+
+/// The bytes of all files below a folder.
+pub fn bytes_below(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let sizes = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    });
+    sizes.sum()
+}
+
+/// What a synced write costs beside the servers' data: the limit of any server that syncs before it answers.
+pub fn synced_writes(folder: &Path) -> std::io::Result<String> {
+    let path = folder.join("synced-writes");
+    let mut file = fs::File::create(&path)?;
+    let mut times = Vec::with_capacity(WRITES);
+    for _ in 0..WRITES {
+        let start = Instant::now();
+        file.write_all(&[7; 2048])?;
+        file.sync_data()?;
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    fs::remove_file(path)?;
+    times.sort_by(f64::total_cmp);
+    Ok(format!("a synced write of 2 kB: {:.2} ms (p90 {:.2} ms)", times[WRITES / 2], times[WRITES * 9 / 10]))
+}

@@ -1,0 +1,196 @@
+//! Measures Depesche and Synapse side by side and prints ratios: `docs/benchmarks.md` says how to run and read it.
+//!
+//! Both servers run all the time, pinned to one processor; this program has the other one. Each scenario is prepared on
+//! both, then its rounds alternate between them, so that what else the machine does falls on both alike. Medians are
+//! printed. Nothing here knows the inside of a server.
+
+mod fanout;
+mod figure;
+mod host;
+mod instructions;
+mod joins;
+mod pages;
+mod send;
+mod site;
+mod store;
+mod sync;
+mod wire;
+
+use std::process::ExitCode;
+
+use figure::{Figures, Table};
+use site::Site;
+
+/// What one run does.
+struct Plan {
+    /// The scenarios, in order.
+    scenarios: Vec<String>,
+    size: Size,
+    rounds: usize,
+    /// Without Synapse, for measurements of our own before and after a change.
+    alone: bool,
+}
+
+/// How much each scenario does.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Seconds that each number of senders sends for.
+    pub send_s: f64,
+    /// Messages whose way to all syncing members is followed, and how many members there are.
+    pub deliveries: usize,
+    pub members: usize,
+    /// Rooms of the account that syncs, and messages in each.
+    pub rooms: usize,
+    pub messages: usize,
+    /// Messages to page through.
+    pub history: usize,
+    /// Members that join one after the other.
+    pub joins: usize,
+    /// Events in the database that is started.
+    pub stored: usize,
+}
+
+const QUICK: Size =
+    Size { send_s: 0.5, deliveries: 10, members: 40, rooms: 20, messages: 20, history: 500, joins: 30, stored: 300 };
+const AIMS: Size = Size {
+    send_s: 1.5,
+    deliveries: 20,
+    members: 100,
+    rooms: 100,
+    messages: 20,
+    history: 2000,
+    joins: 100,
+    stored: 2000,
+};
+const FULL: Size = Size {
+    send_s: 3.0,
+    deliveries: 30,
+    members: 100,
+    rooms: 500,
+    messages: 20,
+    history: 10_000,
+    joins: 1000,
+    stored: 10_000,
+};
+
+const SCENARIOS: [&str; 6] = ["store", "send", "fanout", "sync", "pages", "join"];
+const USAGE: &str = "usage: bench [quick|aims|full] [--alone] [--rounds N] [store|send|fanout|sync|pages|join]...
+       bench instructions [FOLDER]";
+
+/// The processor of the servers, and ours.
+const THEIRS: usize = 1;
+const OURS: usize = 0;
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    if words.next().as_deref() == Some("instructions") {
+        return finish(|| instructions::run(words.next()));
+    }
+    let Some(plan) = plan(std::env::args().skip(1)) else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    // Before there are other threads: they inherit it.
+    host::pin(OURS);
+    finish(|| run(&plan))
+}
+
+/// Runs to the end and says what went wrong.
+fn finish<F: Future<Output = Result<(), String>>>(work: impl FnOnce() -> F) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    match runtime.block_on(work()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn plan(words: impl Iterator<Item = String>) -> Option<Plan> {
+    let mut plan = Plan { scenarios: Vec::new(), size: QUICK, rounds: 3, alone: false };
+    let mut words = words;
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "quick" => plan.size = QUICK,
+            "aims" => plan.size = AIMS,
+            "full" => plan.size = FULL,
+            "--alone" => plan.alone = true,
+            "--rounds" => plan.rounds = words.next()?.parse().ok().filter(|rounds| *rounds > 0)?,
+            name if SCENARIOS.contains(&name) => plan.scenarios.push(word),
+            _ => return None,
+        }
+    }
+    if plan.scenarios.is_empty() {
+        plan.scenarios = SCENARIOS.map(str::to_owned).to_vec();
+    }
+    Some(plan)
+}
+
+async fn run(plan: &Plan) -> Result<(), String> {
+    let sites = Site::start_all(plan.alone, THEIRS).await?;
+    let mut table = Table::new(sites.iter().map(|site| site.name).collect());
+    table.note(host::synced_writes(sites[0].directory()).map_err(|error| error.to_string())?);
+    let idle: Vec<f64> = sites.iter().map(|site| host::resident_mb(site.process())).collect();
+    table.row("memory idle, MB", &idle);
+    for name in &plan.scenarios {
+        eprintln!("{name} ...");
+        for row in rounds(name, &sites, plan).await {
+            table.add(row);
+        }
+    }
+    let after: Vec<f64> = sites.iter().map(|site| host::resident_mb(site.process())).collect();
+    table.row("memory after the run, MB", &after);
+    table.note(host::synced_writes(sites[0].directory()).map_err(|error| error.to_string())?);
+    table.print();
+    Ok(())
+}
+
+/// Prepares a scenario on all sites, then alternates.
+async fn rounds(name: &str, sites: &[Site], plan: &Plan) -> Vec<figure::Row> {
+    let mut prepared = Vec::new();
+    for site in sites {
+        prepared.push(prepare(name, site, plan.size).await);
+    }
+    let mut found: Vec<Vec<Figures>> = sites.iter().map(|_| Vec::new()).collect();
+    for _ in 0..plan.rounds {
+        for (scenario, found) in prepared.iter_mut().zip(&mut found) {
+            found.push(scenario.round().await);
+        }
+    }
+    figure::medians(&found)
+}
+
+/// One of the scenarios, ready for its rounds.
+enum Scenario<'a> {
+    Send(send::Send<'a>),
+    Fanout(fanout::Fanout<'a>),
+    Sync(sync::Sync<'a>),
+    Pages(pages::Pages<'a>),
+    Join(joins::Joins<'a>),
+    Store(store::Store<'a>),
+}
+
+async fn prepare<'a>(name: &str, site: &'a Site, size: Size) -> Scenario<'a> {
+    match name {
+        "send" => Scenario::Send(send::Send::prepare(site, size).await),
+        "fanout" => Scenario::Fanout(fanout::Fanout::prepare(site, size).await),
+        "sync" => Scenario::Sync(sync::Sync::prepare(site, size).await),
+        "pages" => Scenario::Pages(pages::Pages::prepare(site, size).await),
+        "join" => Scenario::Join(joins::Joins::prepare(site, size).await),
+        _ => Scenario::Store(store::Store::prepare(site, size)),
+    }
+}
+
+impl Scenario<'_> {
+    async fn round(&mut self) -> Figures {
+        match self {
+            Self::Send(scenario) => scenario.round().await,
+            Self::Fanout(scenario) => scenario.round().await,
+            Self::Sync(scenario) => scenario.round().await,
+            Self::Pages(scenario) => scenario.round().await,
+            Self::Join(scenario) => scenario.round().await,
+            Self::Store(scenario) => scenario.round().await,
+        }
+    }
+}

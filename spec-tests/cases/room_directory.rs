@@ -1,0 +1,301 @@
+//! The published room directory and room summaries. Client-server API, "Published room directory", "Room Summaries".
+
+use depesche_spec_tests::prelude::*;
+use depesche_spec_tests::server::{SERVER_NAME, unique};
+
+const LISTED: &str = "/_matrix/client/v3/directory/list/room/{roomId}";
+const ROOMS: &str = "/_matrix/client/v3/publicRooms";
+const SUMMARY: &str = "/_matrix/client/v1/room_summary/{roomIdOrAlias}";
+
+/// A published room whose name has a word of its own.
+async fn published(user: &User, word: &str) -> String {
+    user.create_room(json!({ "visibility": "public", "preset": "public_chat", "name": format!("The {word} room") }))
+        .await
+}
+
+fn ids(page: &Value) -> Vec<&str> {
+    page["chunk"].as_array().expect("a list of rooms").iter().filter_map(|room| room["room_id"].as_str()).collect()
+}
+
+fn search(term: &str) -> Value {
+    json!({ "filter": { "generic_search_term": term } })
+}
+
+#[tokio::test]
+async fn a_room_is_published_and_taken_out() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let word = unique("word");
+    let body = json!({ "preset": "public_chat", "name": format!("{word} room") });
+    let room = alice.create_room(body).await;
+    let shown = alice.get("/_matrix/client/v3/directory/list/room/{roomId}", &[&room]).await.ok();
+    assert_eq!(shown["visibility"], "private");
+    assert!(ids(&bob.post(ROOMS, &[]).json(search(&word)).await.ok()).is_empty());
+    let path = "/_matrix/client/v3/directory/list/room/{roomId}";
+    alice
+        .put("/_matrix/client/v3/directory/list/room/{roomId}", &[&room])
+        .json(json!({ "visibility": "public" }))
+        .await
+        .ok();
+    assert_eq!(shared().client().get(path, &[&room]).await.ok()["visibility"], "public");
+    assert_eq!(ids(&bob.post(ROOMS, &[]).json(search(&word)).await.ok()), [&room]);
+    alice.put(path, &[&room]).json(json!({ "visibility": "private" })).await.ok();
+    assert!(ids(&bob.post(ROOMS, &[]).json(search(&word)).await.ok()).is_empty());
+    // Public is the default.
+    alice.put(path, &[&room]).json(json!({})).await.ok();
+    assert_eq!(alice.get(path, &[&room]).await.ok()["visibility"], "public");
+}
+
+#[tokio::test]
+async fn a_room_is_born_published() {
+    let alice = shared().user("alice").await;
+    let room = published(&alice, &unique("word")).await;
+    assert_eq!(alice.get(LISTED, &[&room]).await.ok()["visibility"], "public");
+}
+
+#[tokio::test]
+async fn who_may_not_set_the_main_alias_publishes_nothing() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let room = alice.public_room().await;
+    bob.put(LISTED, &[&room]).json(json!({ "visibility": "public" })).await.error(403, "M_FORBIDDEN");
+    bob.join(&room).await;
+    bob.put(LISTED, &[&room]).json(json!({ "visibility": "public" })).await.error(403, "M_FORBIDDEN");
+    let answer = alice.without_token().put(LISTED, &[&room]).json(json!({ "visibility": "public" })).await;
+    answer.error(401, "M_MISSING_TOKEN");
+    assert_eq!(alice.get(LISTED, &[&room]).await.ok()["visibility"], "private");
+}
+
+#[tokio::test]
+async fn a_visibility_is_public_or_private() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    for visibility in [json!("secret"), json!(7)] {
+        let answer = alice.put(LISTED, &[&room]).json(json!({ "visibility": visibility })).await;
+        assert_eq!(answer.status, 400, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_visibility_of_an_unknown_room_is_not_found() {
+    let alice = shared().user("alice").await;
+    let nowhere = format!("!nowhere:{SERVER_NAME}");
+    alice.get(LISTED, &[&nowhere]).await.error(404, "M_NOT_FOUND");
+    alice.put(LISTED, &[&nowhere]).json(json!({ "visibility": "public" })).await.error(404, "M_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn the_directory_says_what_rooms_are_like() {
+    let alice = shared().user("alice").await;
+    let (word, name) = (unique("word"), unique("alias"));
+    let state = json!([
+        { "type": "m.room.avatar", "content": { "url": "mxc://depesche.test/abc" } },
+        { "type": "m.room.history_visibility", "content": { "history_visibility": "world_readable" } },
+        { "type": "m.room.guest_access", "content": { "guest_access": "can_join" } },
+    ]);
+    let body = json!({
+        "visibility": "public", "preset": "public_chat", "name": word, "topic": "of all kinds",
+        "room_alias_name": name, "initial_state": state, "creation_content": { "type": "org.example.kind" },
+    });
+    let room = alice.create_room(body).await;
+    let page = alice.post("/_matrix/client/v3/publicRooms", &[]).json(search(&word)).await.ok();
+    let shown = &page["chunk"][0];
+    for (field, value) in [
+        ("room_id", json!(room)),
+        ("name", json!(word)),
+        ("topic", json!("of all kinds")),
+        ("avatar_url", json!("mxc://depesche.test/abc")),
+        ("canonical_alias", json!(format!("#{name}:{SERVER_NAME}"))),
+        ("num_joined_members", json!(1)),
+        ("world_readable", json!(true)),
+        ("guest_can_join", json!(true)),
+        ("room_type", json!("org.example.kind")),
+    ] {
+        assert_eq!(shown[field], value, "{field} in {page}");
+    }
+    assert!(shown.get("join_rule").is_none_or(|rule| rule == "public"), "{page}");
+    assert!(page["total_room_count_estimate"].as_u64().is_some_and(|count| count > 0), "{page}");
+}
+
+#[tokio::test]
+async fn a_search_looks_at_name_topic_and_alias() {
+    let alice = shared().user("alice").await;
+    let (name, topic, alias) = (unique("name"), unique("topic"), unique("alias"));
+    let body = json!({
+        "visibility": "public", "preset": "public_chat", "name": format!("A {name}"), "topic": format!("on {topic}"),
+        "room_alias_name": alias
+    });
+    let room = alice.create_room(body).await;
+    for term in [&name, &topic, &alias, &name.to_uppercase()] {
+        assert_eq!(ids(&alice.post(ROOMS, &[]).json(search(term)).await.ok()), [&room], "{term}");
+    }
+    assert!(ids(&alice.post(ROOMS, &[]).json(search(&unique("nothing"))).await.ok()).is_empty());
+}
+
+#[tokio::test]
+async fn a_search_can_be_for_types() {
+    let alice = shared().user("alice").await;
+    let word = unique("word");
+    let plain = published(&alice, &word).await;
+    let body = json!({
+        "visibility": "public", "preset": "public_chat", "name": format!("{word} space"),
+        "creation_content": { "type": "m.space" }
+    });
+    let space = alice.create_room(body).await;
+    let found = async |types: Value| {
+        let filter = json!({ "filter": { "generic_search_term": word, "room_types": types } });
+        let page = alice.post(ROOMS, &[]).json(filter).await.ok();
+        let mut found: Vec<String> = ids(&page).into_iter().map(str::to_owned).collect();
+        found.sort_unstable();
+        found
+    };
+    assert_eq!(found(json!([null])).await, [plain.clone()]);
+    assert_eq!(found(json!(["m.space"])).await, [space.clone()]);
+    let mut both = vec![plain, space];
+    both.sort_unstable();
+    assert_eq!(found(json!([null, "m.space"])).await, both);
+}
+
+#[tokio::test]
+async fn the_directory_is_paged_both_ways() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let word = unique("word");
+    let mut rooms = Vec::new();
+    for _ in 0..3 {
+        rooms.push(published(&alice, &word).await);
+    }
+    bob.join(&rooms[1]).await;
+    let page = async |since: Option<&Value>| {
+        let mut body = json!({ "limit": 2, "filter": { "generic_search_term": word } });
+        if let Some(since) = since {
+            body["since"] = since.clone();
+        }
+        alice.post(ROOMS, &[]).json(body).await.ok()
+    };
+    let first = page(None).await;
+    let second = page(Some(&first["next_batch"])).await;
+    assert!(first.get("prev_batch").is_none() && second.get("next_batch").is_none(), "{first} {second}");
+    // Those with most members come first.
+    assert_eq!(ids(&first)[0], rooms[1]);
+    let mut seen = [ids(&first), ids(&second)].concat();
+    assert_eq!(seen.len(), 3, "{first} {second}");
+    seen.sort_unstable();
+    rooms.sort_unstable();
+    assert_eq!(seen, rooms);
+    assert_eq!(ids(&page(Some(&second["prev_batch"])).await), ids(&first));
+}
+
+#[tokio::test]
+async fn the_directory_is_read_without_a_filter() {
+    let alice = shared().user("alice").await;
+    let (first, second) = (published(&alice, "plain").await, published(&alice, "plain").await);
+    let page = shared().client().get("/_matrix/client/v3/publicRooms", &[]).query(&[("limit", "1")]).await.ok();
+    assert_eq!(ids(&page).len(), 1);
+    let mut seen: Vec<String> = ids(&page).into_iter().map(str::to_owned).collect();
+    let mut next = page["next_batch"].as_str().map(str::to_owned);
+    while let Some(since) = next {
+        let page = alice.get(ROOMS, &[]).query(&[("limit", "100"), ("since", &since)]).await.ok();
+        seen.extend(ids(&page).into_iter().map(str::to_owned));
+        next = page["next_batch"].as_str().map(str::to_owned);
+    }
+    assert!(seen.contains(&first) && seen.contains(&second));
+}
+
+#[tokio::test]
+async fn a_token_of_the_directory_is_one_of_the_server() {
+    let alice = shared().user("alice").await;
+    let answer = alice.get(ROOMS, &[]).query(&[("since", "nonsense")]).await;
+    differs(
+        "client-server-api#get_matrixclientv3publicrooms",
+        || answer.clone().error(400, "M_INVALID_PARAM"),
+        || answer.clone().status(500),
+    );
+}
+
+#[tokio::test]
+async fn a_filtered_directory_needs_a_token() {
+    shared().client().post(ROOMS, &[]).json(json!({})).await.error(401, "M_MISSING_TOKEN");
+}
+
+#[tokio::test]
+async fn there_is_no_directory_of_a_server_that_cannot_be_asked() {
+    let alice = shared().user("alice").await;
+    let answer = alice.get(ROOMS, &[]).query(&[("server", "elsewhere.test")]).await;
+    assert!(answer.status >= 400 && answer.body["errcode"].is_string(), "{answer}");
+    let own = alice.get(ROOMS, &[]).query(&[("server", SERVER_NAME)]).await.ok();
+    assert!(own["chunk"].is_array());
+}
+
+#[tokio::test]
+async fn no_other_network_has_rooms() {
+    let alice = shared().user("alice").await;
+    let word = unique("word");
+    let room = published(&alice, &word).await;
+    let mut body = search(&word);
+    body["third_party_instance_id"] = "irc-example".into();
+    assert!(ids(&alice.post(ROOMS, &[]).json(body).await.ok()).is_empty());
+    let mut body = search(&word);
+    body["include_all_networks"] = true.into();
+    assert_eq!(ids(&alice.post(ROOMS, &[]).json(body).await.ok()), [&room]);
+}
+
+#[tokio::test]
+async fn a_summary_says_what_a_room_is_like() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let name = unique("alias");
+    let state = json!([{ "type": "m.room.encryption", "content": { "algorithm": "m.megolm.v1.aes-sha2" } }]);
+    let body = json!({
+        "preset": "public_chat", "name": "Hall", "topic": "talk", "room_alias_name": name, "initial_state": state,
+        "room_version": "11", "creation_content": { "type": "m.space" }
+    });
+    let room = alice.create_room(body).await;
+    let alias = format!("#{name}:{SERVER_NAME}");
+    for named in [&room, &alias] {
+        let summary = bob.get("/_matrix/client/v1/room_summary/{roomIdOrAlias}", &[named]).await.ok();
+        for (field, value) in [
+            ("room_id", json!(room)),
+            ("name", json!("Hall")),
+            ("topic", json!("talk")),
+            ("canonical_alias", json!(alias)),
+            ("num_joined_members", json!(1)),
+            ("world_readable", json!(false)),
+            ("guest_can_join", json!(false)),
+            ("room_type", json!("m.space")),
+            ("room_version", json!("11")),
+            ("encryption", json!("m.megolm.v1.aes-sha2")),
+            ("membership", json!("leave")),
+        ] {
+            assert_eq!(summary[field], value, "{field} in {summary}");
+        }
+    }
+    assert_eq!(alice.get(SUMMARY, &[&room]).await.ok()["membership"], "join");
+    let stranger = shared().client().get(SUMMARY, &[&room]).await.ok();
+    assert!(stranger["name"] == "Hall" && stranger.get("membership").is_none(), "{stranger}");
+}
+
+#[tokio::test]
+async fn a_summary_is_for_those_who_may_join_or_read() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let room = alice.create_room(json!({ "preset": "private_chat", "name": "Study" })).await;
+    bob.get(SUMMARY, &[&room]).await.error(404, "M_NOT_FOUND");
+    shared().client().get(SUMMARY, &[&room]).await.error(404, "M_NOT_FOUND");
+    alice.invite(&room, &bob).await;
+    let summary = bob.get(SUMMARY, &[&room]).await.ok();
+    assert_eq!((&summary["membership"], &summary["join_rule"]), (&json!("invite"), &json!("invite")));
+    let nowhere = format!("!nowhere:{SERVER_NAME}");
+    let unknown = alice.get(SUMMARY, &[&nowhere]).await;
+    // A room of no server that could be asked.
+    assert!([400, 404].contains(&unknown.status), "{unknown}");
+}
+
+#[tokio::test]
+async fn a_summary_of_a_restricted_room_is_for_members_of_those_that_it_lets_in() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let club = alice.create_room(json!({ "preset": "private_chat" })).await;
+    let rule = json!({ "join_rule": "restricted", "allow": [{ "type": "m.room_membership", "room_id": club }] });
+    let state = json!([{ "type": "m.room.join_rules", "content": rule }]);
+    let room = alice.create_room(json!({ "initial_state": state })).await;
+    bob.get(SUMMARY, &[&room]).await.error(404, "M_NOT_FOUND");
+    alice.invite(&club, &bob).await;
+    bob.join(&club).await;
+    let summary = bob.get(SUMMARY, &[&room]).await.ok();
+    assert_eq!((&summary["join_rule"], &summary["allowed_room_ids"]), (&json!("restricted"), &json!([club])));
+}

@@ -1,0 +1,183 @@
+//! What happens beside the messages while the server is killed: receipts, push rules, uploads, claims of keys. Each is a
+//! chain too: the next step is taken when the one before was answered 200, and after each restart the server must know
+//! the last of each chain. A key is given to one claimer at most.
+
+use std::collections::HashSet;
+
+use depesche_spec_tests::keys::{device_keys, one_time_key};
+use depesche_spec_tests::prelude::*;
+use tokio::sync::Semaphore;
+
+/// Keys uploaded at a time.
+const KEYS: usize = 40;
+/// Bytes of an upload.
+const UPLOAD_BYTES: usize = 20_000;
+/// How many of the newest uploads are read after a restart; all are in the end.
+const NEWEST: usize = 3;
+
+/// One person who does it all, in a room of their own.
+pub struct Beside {
+    user: User,
+    room: String,
+    /// Events sent, in order.
+    events: Vec<String>,
+    /// The receipt that was answered 200, as a place in `events`.
+    receipt: Option<usize>,
+    /// The value that the push rule has had at last, and the one that was asked for after it.
+    rule: Option<usize>,
+    asked_rule: usize,
+    /// Keys that were handed out.
+    claimed: HashSet<String>,
+    keys_made: usize,
+    /// What was uploaded, and where it is.
+    uploads: Vec<(String, Vec<u8>)>,
+}
+
+/// The server does not answer any more.
+struct Died;
+
+fn alive(answer: Answer) -> Result<Answer, Died> {
+    if answer.status == 0 { Err(Died) } else { Ok(answer) }
+}
+
+/// Whether the server has the endpoint at all.
+fn is_served(answer: &Answer) -> bool {
+    answer.body["errcode"] != "M_UNRECOGNIZED"
+}
+
+fn bytes(n: usize) -> Vec<u8> {
+    (0..UPLOAD_BYTES).map(|at| (at.wrapping_mul(31) ^ n.wrapping_mul(7)) as u8).collect()
+}
+
+impl Beside {
+    pub async fn new(server: &Server) -> Self {
+        let user = server.user("beside").await;
+        let room = user.public_room().await;
+        user.post("/_matrix/client/v3/keys/upload", &[]).json(json!({ "device_keys": device_keys(&user) })).await.ok();
+        Self {
+            user,
+            room,
+            events: Vec::new(),
+            receipt: None,
+            rule: None,
+            asked_rule: 0,
+            claimed: HashSet::new(),
+            keys_made: 0,
+            uploads: Vec::new(),
+        }
+    }
+
+    /// Goes on until the server does not answer any more.
+    pub async fn go_on_until_it_dies(&mut self, client: &Client, acknowledged: &Semaphore) {
+        let client = client.with_token(self.user.token());
+        while self.step(&client).await.is_ok() {
+            acknowledged.add_permits(1);
+        }
+    }
+
+    async fn step(&mut self, client: &Client) -> Result<(), Died> {
+        self.read(client).await?;
+        self.change_rule(client).await?;
+        self.claim(client).await?;
+        self.upload(client).await
+    }
+
+    /// A message and the receipt for it.
+    async fn read(&mut self, client: &Client) -> Result<(), Died> {
+        let txn = format!("txn{}", self.events.len());
+        let body = json!({ "msgtype": "m.text", "body": txn });
+        let sent = alive(client.put(crate::SEND, &[&self.room, "m.room.message", &txn]).json(body).await)?.ok();
+        let event = sent["event_id"].as_str().expect("an event id").to_owned();
+        let path = "/_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}";
+        self.events.push(event.clone());
+        alive(client.post(path, &[&self.room, "m.read", &event]).json(json!({})).await)?.ok();
+        self.receipt = Some(self.events.len() - 1);
+        Ok(())
+    }
+
+    async fn change_rule(&mut self, client: &Client) -> Result<(), Died> {
+        self.asked_rule += 1;
+        let body = json!({ "pattern": self.asked_rule.to_string(), "actions": [] });
+        let path = "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}";
+        let answer = alive(client.put(path, &["content", "kill"]).json(body).await)?;
+        if is_served(&answer) {
+            answer.ok();
+            self.rule = Some(self.asked_rule);
+        }
+        Ok(())
+    }
+
+    async fn claim(&mut self, client: &Client) -> Result<(), Died> {
+        let body =
+            json!({ "one_time_keys": { self.user.id.clone(): { self.user.device.clone(): "signed_curve25519" } } });
+        let answer = alive(client.post("/_matrix/client/v3/keys/claim", &[]).json(body).await)?.ok();
+        let key =
+            answer["one_time_keys"][&self.user.id][&self.user.device].as_object().and_then(|keys| keys.keys().next());
+        if let Some(key) = key {
+            assert!(self.claimed.insert(key.clone()), "{key} was given out twice");
+            return Ok(());
+        }
+        let mut keys = json!({});
+        for _ in 0..KEYS {
+            let label = format!("k{}", self.keys_made);
+            keys[format!("signed_curve25519:{label}")] = one_time_key(&self.user, &label);
+            self.keys_made += 1;
+        }
+        alive(client.post("/_matrix/client/v3/keys/upload", &[]).json(json!({ "one_time_keys": keys })).await)?.ok();
+        Ok(())
+    }
+
+    async fn upload(&mut self, client: &Client) -> Result<(), Died> {
+        let bytes = bytes(self.uploads.len());
+        let request = client.post("/_matrix/media/v3/upload", &[]);
+        let answer = alive(request.raw("application/octet-stream", bytes.clone()).await)?;
+        if is_served(&answer) {
+            let uri = answer.ok()["content_uri"].as_str().expect("an mxc URI").to_owned();
+            self.uploads.push((uri, bytes));
+        }
+        Ok(())
+    }
+
+    /// After a restart: the last of each chain is known.
+    pub async fn check(&self, client: &Client, all_uploads: bool) {
+        let client = client.with_token(self.user.token());
+        self.check_receipt(&client).await;
+        if let Some(rule) = self.rule {
+            let rules = client.get("/_matrix/client/v3/pushrules/", &[]).await.ok();
+            let rules = rules["global"]["content"].as_array().expect("rules");
+            let found = rules.iter().find(|found| found["rule_id"] == "kill").expect("the rule is there");
+            let found: usize = found["pattern"].as_str().and_then(|value| value.parse().ok()).expect("a number");
+            assert!((rule..=self.asked_rule).contains(&found), "rule {rule} was acknowledged, {found} is there");
+        }
+        let skipped = if all_uploads { 0 } else { self.uploads.len().saturating_sub(NEWEST) };
+        for (uri, bytes) in self.uploads.iter().skip(skipped) {
+            let (server, media) = uri.trim_start_matches("mxc://").split_once('/').expect("an mxc URI");
+            let path = "/_matrix/client/v1/media/download/{serverName}/{mediaId}";
+            let found = client.get(path, &[server, media]).await;
+            assert_eq!((found.status, found.text().len()), (200, String::from_utf8_lossy(bytes).len()), "{uri}");
+            assert!(found.text() == String::from_utf8_lossy(bytes), "{uri} has other bytes");
+        }
+    }
+
+    async fn check_receipt(&self, client: &Client) {
+        let Some(acknowledged) = self.receipt else { return };
+        let sync = Syncer::new(client.clone()).next().await;
+        let events = RoomSync::joined(&sync, &self.room).events("ephemeral");
+        let receipts = events.iter().find(|event| event["type"] == "m.receipt").expect("receipts");
+        let of_user = |content: &Value| content["m.read"].get(&self.user.id).is_some();
+        let content = receipts["content"].as_object().expect("a content");
+        let found: Vec<_> = content.iter().filter(|(_, content)| of_user(content)).map(|(event, _)| event).collect();
+        let [found] = found.as_slice() else { panic!("one receipt, not {found:?}") };
+        let place = self.events.iter().position(|event| event == *found).expect("an event that was sent");
+        assert!(
+            place >= acknowledged,
+            "the receipt for event {acknowledged} was acknowledged, that for {place} is there"
+        );
+    }
+
+    /// What was acknowledged in all.
+    pub fn counts(&self) -> String {
+        let (keys, uploads) = (self.claimed.len(), self.uploads.len());
+        format!("{} receipts, {} changes of a rule, {keys} keys, {uploads} uploads", self.events.len(), self.asked_rule)
+    }
+}

@@ -1,0 +1,24 @@
+//! `depesche backup`
+
+use std::path::Path;
+
+use http::Method;
+use serde_json::json;
+
+use super::{entries, text};
+use crate::{admin::Admin, failure::Failure};
+
+/// Carries the command out.
+pub fn run(config: &Path, into: &Path) -> Result<(), Failure> {
+    let into = std::path::absolute(into).map_err(|error| Failure::failed(into.display(), error))?;
+    let admin = Admin::reach(config)?;
+    let made = admin.ask_long(Method::POST, &["backup"], Some(&json!({ "into": into })));
+    admin.finish();
+    let made = made?;
+    let megabytes = made["bytes"].as_u64().unwrap_or_default() >> 20;
+    println!("Backed up to {}: {} files, {megabytes} MB.", into.display(), text(&made["files"]));
+    for secret in entries(&made, "secrets") {
+        println!("Not part of it: {} ({}). Keep it elsewhere.", text(&secret["file"]), text(&secret["key"]));
+    }
+    Ok(())
+}

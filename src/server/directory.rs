@@ -1,0 +1,350 @@
+//! The published room directory: which rooms are in it, in which order, and who may put them there.
+//!
+//! Rooms with most members come first, and among those with as many the older ones. What is searched of each room is
+//! kept in memory, behind a watch on the rooms: a request looks anew at those that changed since the last one, and no
+//! other. A token names a place in the order, so that a page follows the last one even if rooms have come or gone.
+//!
+//! Spec: [published room directory](https://spec.matrix.org/v1.19/client-server-api/#published-room-directory).
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use depesche_rules::bounds::{DEFAULT_DIRECTORY_LIMIT, MAX_PAGE, MAX_PUBLISHED_ROOMS, MAX_SEARCH_TERM_BYTES};
+use depesche_store::{MAX_SCAN, Position, Watch};
+use ruma::{
+    RoomId, UserId,
+    directory::{PublicRoomsChunk, RoomTypeFilter},
+    room::{JoinRuleSummary, RoomSummary},
+};
+use tokio::sync::Mutex;
+
+use crate::{
+    base::Base,
+    keyspace::{HEAD, PUBLISHED, RoomNo},
+    records::rooms::Head,
+    rooms::{Rooms, view::RoomView},
+    topic,
+    tx::{Fault, View},
+};
+
+/// Bytes that are searched of a room's name, aliases and topic together.
+const MAX_SEARCHED_BYTES: usize = 2048;
+
+/// Why the directory is not read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// There is no such room.
+    #[error("there is no such room")]
+    NotFound,
+    /// The user may not publish the room.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// The token is not one of ours.
+    #[error("this is not a token of the room directory")]
+    BadToken,
+    /// Nothing the caller did.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// A question for a page of the directory.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// The most rooms.
+    pub limit: Option<u32>,
+    /// The token of an earlier page.
+    pub since: Option<String>,
+    /// Only rooms in whose name, topic or alias these words stand, in this order.
+    pub term: Option<String>,
+    /// Only rooms of these types; of any if empty.
+    pub types: Vec<RoomTypeFilter>,
+}
+
+/// A page of the directory.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The rooms, in the order of the directory.
+    pub rooms: Vec<PublicRoomsChunk>,
+    /// Where the next page begins.
+    pub next: Option<String>,
+    /// Where the page before ends.
+    pub previous: Option<String>,
+    /// How many rooms there are, whatever the question.
+    pub total: usize,
+}
+
+/// Where a room stands: by members, then by age.
+type Place = (Reverse<u32>, RoomNo);
+
+/// Where a page begins or ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Token {
+    After(Place),
+    Before(Place),
+}
+
+/// The directory of this server.
+pub struct Directory {
+    rooms: Arc<Rooms>,
+    shown: Mutex<Shown>,
+}
+
+/// What is kept in memory.
+struct Shown {
+    watch: Watch,
+    /// The snapshot by which the rooms below are those that are published.
+    listed_at: Option<Position>,
+    /// The snapshot that shows the rooms as they are kept.
+    read_at: Position,
+    entries: HashMap<RoomNo, Entry>,
+    order: BTreeSet<Place>,
+}
+
+/// A published room.
+struct Entry {
+    /// What it was made from.
+    head: Head,
+    /// Where it stands; `None` if nobody could do anything with it, so that it is left out.
+    place: Option<Place>,
+    kind: RoomTypeFilter,
+    /// What is searched, in lower case.
+    text: String,
+}
+
+impl Directory {
+    /// Nothing is in memory yet.
+    pub fn new(rooms: Arc<Rooms>) -> Self {
+        let mut watch = rooms.base.topics().watch();
+        watch.add(topic::directory());
+        let shown = Shown {
+            watch,
+            listed_at: None,
+            read_at: Position::default(),
+            entries: HashMap::new(),
+            order: BTreeSet::new(),
+        };
+        Self { rooms, shown: Mutex::new(shown) }
+    }
+
+    fn base(&self) -> &Arc<Base> {
+        &self.rooms.base
+    }
+
+    /// Whether a room is published.
+    pub async fn has(&self, room: &RoomId) -> Result<bool, DirectoryError> {
+        let room = self.rooms.find(room).await?.ok_or(DirectoryError::NotFound)?;
+        Ok(room.view.get(&PUBLISHED, &(room.no,)).await?.is_some())
+    }
+
+    /// Publishes a room, or takes it out: who may set its main alias may.
+    pub async fn set(&self, user: &UserId, room: &RoomId, published: bool) -> Result<(), DirectoryError> {
+        let room = self.rooms.find(room).await?.ok_or(DirectoryError::NotFound)?;
+        if !self.rooms.may_name(user, Some(&room)).await? {
+            return Err(DirectoryError::Forbidden("publishing this room takes the right to set its main alias"));
+        }
+        if published {
+            self.must_have_space().await?;
+        }
+        let key = &(room.no,);
+        self.base()
+            .transact(|tx| async move {
+                if tx.read(&PUBLISHED, key).await?.is_some() != published {
+                    if published {
+                        tx.put(&PUBLISHED, key, &());
+                    } else {
+                        tx.delete(&PUBLISHED, key);
+                    }
+                    tx.topic(topic::directory());
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// Refuses what would make the directory larger than is kept in memory.
+    pub async fn must_have_space(&self) -> Result<(), DirectoryError> {
+        let mut shown = self.shown.lock().await;
+        shown.refresh(self.base()).await?;
+        if shown.entries.len() < MAX_PUBLISHED_ROOMS {
+            return Ok(());
+        }
+        Err(DirectoryError::Forbidden("the room directory is full"))
+    }
+
+    /// A page of the directory.
+    pub async fn page(&self, query: &Query) -> Result<Page, DirectoryError> {
+        let since = query.since.as_deref().map(Token::read).transpose()?;
+        let limit = query.limit.unwrap_or(DEFAULT_DIRECTORY_LIMIT).clamp(1, MAX_PAGE);
+        let wanted = Wanted::new(query);
+        let (view, places, more, total) = {
+            let mut shown = self.shown.lock().await;
+            let view = shown.refresh(self.base()).await?;
+            let (places, more) = shown.places(since, &wanted, usize::try_from(limit).unwrap_or(usize::MAX));
+            (view, places, more, shown.order.len())
+        };
+        let forwards = !matches!(since, Some(Token::Before(_)));
+        // Who comes from behind a page knows that there is more behind, and the other way round.
+        let (has_before, has_after) = if forwards { (since.is_some(), more) } else { (more, true) };
+        let mut page = Page {
+            rooms: Vec::with_capacity(places.len()),
+            next: places.last().filter(|_| has_after).map(|place| Token::After(*place).write()),
+            previous: places.first().filter(|_| has_before).map(|place| Token::Before(*place).write()),
+            total,
+        };
+        for (_, room) in places {
+            page.rooms.push(RoomView::open(&view, room).await?.summary().await?.into());
+        }
+        Ok(page)
+    }
+}
+
+impl Shown {
+    /// Brings what is kept up to the newest snapshot, and returns it.
+    async fn refresh(&mut self, base: &Base) -> Result<View, Fault> {
+        let mut view = base.view();
+        let mut stale = HashSet::new();
+        if self.listed_at.is_none_or(|at| self.watch.last(topic::directory()).is_some_and(|last| last > at)) {
+            let published = published(&view).await?;
+            let gone: Vec<_> = self.entries.keys().filter(|room| !published.contains(room)).copied().collect();
+            for room in gone {
+                self.watch.remove(topic::room(room));
+                self.forget(room);
+            }
+            for room in published {
+                if !self.entries.contains_key(&room) {
+                    self.watch.add(topic::room(room));
+                    stale.insert(room);
+                }
+            }
+            self.listed_at = Some(view.position());
+            // What happened in the new ones before they were watched is in a newer snapshot.
+            view = base.view();
+        }
+        let changed: HashSet<_> = self.watch.changed_since(self.read_at).into_iter().collect();
+        stale.extend(self.entries.keys().filter(|room| changed.contains(&topic::room(**room))));
+        let mut stale: Vec<_> = stale.into_iter().map(|room| (room,)).collect();
+        stale.sort_unstable();
+        for ((room,), head) in stale.iter().zip(view.get_many(&HEAD, &stale).await?) {
+            let unchanged = self.entries.get(room).zip(head.as_ref()).is_some_and(|(entry, head)| entry.is_of(head));
+            if let Some(head) = head.filter(|_| !unchanged) {
+                let summary = RoomView::open(&view, *room).await?.summary().await?;
+                self.put(*room, Entry::new(*room, head, &summary));
+            }
+        }
+        self.read_at = view.position();
+        Ok(view)
+    }
+
+    fn put(&mut self, room: RoomNo, entry: Entry) {
+        self.forget(room);
+        self.order.extend(entry.place);
+        self.entries.insert(room, entry);
+    }
+
+    fn forget(&mut self, room: RoomNo) {
+        if let Some(place) = self.entries.remove(&room).and_then(|entry| entry.place) {
+            self.order.remove(&place);
+        }
+    }
+
+    /// The places of a page, in order, and whether there are more in its direction.
+    fn places(&self, since: Option<Token>, wanted: &Wanted<'_>, limit: usize) -> (Vec<Place>, bool) {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let fits = |place: &&Place| self.entries.get(&place.1).is_some_and(|entry| wanted.takes(entry));
+        let mut places: Vec<Place> = match since {
+            Some(Token::Before(place)) => {
+                let before = self.order.range((Unbounded, Excluded(place))).rev();
+                before.filter(fits).take(limit + 1).copied().collect()
+            }
+            Some(Token::After(place)) => {
+                let after = self.order.range((Excluded(place), Unbounded));
+                after.filter(fits).take(limit + 1).copied().collect()
+            }
+            None => self.order.iter().filter(fits).take(limit + 1).copied().collect(),
+        };
+        let more = places.len() > limit;
+        places.truncate(limit);
+        if matches!(since, Some(Token::Before(_))) {
+            places.reverse();
+        }
+        (places, more)
+    }
+}
+
+/// All published rooms.
+async fn published(view: &View) -> Result<HashSet<RoomNo>, Fault> {
+    let mut range = PUBLISHED.under(&());
+    let mut rooms = HashSet::new();
+    loop {
+        let rows = view.scan(&PUBLISHED, range.clone(), MAX_SCAN).await?;
+        rooms.extend(rows.iter().map(|((room,), ())| *room));
+        match rows.last() {
+            Some(((room,), ())) if rows.len() == MAX_SCAN => range = PUBLISHED.from(&(), &(room + 1,)),
+            _ => return Ok(rooms),
+        }
+    }
+}
+
+impl Entry {
+    fn new(room: RoomNo, head: Head, summary: &RoomSummary) -> Self {
+        let closed = matches!(summary.join_rule, JoinRuleSummary::Invite | JoinRuleSummary::Private);
+        let is_shown = head.joined > 0 && (!closed || summary.world_readable);
+        let alias = summary.canonical_alias.as_ref().map(|alias| alias.as_str());
+        let parts = [summary.name.as_deref(), alias, summary.topic.as_deref()];
+        let mut text = parts.into_iter().flatten().collect::<Vec<_>>().join("\n").to_lowercase();
+        text.truncate(text.floor_char_boundary(MAX_SEARCHED_BYTES));
+        Self {
+            place: is_shown.then_some((Reverse(head.joined), room)),
+            head,
+            kind: RoomTypeFilter::from(summary.room_type.clone()),
+            text,
+        }
+    }
+
+    /// Whether a room's head says that nothing has changed of what is kept.
+    fn is_of(&self, head: &Head) -> bool {
+        self.head.root == head.root && self.head.joined == head.joined
+    }
+}
+
+/// What a room has to be like.
+struct Wanted<'a> {
+    term: String,
+    types: &'a [RoomTypeFilter],
+    /// The term is longer than what is searched.
+    nothing: bool,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(query: &'a Query) -> Self {
+        let term = query.term.as_deref().unwrap_or_default().trim();
+        Self { term: term.to_lowercase(), types: &query.types, nothing: term.len() > MAX_SEARCH_TERM_BYTES }
+    }
+
+    fn takes(&self, entry: &Entry) -> bool {
+        let is_of_type = self.types.is_empty() || self.types.contains(&entry.kind);
+        !self.nothing && is_of_type && entry.text.contains(&self.term)
+    }
+}
+
+impl Token {
+    fn write(self) -> String {
+        let (sign, (Reverse(members), room)) = match self {
+            Self::After(place) => ('n', place),
+            Self::Before(place) => ('p', place),
+        };
+        format!("{sign}{members}_{room}")
+    }
+
+    fn read(text: &str) -> Result<Self, DirectoryError> {
+        let place = |rest: &str| {
+            let (members, room) = rest.split_once('_')?;
+            Some((Reverse(members.parse().ok()?), room.parse().ok()?))
+        };
+        let after = text.strip_prefix('n').and_then(place).map(Self::After);
+        after.or_else(|| text.strip_prefix('p').and_then(place).map(Self::Before)).ok_or(DirectoryError::BadToken)
+    }
+}

@@ -1,0 +1,159 @@
+//! The user directory: finding users of this server by the words of their names.
+//!
+//! Found are accounts in use whose words begin with each word that is looked for, and whom the searcher may know of:
+//! they share a room, or are in a room that everyone may join or read. The operator may let everyone find everyone.
+//!
+//! First come those whose user id or display name is what was typed, then those who share a room with the searcher, then
+//! those with more of the words in full, then those who have set a name or a picture. One search looks at so many users
+//! at most, so a single letter on a large server finds some of them.
+//!
+//! Spec: [user directory](https://spec.matrix.org/v1.19/client-server-api/#user-directory).
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
+
+use depesche_rules::bounds::{MAX_SEARCH_TERM_BYTES, MAX_USERS_FOUND};
+use depesche_store::MAX_SCAN;
+use ruma::{
+    OwnedUserId, ServerName, UserId, api::client::user_directory::search_users::v3::User,
+    events::room::member::MembershipState,
+};
+
+use crate::{
+    base::Base,
+    keyspace::{ACCOUNT, MEMBER, OPEN_ROOM, RoomNo},
+    profiles::{Profiles, terms},
+    records::accounts::{Account, Standing},
+    tx::{Fault, View},
+};
+
+/// Users that one search looks at.
+const CANDIDATES: usize = 500;
+/// Rooms that are looked at of each of them.
+const ROOMS: usize = MAX_SCAN;
+
+/// Finds users.
+pub struct UserDirectory {
+    base: Arc<Base>,
+    profiles: Profiles,
+}
+
+/// Some users, and whether there are more.
+#[derive(Debug)]
+pub struct Found {
+    /// The best first.
+    pub users: Vec<User>,
+    /// Whether the limit left others out.
+    pub limited: bool,
+}
+
+/// The order of what is found: the smallest first.
+type Rank = (Reverse<bool>, Reverse<bool>, Reverse<usize>, Reverse<bool>, OwnedUserId);
+
+/// What is looked for.
+struct Sought {
+    /// As typed, in lower case, without what makes it a user id of this server.
+    whole: String,
+    words: BTreeSet<String>,
+}
+
+impl UserDirectory {
+    /// Over this base.
+    pub fn new(base: Arc<Base>) -> Self {
+        Self { profiles: Profiles::new(Arc::clone(&base)), base }
+    }
+
+    /// The users whom a user may find under a term, the best `limit` of them.
+    pub async fn search(&self, searcher: &UserId, term: &str, limit: usize) -> Result<Found, Fault> {
+        let limit = limit.min(MAX_USERS_FOUND);
+        let view = self.base.view();
+        let Some(sought) = Sought::new(term, &self.base.name) else {
+            return Ok(Found { users: vec![], limited: false });
+        };
+        let (candidates, cut) = self.candidates(&view, searcher, &sought).await?;
+        let own: HashSet<RoomNo> = joined(&view, searcher).await?.into_iter().collect();
+        let mut ranked: Vec<(Rank, User)> = Vec::new();
+        for (candidate, words) in candidates {
+            let rooms = joined(&view, &candidate).await?;
+            let shares = rooms.iter().any(|room| own.contains(room));
+            if !shares && !self.base.config.accounts.search_all_users && !is_public(&view, &rooms).await? {
+                continue;
+            }
+            let profile = self.profiles.find(&view, &candidate).await?;
+            let name = profile.displayname().map(str::to_owned);
+            let is_it = candidate.localpart() == sought.whole
+                || name.as_ref().is_some_and(|name| name.to_lowercase() == sought.whole);
+            let mut user = User::new(candidate.clone());
+            user.avatar_url = profile.avatar_url().map(ToOwned::to_owned);
+            let has_profile = name.is_some() || user.avatar_url.is_some();
+            user.display_name = name;
+            let in_full = sought.words.intersection(&words).count();
+            let rank = (Reverse(is_it), Reverse(shares), Reverse(in_full), Reverse(has_profile), candidate);
+            ranked.push((rank, user));
+        }
+        ranked.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let limited = cut || ranked.len() > limit;
+        Ok(Found { users: ranked.into_iter().take(limit).map(|(_, user)| user).collect(), limited })
+    }
+
+    /// The accounts in use that have all the words, with theirs.
+    async fn candidates(
+        &self,
+        view: &View,
+        searcher: &UserId,
+        sought: &Sought,
+    ) -> Result<(Vec<(OwnedUserId, BTreeSet<String>)>, bool), Fault> {
+        // The longest word is nearly always that of the fewest users.
+        let Some(longest) = sought.words.iter().max_by_key(|word| word.len()) else { return Ok((vec![], false)) };
+        let (users, cut) = terms::beginning(view, longest, CANDIDATES).await?;
+        let users: Vec<_> = users.into_iter().filter(|user| user != searcher).map(|user| (user,)).collect();
+        let words = terms::of(view, &users).await?;
+        let accounts = view.get_many(&ACCOUNT, &users).await?;
+        let rows = users.into_iter().zip(words).zip(accounts);
+        let fitting = rows.filter(|((_, words), account)| {
+            let has = |sought: &String| words.iter().any(|word| word.starts_with(sought.as_str()));
+            account.as_ref().is_some_and(is_in_use) && sought.words.iter().all(has)
+        });
+        Ok((fitting.map(|(((user,), words), _)| (user, words)).collect(), cut))
+    }
+}
+
+impl Sought {
+    /// `None` if nobody can be meant.
+    fn new(term: &str, server: &ServerName) -> Option<Self> {
+        let term = term.trim();
+        if term.len() > MAX_SEARCH_TERM_BYTES {
+            return None;
+        }
+        let mut whole = term.to_lowercase();
+        if let Some(id) = whole.strip_prefix('@') {
+            let (localpart, of) = id.split_once(':').unwrap_or((id, ""));
+            if !server.as_str().starts_with(of) {
+                return None;
+            }
+            whole = localpart.to_owned();
+        }
+        let words = terms::words(&whole);
+        Some(Self { whole, words })
+    }
+}
+
+fn is_in_use(account: &Account) -> bool {
+    account.standing == Standing::Active && !account.locked
+}
+
+/// The rooms that a user is joined to, as far as they are looked at.
+async fn joined(view: &View, user: &UserId) -> Result<Vec<RoomNo>, Fault> {
+    let rows = view.scan(&MEMBER, MEMBER.under(&(user.to_owned(),)), ROOMS).await?;
+    let joined = rows.into_iter().filter(|(_, member)| member.state == MembershipState::Join);
+    Ok(joined.map(|((_, room), _)| room).collect())
+}
+
+/// Whether one of these rooms is one that everyone may join or read.
+async fn is_public(view: &View, rooms: &[RoomNo]) -> Result<bool, Fault> {
+    let keys: Vec<_> = rooms.iter().map(|room| (*room,)).collect();
+    Ok(view.get_many(&OPEN_ROOM, &keys).await?.into_iter().any(|row| row.is_some()))
+}
