@@ -150,6 +150,7 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The body, `null` if it is not JSON.
     pub body: Value,
+    bytes: Vec<u8>,
     text: String,
     what: String,
 }
@@ -157,17 +158,18 @@ pub struct Answer {
 impl Answer {
     async fn read(what: String, response: reqwest::Response) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        match response.text().await {
-            Ok(text) => {
-                let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-                Self { status, headers, body, text, what }
+        match response.bytes().await {
+            Ok(bytes) => {
+                let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                Self { status, headers, body, bytes: bytes.to_vec(), text, what }
             }
             Err(error) => Self::none(what, format!("status {status}, then {error:?}")),
         }
     }
 
     fn none(what: String, text: String) -> Self {
-        Self { status: 0, headers: HeaderMap::new(), body: Value::Null, text, what }
+        Self { status: 0, headers: HeaderMap::new(), body: Value::Null, bytes: Vec::new(), text, what }
     }
 
     /// The body of an answer with status 200.
@@ -197,6 +199,13 @@ impl Answer {
         let code = self.body["errcode"].as_str().unwrap_or_default();
         assert!(self.status == status && codes.contains(&code), "expected {status} with one of {codes:?}: {self}");
         self.body
+    }
+
+    /// The body of an answer with status 200, whatever it is.
+    #[track_caller]
+    pub fn file(&self) -> &[u8] {
+        assert_eq!(self.status, 200, "{self}");
+        &self.bytes
     }
 
     /// The text of the body.

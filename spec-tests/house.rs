@@ -41,6 +41,9 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         &["axum", "hyper", "http", "tower", "rocksdb"],
     ),
     ("net", &["depesche-server", "depesche-config"], &["depesche-store", "axum", "rocksdb"]),
+    ("blobs-files", &["depesche-server"], &["depesche-store", "ruma", "axum"]),
+    ("blobs-s3", &["depesche-server", "depesche-config"], &["depesche-store", "ruma", "axum"]),
+    ("thumbnails", &["depesche-server", "depesche-rules"], &["depesche-store", "ruma", "axum"]),
     ("api", &["depesche-server", "depesche-rules", "depesche-config"], &["rocksdb"]),
 ];
 

@@ -71,6 +71,8 @@ pub struct Options {
     pub limited: bool,
     /// The smallest memtables that the store allows, so that a kill finds flushes and compactions under way.
     pub tiny_store: bool,
+    /// How many uploads a user may have announced; 5 if not given.
+    pub pending_uploads: Option<usize>,
     /// Presence is kept and told. Where it is not, nobody is woken by others who come and go.
     pub presence: bool,
     /// Where the data lies; a temporary directory if not given.

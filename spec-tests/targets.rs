@@ -40,11 +40,28 @@ pub fn depesche(directory: &Path, address: SocketAddr, options: &Options) -> Res
     if options.tiny_store {
         text.push_str("\n[store]\nwrite_buffer_mb = 1\n");
     }
+    let pending = options.pending_uploads.unwrap_or(5);
+    text.push_str(&format!("\n[media]\nmax_upload_mb = 4\npending_per_user = {pending}\n"));
+    if let Ok(endpoint) = std::env::var("DEPESCHE_S3") {
+        text.push_str(&object_store(directory, &endpoint)?);
+    }
     let config = directory.join(DEPESCHE_CONFIG);
     write(&config, &text)?;
     let mut command = Command::new(binary);
     command.arg("--config").arg(&config).arg("serve").env("RUST_BACKTRACE", "1");
     Ok(command)
+}
+
+/// Media in the bucket `depesche` of the store that `DEPESCHE_S3` names; each server has a prefix of its own there.
+fn object_store(directory: &Path, endpoint: &str) -> Result<String, String> {
+    let (id, secret) = (directory.join("s3-id"), directory.join("s3-secret"));
+    write(&id, "tests\n")?;
+    write(&secret, "tests only\n")?;
+    let prefix = directory.file_name().and_then(|name| name.to_str()).unwrap_or("spec");
+    Ok(format!(
+        "[media.store]\nendpoint = {endpoint:?}\nbucket = \"depesche\"\nprefix = {prefix:?}\n\
+         access_key_id_file = {id:?}\nsecret_access_key_file = {secret:?}\n"
+    ))
 }
 
 /// The binary of this workspace, or the one that `DEPESCHE_BIN` names.
@@ -138,7 +155,9 @@ trusted_key_servers: []
 federation_domain_whitelist: []
 serve_server_wellknown: false
 allow_public_rooms_without_auth: true
-enable_authenticated_media: false
+enable_authenticated_media: true
+max_upload_size: 4M
+max_pending_media_uploads: 5
 url_preview_enabled: false
 refreshable_access_token_lifetime: 5m
 refresh_token_lifetime: 24h
@@ -158,6 +177,7 @@ rc_invites: {per_room: *free, per_user: *free, per_issuer: *free}
 rc_3pid_validation: *free
 rc_key_requests: *free
 rc_room_creation: *free
+rc_media_create: *free
 rc_reports: *free
 rc_delayed_event_mgmt: *free
 rc_presence: {per_user: *free}

@@ -4,6 +4,7 @@
 //! JSON in and out, errors as everywhere in Matrix (`errcode`, `error`). Users are named by localpart or user id; times
 //! are in milliseconds since 1970. The command line is its first client, and prints `error` as it is.
 
+mod media;
 mod registration_tokens;
 mod users;
 mod version;
@@ -37,6 +38,8 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/_depesche/admin/users/{user}/suspended", put(users::set_suspended))
         .route("/_depesche/admin/users/{user}/locked", put(users::set_locked))
         .route("/_depesche/admin/users/{user}/deactivate", post(users::deactivate))
+        .route("/_depesche/admin/users/{user}/media", get(media::list))
+        .route("/_depesche/admin/media/{id}", delete(media::remove))
         .route("/_depesche/admin/registration_tokens", get(registration_tokens::list).post(registration_tokens::create))
         .route("/_depesche/admin/registration_tokens/{token}", delete(registration_tokens::remove))
         .route("/_depesche/admin/version", get(version::show))

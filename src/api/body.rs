@@ -8,7 +8,9 @@ use std::{borrow::Cow, collections::HashMap, fmt, time::Duration};
 use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
 use depesche_rules::bounds::MAX_JSON_DEPTH;
-use http::StatusCode;
+use depesche_server::media::BrokenBody;
+use futures::{StreamExt, stream, stream::BoxStream};
+use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use ruma::api::error::ErrorKind;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -20,6 +22,10 @@ use crate::error::Error;
 const DRAIN_LIMIT: usize = 4 * 1024 * 1024;
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a client may take between two pieces of an upload.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an upload may take in all.
+const UPLOAD_TIMEOUT: Duration = Duration::from_hours(2);
 /// Reads a whole body of at most `limit` bytes.
 pub async fn read(body: &mut Body, limit: usize) -> Result<Bytes, Error> {
     if body.size_hint().lower() > limit as u64 {
@@ -65,6 +71,54 @@ pub async fn drain(body: &mut Body) {
     };
     // A client that stops sending loses its connection, which is what running into the bound means anyway.
     let _ = tokio::time::timeout(BODY_TIMEOUT, discard).await;
+}
+
+/// A body that nobody has read yet.
+#[derive(Default)]
+pub struct Unread {
+    body: Body,
+    /// The client sends it only when we begin to read.
+    is_held_back: bool,
+}
+
+impl Unread {
+    pub(crate) fn new(body: Body, headers: &HeaderMap) -> Self {
+        Self { body, is_held_back: headers.contains_key(header::EXPECT) }
+    }
+
+    /// How many bytes it has, if the client said so.
+    pub fn size(&self) -> Option<u64> {
+        self.body.size_hint().exact()
+    }
+
+    /// Its bytes, as they come.
+    pub fn pieces(&mut self) -> BoxStream<'_, Result<Bytes, BrokenBody>> {
+        self.is_held_back = false;
+        let until = tokio::time::Instant::now() + UPLOAD_TIMEOUT;
+        stream::unfold(&mut self.body, move |body| async move {
+            loop {
+                let limit = until.min(tokio::time::Instant::now() + PIECE_TIMEOUT);
+                return match tokio::time::timeout_at(limit, body.frame()).await {
+                    Err(_) => Some((Err(BrokenBody::TooSlow), body)),
+                    Ok(None) => None,
+                    Ok(Some(Err(_))) => Some((Err(BrokenBody::Ended), body)),
+                    Ok(Some(Ok(frame))) => match frame.into_data() {
+                        Ok(data) => Some((Ok(data), body)),
+                        Err(_) => continue,
+                    },
+                };
+            }
+        })
+        .boxed()
+    }
+
+    /// The error with which a request is refused, when what is left of the body is out of the way.
+    pub async fn refuse(mut self, error: Error) -> Error {
+        if !self.is_held_back {
+            drain(&mut self.body).await;
+        }
+        error
+    }
 }
 
 /// Checks that a body is one JSON object in UTF-8, nested at most [`MAX_JSON_DEPTH`] deep, with nothing behind it.

@@ -13,6 +13,7 @@ pub mod keys;
 pub mod knock;
 pub mod login;
 pub mod logout;
+pub mod media;
 pub mod mutual_rooms;
 pub mod notifications;
 pub mod presence;

@@ -12,6 +12,7 @@ pub mod caller;
 pub mod client;
 mod envelope;
 pub mod error;
+pub mod media;
 mod rate_limit;
 pub mod route;
 pub mod routes;

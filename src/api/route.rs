@@ -16,7 +16,7 @@ use axum::{
 use bytes::{BufMut, Bytes, BytesMut};
 use depesche_rules::bounds::{MAX_BODY_BYTES, MAX_KEYS_BODY_BYTES};
 use futures::future::BoxFuture;
-use http::{HeaderValue, Method, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 use ruma::api::{
     IncomingRequest, OutgoingBody, OutgoingResponse, OutgoingResponseExt,
     error::{DeserializationError, ErrorKind, HeaderDeserializationError, IntoHttpError},
@@ -52,6 +52,7 @@ pub struct Endpoint {
     missing_field: ErrorKind,
     optional_body: bool,
     needed_field: Option<&'static str>,
+    is_raw: bool,
     class: Option<Class>,
     wrong_value: ErrorKind,
     complete: fn(Bytes) -> Bytes,
@@ -68,10 +69,41 @@ type Decode<R> = fn(http::Request<&[u8]>, &[&str]) -> Result<R, DeserializationE
 struct Incoming {
     head: Parts,
     body: Bytes,
+    /// The body instead, where it has not been read.
+    unread: body::Unread,
     path_args: Vec<String>,
     missing_field: ErrorKind,
     wrong_value: ErrorKind,
     optional_body: bool,
+}
+
+/// A request as it came over the network, for handlers that read the body themselves.
+pub struct Raw {
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, which may be large.
+    pub body: body::Unread,
+}
+
+/// The endpoint that this handler serves, for bytes that are no JSON: the handler reads the request's body piece by
+/// piece, and writes its answer itself. ruma's request has everything but the body.
+pub fn raw_endpoint<R, H, F>(handler: H) -> Endpoint
+where
+    R: IncomingRequest<Authentication: Scheme> + Send + 'static,
+    H: Fn(Context, CallerOf<R>, R, Raw) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Response, Error>> + Send + 'static,
+{
+    let call: Call = Box::new(move |context, user, mut incoming: Incoming| {
+        let raw = Raw { headers: incoming.head.headers.clone(), body: std::mem::take(&mut incoming.unread) };
+        let running = R::Authentication::caller(user)
+            .and_then(|caller| Ok((caller, incoming.decode(R::try_from_http_request_inner)?)));
+        let answer: BoxFuture<'static, Result<Response, Error>> = match running {
+            Ok((caller, request)) => Box::pin(handler(context, caller, request, raw)),
+            Err(error) => Box::pin(async move { Err(raw.body.refuse(error).await) }),
+        };
+        answer
+    });
+    Endpoint { is_raw: true, ..described::<R>(std::any::type_name::<H>(), call) }
 }
 
 /// The endpoint that this handler serves, registered under each path it ever had.
@@ -81,6 +113,11 @@ where
     H: Fn(Context, CallerOf<R>, R) -> F + Send + Sync + 'static,
     F: Future<Output = Result<R::OutgoingResponse, Error>> + Send + 'static,
 {
+    described::<R>(std::any::type_name::<H>(), erase(handler))
+}
+
+/// What ruma knows of an endpoint, and the usual.
+fn described<R: IncomingRequest<Authentication: Scheme>>(handler: &'static str, call: Call) -> Endpoint {
     let mut paths: Vec<String> = R::PATH_BUILDER.all_paths().map(str::to_owned).collect();
     paths.sort_unstable();
     paths.dedup();
@@ -89,17 +126,18 @@ where
     Endpoint {
         method: R::METHOD,
         paths,
-        handler: std::any::type_name::<H>(),
+        handler,
         admission: Admission { need: R::Authentication::NEED, locked: false },
         body_limit: MAX_BODY_BYTES,
         missing_field: ErrorKind::BadJson,
         // Where nothing is required, clients leave the body out.
         optional_body: R::METHOD == Method::POST,
         needed_field: None,
+        is_raw: false,
         class,
         wrong_value: ErrorKind::BadJson,
         complete: |body| body,
-        call: erase(handler),
+        call,
     }
 }
 
@@ -312,6 +350,9 @@ impl Endpoint {
         let user = caller::authenticate(&app.server, self.admission, &head, client_address).await?;
         *answered_to = user.as_ref().map(|user| AnsweredTo(user.user_id.clone()));
         self.count(&app, user.as_ref(), client_address)?;
+        let unread =
+            if self.is_raw { body::Unread::new(std::mem::take(body), &head.headers) } else { body::Unread::default() };
+        // Of a raw endpoint nothing is left to read.
         let body = body::read(body, self.body_limit).await?;
         if !body.is_empty() && !matches!(self.method, Method::GET) {
             body::check_json(&body)?;
@@ -325,6 +366,7 @@ impl Endpoint {
         let incoming = Incoming {
             head,
             body,
+            unread,
             path_args,
             missing_field: self.missing_field.clone(),
             wrong_value: self.wrong_value.clone(),

@@ -8,8 +8,8 @@ use axum::Router;
 use http::StatusCode;
 
 use crate::{
-    App, client, envelope,
-    route::{Endpoint, endpoint, unrecognized},
+    App, client, envelope, media,
+    route::{Endpoint, endpoint, raw_endpoint, unrecognized},
     well_known,
 };
 
@@ -71,6 +71,11 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::pushers::get),
         // ruma's reader takes a missing kind for null, and removes the pusher.
         endpoint(client::pushers::set).needs("kind").missing_is_a_parameter(),
+        // /_matrix/client/v1/media/
+        endpoint(client::media::config::get),
+        raw_endpoint(client::media::download::get),
+        raw_endpoint(client::media::download::get_as),
+        raw_endpoint(client::media::thumbnail::get),
         // /_matrix/client/v1/mutual_rooms
         endpoint(client::mutual_rooms::get),
         // /_matrix/client/v3/presence/
@@ -160,6 +165,14 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::user::rooms::tags::delete),
         // /_matrix/client/v3/user_directory/
         endpoint(client::user_directory::search::post),
+        // /_matrix/media/
+        endpoint(media::config::get),
+        endpoint(media::create::post),
+        raw_endpoint(media::download::get),
+        raw_endpoint(media::download::get_as),
+        raw_endpoint(media::thumbnail::get),
+        raw_endpoint(media::upload::post),
+        raw_endpoint(media::upload::put),
     ]
 }
 

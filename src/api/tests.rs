@@ -11,6 +11,7 @@ mod devices;
 mod fixture;
 mod keys;
 mod login;
+mod media;
 mod moderation;
 mod people;
 mod profile;

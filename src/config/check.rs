@@ -13,6 +13,7 @@ pub(crate) fn combinations(config: &Config, source: &mut Source<'_>) {
     addresses(config, source);
     base_url(config, source);
     terms(config, source);
+    object_store(config, source);
     if config.support.contacts.iter().any(|contact| contact.email.is_none() && contact.matrix_id.is_none()) {
         source.refuse("support.contacts", "needs an email or a matrix_id");
     }
@@ -63,6 +64,19 @@ fn base_url(config: &Config, source: &mut Source<'_>) {
     };
     if let Some(wrong) = wrong {
         source.refuse("server.base_url", wrong);
+    }
+}
+
+fn object_store(config: &Config, source: &mut Source<'_>) {
+    let Some(store) = &config.media.store else { return };
+    let url = &store.endpoint;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        source.refuse("media.store.endpoint", "must begin with https:// or http://");
+    } else if !url.username().is_empty() || url.password().is_some() {
+        source.refuse("media.store.endpoint", "must not hold a password; the keys are in files");
+    }
+    if store.bucket.is_empty() {
+        source.refuse("media.store.bucket", "must not be empty");
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn example(sections: &[Description], set: &[(&str, String)]) -> Strin
 fn key_lines(path: &str, key: &Key, set: Option<&String>) -> Vec<String> {
     let Key { name, example, .. } = key;
     match (&key.entries, set, &key.default) {
-        (Some(entries), ..) => entry_lines(path, entries),
+        (Some(entries), ..) => entry_lines(path, entries, key.is_list),
         (None, Some(value), _) => vec![format!("{name} = {value}")],
         // What must be set is not commented out: the example is complete as it stands.
         (None, None, None) => vec![format!("{name} = {example}")],
@@ -40,8 +40,8 @@ fn key_lines(path: &str, key: &Key, set: Option<&String>) -> Vec<String> {
     }
 }
 
-fn entry_lines(path: &str, entries: &Description) -> Vec<String> {
-    let mut lines = vec![format!("# [[{path}]]")];
+fn entry_lines(path: &str, entries: &Description, is_list: bool) -> Vec<String> {
+    let mut lines = vec![if is_list { format!("# [[{path}]]") } else { format!("# [{path}]") }];
     for key in &entries.keys {
         lines.extend(key.about.iter().map(|line| format!("# #{line}")));
         lines.push(format!("# {} = {}", key.name, key.example));

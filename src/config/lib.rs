@@ -14,6 +14,7 @@ mod example;
 mod federation;
 mod limits;
 mod log;
+mod media;
 mod metrics;
 mod outgoing;
 mod presence;
@@ -36,6 +37,7 @@ pub use accounts::{Accounts, DisplayName};
 pub use federation::Federation;
 pub use limits::Limits;
 pub use log::{Log, LogFormat};
+pub use media::{LegacyMedia, Media, ObjectStore};
 pub use metrics::Metrics;
 pub use outgoing::Outgoing;
 pub use presence::Presence;
@@ -70,6 +72,8 @@ macro_rules! with_sections {
             accounts: Accounts,
             /// New rooms.
             rooms: Rooms,
+            /// Files that users upload.
+            media: Media,
             /// Who is there.
             presence: Presence,
             /// Whom users ask for help.
@@ -127,6 +131,7 @@ impl Config {
             .and_then(|path| path.parent().map(Path::to_owned))
             .unwrap_or_else(|| PathBuf::from("/"));
         config.server.resolve(&folder);
+        config.media.resolve(&folder);
         Ok(config)
     }
 

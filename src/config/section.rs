@@ -95,8 +95,10 @@ pub(crate) struct Key {
     pub(crate) example: String,
     /// What follows the documentation: the range, the choices.
     pub(crate) note: Option<String>,
-    /// The value is a list of tables, whose keys these are.
+    /// The value is a table, or a list of tables, whose keys these are.
     pub(crate) entries: Option<Description>,
+    /// The value is a list.
+    pub(crate) is_list: bool,
 }
 
 impl Key {
@@ -110,6 +112,7 @@ impl Key {
             default,
             note: range.or_else(T::note),
             entries: T::entries(),
+            is_list: T::is_list(),
         }
     }
 }

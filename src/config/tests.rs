@@ -138,7 +138,9 @@ fn the_example_is_valid_complete_and_fresh() {
     for key in Config::keys() {
         let (_, name) = key.split_once('.').expect("section.key");
         assert!(
-            example.contains(&format!("{name} = ")) || example.contains(&format!("# [[{key}]]")),
+            [format!("{name} = "), format!("# [[{key}]]"), format!("# [{key}]")]
+                .iter()
+                .any(|text| example.contains(text)),
             "{key} is missing"
         );
     }
@@ -164,6 +166,7 @@ fn the_example_uncommented_is_valid() {
     assert_eq!(config.registration.terms.len(), 1);
     assert_eq!(config.support.contacts.len(), 1);
     assert!(config.server.base_url.is_some());
+    assert_eq!(config.media.store.map(|store| store.bucket).as_deref(), Some("depesche"));
 }
 
 #[test]
@@ -175,6 +178,24 @@ fn what_is_in_force_reads_back_the_same() {
     let text = config.in_force();
     assert!(text.contains("cache_mb = 99\n") && text.contains("read_threads = 4 # default\n"), "{text}");
     assert_eq!(Config::parse(&text), Ok(config));
+}
+
+#[test]
+fn the_store_of_media_is_a_section_in_its_section() {
+    let keys = "endpoint = \"http://127.0.0.1:9\"\nbucket = \"b\"\naccess_key_id_file = \"id\"\n";
+    let found = problems(&format!("[media]\nlegacy = \"no\"\n[media.store]\n{keys}"));
+    assert!(found.contains("line 4: media.legacy: must be one of \"off\", \"on\""), "{found}");
+    assert!(found.contains("line 5: media.store.secret_access_key_file: must be set"), "{found}");
+    let mut config =
+        parse(&format!("[media]\ndir = \"files\"\n[media.store]\n{keys}secret_access_key_file = \"/s\"\n"));
+    assert_eq!(Config::parse(&config.in_force()).as_ref(), Ok(&config));
+    config.media.resolve("/srv".as_ref());
+    assert_eq!(config.media.dir("/data".as_ref()).to_str(), Some("/srv/files"));
+    let store = config.media.store.expect("a store");
+    assert_eq!(
+        (store.access_key_id_file.to_str(), store.secret_access_key_file.to_str()),
+        (Some("/srv/id"), Some("/s"))
+    );
 }
 
 #[test]

@@ -19,9 +19,13 @@ pub(crate) trait Value: Sized {
     fn note() -> Option<String> {
         None
     }
-    /// The keys of its entries, if the value is a list of tables.
+    /// The keys of its entries, if the value is a list of tables; its keys, if it is one table.
     fn entries() -> Option<Description> {
         None
+    }
+    /// Whether a value may stand several times.
+    fn is_list() -> bool {
+        false
     }
 }
 
@@ -231,6 +235,10 @@ impl<T: Value> Value for Option<T> {
     fn note() -> Option<String> {
         T::note()
     }
+
+    fn entries() -> Option<Description> {
+        T::entries()
+    }
 }
 
 impl<T: Value> Value for Vec<T> {
@@ -253,6 +261,10 @@ impl<T: Value> Value for Vec<T> {
 
     fn entries() -> Option<Description> {
         T::entries()
+    }
+
+    fn is_list() -> bool {
+        true
     }
 }
 

@@ -42,7 +42,7 @@ const MANIFEST: &str = "manifest.json";
 
 /// Where this server's media files lie.
 pub fn media_folder(config: &Config) -> PathBuf {
-    config.server.data_dir.join(MEDIA)
+    config.media.dir(&config.server.data_dir)
 }
 
 /// Makes a backup of the running server in a folder that is not there yet.

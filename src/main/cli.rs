@@ -66,6 +66,12 @@ pub enum Command {
     Doctor(Output),
     /// Print the version of this program, or of the running server.
     Version(VersionOptions),
+    /// What the server runs to make one thumbnail.
+    #[command(name = depesche_thumbnails::COMMAND, hide = true)]
+    ThumbnailWorker {
+        /// What is wanted, and what it may cost.
+        arguments: Vec<String>,
+    },
 }
 
 /// How the answer is printed.
@@ -282,6 +288,14 @@ mod tests {
             examples += 1;
         }
         assert_eq!(examples, 10, "the help teaches by examples");
+    }
+
+    #[test]
+    fn the_process_that_makes_thumbnails_is_no_command_for_people() {
+        let mut command = Cli::command();
+        assert!(!command.render_long_help().to_string().contains("thumbnail"));
+        let cli = Cli::try_parse_from(["depesche", depesche_thumbnails::COMMAND, "1", "2"]).expect("valid");
+        assert!(matches!(cli.command, Command::ThumbnailWorker { arguments } if arguments == ["1", "2"]));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod data_dir;
 mod doctor;
 mod failure;
 mod log;
+mod media;
 mod metrics;
 mod node;
 mod serve;
@@ -52,6 +53,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::User(command) => commands::user::run(&config, command),
         Command::Token(command) => commands::token::run(&config, command),
         Command::Db(command) => commands::db::run(&config, command),
+        Command::ThumbnailWorker { arguments } => return Ok(depesche_thumbnails::work(&arguments)),
         Command::Backup { into } => commands::backup::run(&config, &into),
         Command::Restore { backup } => backup::restore::run(&config, &backup),
         Command::Doctor(output) => return Ok(doctor::run(&config, output)),

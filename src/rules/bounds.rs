@@ -208,3 +208,16 @@ pub const MAX_ALLOWED_ROOMS: usize = 200;
 pub const MAX_PUBLISHED_ROOMS: usize = 20_000;
 /// Aliases that point at one room on this server. Ours.
 pub const MAX_ALIASES_PER_ROOM: usize = 1000;
+
+// Media
+
+/// Bytes of the `Content-Type` of an upload. Ours; real ones have less than a hundred.
+pub const MAX_CONTENT_TYPE_BYTES: usize = 255;
+/// Bytes of the name of an uploaded file. Ours: file systems have 255, and an accent may take six when it is encoded.
+pub const MAX_FILENAME_BYTES: usize = 1024;
+/// Pixels on one side of a thumbnail that a client may ask for. Ours.
+pub const MAX_THUMBNAIL_DIMENSION: u32 = 4096;
+/// Bytes of a file that a thumbnail is made of. Ours: it is held in memory for that.
+pub const MAX_THUMBNAIL_SOURCE_BYTES: u64 = 64 << 20;
+/// Thumbnails of one file that are kept. Ours: clients choose the ratio.
+pub const MAX_THUMBNAILS_PER_FILE: usize = 64;

@@ -9,10 +9,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use depesche_rules::{
     bounds::{MAX_EVENT_TYPE_BYTES, MAX_IGNORED_USERS, MAX_TAG_BYTES, MAX_TAGS_PER_ROOM},

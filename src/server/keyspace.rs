@@ -6,12 +6,13 @@
 //! | `10`..`2F` | accounts, devices, profiles, account data |
 //! | `30`..`4F` | rooms |
 //! | `50`..`6F` | end-to-end keys, backups, to-device messages |
+//! | `70`..`7F` | media |
 //! | `80`..`8F` | push |
 //! | `F0`.. | volatile: in memory, empty after a restart |
 
 use bytes::Bytes;
 use depesche_store::Position;
-use ruma::{OwnedDeviceId, OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedUserId};
+use ruma::{OwnedDeviceId, OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedServerName, OwnedUserId};
 
 use crate::{
     records::{
@@ -21,6 +22,7 @@ use crate::{
         },
         events::{Meta, Place},
         keys::{Backup, BackupHead, FallbackKey, Message, OneTimeId, Stock},
+        media::{Blob, BlobHash, File, Thumbnail, Usage},
         push::{Delivery, Notice, Pusher},
         reading::{Mark, Named, Receipt, Tally},
         relations::{List, Listed, Related},
@@ -227,6 +229,22 @@ pub const BACKUP_HEAD: Table<(OwnedUserId,), BackupHead> = Table::new(0x64, "bac
 pub const BACKUP: Table<(OwnedUserId, u64), Backup> = Table::new(0x65, "backup");
 /// A backed-up key (JSON): user, version, room, session. Written by `backup`.
 pub const BACKUP_KEY: Table<(OwnedUserId, u64, OwnedRoomId, String), String> = Table::new(0x66, "backup_key");
+
+// Media (0x70..0x7F)
+/// What an `mxc://` address stands for: server, media id. Written by `media::upload`, removed by `media::remove`.
+pub const FILE: Table<(OwnedServerName, String), File> = Table::new(0x70, "file");
+/// Bytes that are kept. Written by `media::keep`.
+pub const BLOB: Table<(BlobHash,), Blob> = Table::new(0x71, "blob");
+/// Thumbnails of a blob: width, height, whether cropped, whether it may move. Written by `media::thumbnails`.
+pub const THUMBNAIL: Table<(BlobHash, u32, u32, u8, u8), Thumbnail> = Table::new(0x72, "thumbnail");
+/// A user's files by time. Written by `media::upload`, removed by `media::remove`.
+pub const FILE_OF: Table<(OwnedUserId, u64, String), ()> = Table::new(0x73, "file_of");
+/// What a user has uploaded in all. Written by `media::upload` and `media::remove`.
+pub const USAGE: Table<(OwnedUserId,), Usage> = Table::new(0x74, "usage");
+/// A user's announced uploads by their end. Written by `media::upload`.
+pub const PENDING: Table<(OwnedUserId, u64, String), ()> = Table::new(0x75, "pending");
+/// Bytes that have no row yet, or not any more, with the time: what a crash left is deleted. Written by `media::keep`.
+pub const LOOSE_BLOB: Table<(BlobHash,), u64> = Table::new(0x76, "loose_blob");
 
 // Push (0x80..0x8F)
 /// Events that nobody has looked at yet for whom they notify, in the order of their commits: position, place in the

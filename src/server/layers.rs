@@ -21,6 +21,7 @@ const ORDER: &[&[&str]] = &[
     &["accounts", "devices"],
     &["keys", "backup", "to_device"],
     &["pushers"],
+    &["media"],
     &["typing", "presence"],
     &["rooms"],
     &["directory", "user_directory"],

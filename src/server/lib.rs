@@ -15,6 +15,7 @@ pub mod filters;
 pub mod identity;
 pub mod keys;
 pub mod keyspace;
+pub mod media;
 pub mod migrations;
 pub mod notifications;
 pub mod outbox;

@@ -22,6 +22,7 @@ use crate::{
     filters::Filters,
     identity::{self, IdentityError, SCHEMA},
     keys::{self, Keys},
+    media::{Media, blobs::Blobs, thumbnails::Thumbnailer},
     migrations::{self, MIGRATIONS, MigrationError},
     outbox::push::{PushGateway, Worker},
     presence::Presences,
@@ -62,6 +63,8 @@ pub struct Server {
     pub backups: Backups,
     /// Messages between devices.
     pub to_device: Arc<ToDevice>,
+    /// Uploaded files.
+    pub media: Arc<Media>,
     /// Who types.
     pub typing: Arc<Typing>,
     /// Who is there.
@@ -92,6 +95,10 @@ pub struct Parts {
     pub clock: Clock,
     /// The source of randomness.
     pub random: Random,
+    /// Keeps the bytes of uploaded files.
+    pub blobs: Arc<dyn Blobs>,
+    /// Makes pictures smaller.
+    pub thumbnailer: Arc<dyn Thumbnailer>,
     /// If the database is a copy that goes on for the first time: the newest change it shares with the original.
     pub copied: Option<Position>,
 }
@@ -113,7 +120,7 @@ pub enum StartError {
 impl Server {
     /// Takes the database, joins the parts and resumes what a crash interrupted.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { config, engine, key, clock, random, copied } = parts;
+        let Parts { config, engine, key, clock, random, copied, blobs, thumbnailer } = parts;
         let name = config.server.name.clone();
         identity::claim(engine.as_ref(), &name).await?;
         migrations::run(engine.as_ref(), &clock, MIGRATIONS, SCHEMA).await?;
@@ -137,6 +144,7 @@ impl Server {
             push_rules: push_rules::Editor::new(Arc::clone(&base), Arc::clone(&account_data)),
             filters: Arc::new(Filters::new(Arc::clone(&base))),
             backups: Backups::new(Arc::clone(&base)),
+            media: Media::new(Arc::clone(&base), blobs, thumbnailer),
             directory: Directory::new(Arc::clone(&rooms)),
             user_directory: UserDirectory::new(Arc::clone(&base)),
             rooms,
@@ -161,6 +169,7 @@ impl Server {
         });
         server.build_lists().await?;
         server.resume_deactivations().await?;
+        server.media.sweep().await?;
         server.resume_spreads().await?;
         tokio::spawn(expiry::sweep_until_stopped(Arc::clone(&server.base)));
         Ok(server)

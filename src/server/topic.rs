@@ -24,6 +24,11 @@ pub fn keys_in_room(room_no: u64) -> Topic {
     Topic(kind(4) | (room_no & LOW))
 }
 
+/// An announced file has come.
+pub fn file(id: &str) -> Topic {
+    Topic(kind(0x70) | hash(&[id.as_bytes()]))
+}
+
 /// The published room directory: a room came or went.
 pub fn directory() -> Topic {
     Topic(kind(0x20))

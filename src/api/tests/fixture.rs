@@ -8,6 +8,7 @@ use depesche_rules::signing::SigningKey;
 use depesche_server::{
     Clock, Parts, Random, Server,
     accounts::{Credentials, Door, NewAccount, NewSession},
+    media::memory::{MemoryBlobs, NoThumbnails},
 };
 use depesche_store::{Engine, Options, memory::Memory};
 use http::{HeaderMap, Request};
@@ -82,6 +83,8 @@ impl Home {
             key: SigningKey::from_seed([7; 32], "test").unwrap(),
             clock,
             random: Random::seeded(1),
+            blobs: Arc::new(MemoryBlobs::default()),
+            thumbnailer: Arc::new(NoThumbnails),
             copied: None,
         };
         let app = App::new(Server::start(parts).await.unwrap());

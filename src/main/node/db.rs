@@ -101,7 +101,10 @@ mod tests {
     use axum::{Router, body::Body};
     use depesche_config::Config;
     use depesche_rules::signing::SigningKey;
-    use depesche_server::{Clock, Parts, Random, Server};
+    use depesche_server::{
+        Clock, Parts, Random, Server,
+        media::memory::{MemoryBlobs, NoThumbnails},
+    };
     use depesche_store_rocksdb::{RocksDb, RocksOptions};
     use http::Request;
     use http_body_util::BodyExt;
@@ -128,7 +131,9 @@ mod tests {
         let config = Arc::new(Config::parse("[server]\nname = \"agency.test\"").expect("valid"));
         let key = SigningKey::from_seed([7; 32], "test").expect("a key");
         let (clock, random) = (Clock::system(), Random::system());
-        let parts = Parts { config, engine: Arc::<RocksDb>::clone(&engine), key, clock, random, copied: None };
+        let (blobs, thumbnailer) = (Arc::new(MemoryBlobs::default()), Arc::new(NoThumbnails));
+        let engine_of = Arc::<RocksDb>::clone(&engine);
+        let parts = Parts { config, engine: engine_of, key, clock, random, copied: None, blobs, thumbnailer };
         let router = router(engine, Server::start(parts).await.expect("started"));
         let (status, figures) = ask(&router, "GET", "stats", json!({})).await;
         assert!(status == 200 && figures.as_object().is_some_and(|figures| !figures.is_empty()), "{figures}");

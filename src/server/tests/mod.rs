@@ -16,7 +16,10 @@ use depesche_config::Config;
 use depesche_rules::signing::SigningKey;
 use depesche_store::Engine;
 
-use crate::{Clock, Parts, Random, Server, StartError};
+use crate::{
+    Clock, Parts, Random, Server, StartError,
+    media::memory::{MemoryBlobs, NoThumbnails},
+};
 
 /// When the tests begin.
 const START_MS: u64 = 1_700_000_000_000;
@@ -35,5 +38,6 @@ async fn open(engine: Arc<dyn Engine>) -> Result<Arc<Server>, StartError> {
     let config = Arc::new(Config::parse(CONFIG).expect("a valid configuration"));
     let key = SigningKey::from_seed([7; 32], "test").expect("a valid version");
     let random = Random::seeded(engine.snapshot().position().0);
-    Server::start(Parts { config, engine, key, clock, random, copied: None }).await
+    let (blobs, thumbnailer) = (Arc::new(MemoryBlobs::default()), Arc::new(NoThumbnails));
+    Server::start(Parts { config, engine, key, clock, random, copied: None, blobs, thumbnailer }).await
 }

@@ -20,9 +20,10 @@ use ruma::{
 use crate::{
     codec::Key,
     keyspace::{
-        ALIAS, ANNOTATION, COUNTED_THREAD, EVENT, EVENT_NO, HEAD, IDENTITY, KEY, KEY_NO, MARK, MEMBER, META, NAMED,
-        NODE, PRESENCE, RECEIPT, RECEIPT_LOG, RELATED, RELATION, REPLACEMENT, ROOM, ROOM_NO, ROOT_AT, ROOT_BEFORE,
-        TALLY, THREAD, TIMELINE, TRANSACTION, TYPING, UNREAD,
+        ALIAS, ANNOTATION, BLOB, COUNTED_THREAD, EVENT, EVENT_NO, FILE, FILE_OF, HEAD, IDENTITY, KEY, KEY_NO,
+        LOOSE_BLOB, MARK, MEMBER, META, NAMED, NODE, PENDING, PRESENCE, RECEIPT, RECEIPT_LOG, RELATED, RELATION,
+        REPLACEMENT, ROOM, ROOM_NO, ROOT_AT, ROOT_BEFORE, TALLY, THREAD, THUMBNAIL, TIMELINE, TRANSACTION, TYPING,
+        UNREAD, USAGE,
     },
     records::{
         events::{Facts, Meta, Place, SentWith, Status},
@@ -229,6 +230,19 @@ fn keys_of_rooms() {
 }
 
 #[test]
+fn keys_of_media() {
+    let user = || owned_user_id!("@a:b");
+    check_key(&FILE, &(owned_server_name!("b"), "m".into()), "706200016d0001");
+    check_key(&BLOB, &([7; 32],), &format!("71{}", "07".repeat(32)));
+    let sizes = "000000010000000200";
+    check_key(&THUMBNAIL, &([7; 32], 1, 2, 0, 1), &format!("72{}{sizes}01", "07".repeat(32)));
+    check_key(&FILE_OF, &(user(), 1, "m".into()), "7340613a62000100000000000000016d0001");
+    check_key(&USAGE, &(user(),), "7440613a620001");
+    check_key(&PENDING, &(user(), 1, "m".into()), "7540613a62000100000000000000016d0001");
+    check_key(&LOOSE_BLOB, &([7; 32],), &format!("76{}", "07".repeat(32)));
+}
+
+#[test]
 fn relations() {
     check_versioned(&Listed { no: 300, via: vec![7, 8] }, "01ac02020708");
     check_versioned(&Related { replacing: 1, referring: 2, in_thread: 300 }, "010102ac02");
@@ -325,6 +339,13 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x64, "backup_head"),
     (0x65, "backup"),
     (0x66, "backup_key"),
+    (0x70, "file"),
+    (0x71, "blob"),
+    (0x72, "thumbnail"),
+    (0x73, "file_of"),
+    (0x74, "usage"),
+    (0x75, "pending"),
+    (0x76, "loose_blob"),
     (0x80, "push_outbox"),
     (0x81, "push_queue"),
     (0x82, "push_delivery"),
@@ -368,7 +389,7 @@ fn a_table_keeps_its_number_and_none_has_it_besides() {
 
 #[test]
 fn every_record_has_a_test_of_its_bytes() {
-    let files = ["accounts", "events", "keys", "push", "reading", "relations", "rooms", "server"]
+    let files = ["accounts", "events", "keys", "media", "push", "reading", "relations", "rooms", "server"]
         .map(|name| source(&format!("records/{name}.rs")));
     let beside = files.iter().map(|text| text.split_once("mod tests {").map_or("", |(_, tests)| tests));
     let tests = [beside.collect::<String>(), source("tests/records.rs")].concat();

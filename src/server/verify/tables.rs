@@ -10,15 +10,17 @@ use crate::{
     codec::Key,
     keyspace::{
         ACCESS_TOKEN, ACCOUNT, ACCOUNT_DATA, ACCOUNT_DATA_COUNT, ACCOUNT_DATA_LOG, ALIAS, ANNOTATION, BACKUP,
-        BACKUP_HEAD, BACKUP_KEY, BADGE_DUE, BUILT, CONSENT, COUNTED_THREAD, COUNTER, CROSS_SIGNING_KEY, DEACTIVATION,
-        DEVICE, DEVICE_KEYS, DEVICE_LIST, DEVICE_SEEN, DUE, EVENT, EVENT_NO, FALLBACK_KEY, FILTER, FILTER_NO, HEAD,
-        IDENTITY, KEY, KEY_HEAD, KEY_LOG, KEY_NO, LOGIN_TOKEN, LOGIN_TOKEN_DUE, MARK, MEMBER, META, MIGRATION, NAMED,
-        NODE, ONE_TIME_ID, ONE_TIME_KEY, OPEN_ROOM, OWN_SIGNATURE, PASSWORD, PRESENCE, PROFILE, PROFILE_SPREAD,
-        PUBLISHED, PUSH_DELIVERY, PUSH_OUTBOX, PUSH_QUEUE, PUSHER, PUSHER_COUNT, PUSHER_OWNER, RECEIPT, RECEIPT_LOG,
-        REFRESH_TOKEN, REGISTRATION_TOKEN, RELATED, RELATION, REPLACEMENT, RESTORED, ROOM, ROOM_ALIAS, ROOM_NO,
-        ROOT_AT, ROOT_BEFORE, RoomNo, SESSION, SIGNED_HEAD, SIGNED_LOG, STOCK, TALLY, THREAD, TIMELINE, TO_DEVICE,
-        TO_DEVICE_TXN, TO_DEVICE_TXN_AGE, TRANSACTION, TYPING, UNREAD, USER_SIGNATURE, USER_TERM, USER_TERMS,
+        BACKUP_HEAD, BACKUP_KEY, BADGE_DUE, BLOB, BUILT, CONSENT, COUNTED_THREAD, COUNTER, CROSS_SIGNING_KEY,
+        DEACTIVATION, DEVICE, DEVICE_KEYS, DEVICE_LIST, DEVICE_SEEN, DUE, EVENT, EVENT_NO, FALLBACK_KEY, FILE, FILE_OF,
+        FILTER, FILTER_NO, HEAD, IDENTITY, KEY, KEY_HEAD, KEY_LOG, KEY_NO, LOGIN_TOKEN, LOGIN_TOKEN_DUE, LOOSE_BLOB,
+        MARK, MEMBER, META, MIGRATION, NAMED, NODE, ONE_TIME_ID, ONE_TIME_KEY, OPEN_ROOM, OWN_SIGNATURE, PASSWORD,
+        PENDING, PRESENCE, PROFILE, PROFILE_SPREAD, PUBLISHED, PUSH_DELIVERY, PUSH_OUTBOX, PUSH_QUEUE, PUSHER,
+        PUSHER_COUNT, PUSHER_OWNER, RECEIPT, RECEIPT_LOG, REFRESH_TOKEN, REGISTRATION_TOKEN, RELATED, RELATION,
+        REPLACEMENT, RESTORED, ROOM, ROOM_ALIAS, ROOM_NO, ROOT_AT, ROOT_BEFORE, RoomNo, SESSION, SIGNED_HEAD,
+        SIGNED_LOG, STOCK, TALLY, THREAD, THUMBNAIL, TIMELINE, TO_DEVICE, TO_DEVICE_TXN, TO_DEVICE_TXN_AGE,
+        TRANSACTION, TYPING, UNREAD, USAGE, USER_SIGNATURE, USER_TERM, USER_TERMS,
     },
+    records::media::{BlobHash, FileState, Thumbnail},
     table::{Record, Table},
     tx::Fault,
 };
@@ -65,6 +67,39 @@ impl Check<'_> {
         readable!(self, PUSHER PUSHER_OWNER PUSHER_COUNT PUSH_OUTBOX PUSH_QUEUE PUSH_DELIVERY BADGE_DUE);
         readable!(self, TO_DEVICE TO_DEVICE_TXN TO_DEVICE_TXN_AGE BACKUP_HEAD BACKUP BACKUP_KEY);
         readable!(self, TYPING PRESENCE);
+        readable!(self, BLOB FILE_OF USAGE PENDING LOOSE_BLOB);
+        self.files().await
+    }
+
+    /// Files and thumbnails consist of bytes that are counted. Whether the bytes themselves are there is not looked at.
+    async fn files(&mut self) -> Result<(), Fault> {
+        let mut rows = Rows::new(&FILE, FILE.under(&()));
+        while let Some(page) = rows.next(self).await? {
+            let blobs = page.into_iter().filter_map(|(_, file)| match file.state {
+                FileState::Stored(content) => Some(content.blob),
+                FileState::Pending { .. } => None,
+            });
+            self.counted(blobs.collect(), FILE.name).await?;
+        }
+        let mut rows = Rows::new(&THUMBNAIL, THUMBNAIL.under(&()));
+        while let Some(page) = rows.next(self).await? {
+            let blobs = page.into_iter().flat_map(|((source, ..), thumbnail)| match thumbnail {
+                Thumbnail::Made { blob, .. } => vec![source, blob],
+                Thumbnail::Original(_) => vec![source],
+            });
+            self.counted(blobs.collect(), THUMBNAIL.name).await?;
+        }
+        Ok(())
+    }
+
+    async fn counted(&mut self, blobs: Vec<BlobHash>, table: &str) -> Result<(), Fault> {
+        let keys: Vec<_> = blobs.into_iter().map(|blob| (blob,)).collect();
+        for ((hash,), blob) in keys.iter().zip(self.get_all(&BLOB, &keys).await?) {
+            let right = blob.is_some_and(|blob| blob.uses > 0);
+            self.holds(right, || {
+                format!("table {table}: consists of bytes that are not counted (SHA-256 {hash:02x?})")
+            });
+        }
         Ok(())
     }
 

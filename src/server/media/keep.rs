@@ -1,0 +1,113 @@
+//! Giving blobs their rows and taking them away: the only writer of `BLOB` and `LOOSE_BLOB`.
+
+use std::future::Future;
+
+use super::{
+    Media,
+    blobs::{BlobError, BlobName},
+    upload::Received,
+};
+use crate::{
+    Fault,
+    keyspace::{BLOB, LOOSE_BLOB},
+    records::media::Blob,
+    tx::Tx,
+};
+
+/// Loose blobs looked at together at the start.
+const PAGE: usize = 500;
+
+impl Media {
+    /// Keeps bytes that have arrived, together with the rows that `decide` puts into the batch. Afterwards the bytes are
+    /// on disk and counted once more; on an error nothing is.
+    pub(super) async fn keep<T, E, F, R>(&self, received: Received, decide: F) -> Result<T, E>
+    where
+        E: From<Fault> + From<BlobError>,
+        F: Fn(Tx) -> R,
+        R: Future<Output = Result<T, E>>,
+    {
+        let Received { draft, name, size } = received;
+        let _turn = self.turn(name).await;
+        if !self.is_kept::<E>(name).await? {
+            let tx = self.base.tx();
+            tx.put(&LOOSE_BLOB, &(name.0,), &self.base.clock.now_ms());
+            self.base.commit(&tx).await?;
+            draft.publish(name).await?;
+        }
+        let (decide, key) = (&decide, &(name.0,));
+        self.base
+            .transact(|tx| async move {
+                // The bytes stay while the turn lasts, even if their last file goes in this moment.
+                let mut blob = tx.read(&BLOB, key).await?.unwrap_or(Blob { size, uses: 0 });
+                blob.uses += 1;
+                tx.put(&BLOB, key, &blob);
+                tx.delete(&LOOSE_BLOB, key);
+                decide(tx).await
+            })
+            .await
+    }
+
+    /// Whether a blob has its row and its bytes. Bytes that were lost come back with the next upload of them.
+    async fn is_kept<E: From<Fault> + From<BlobError>>(&self, name: BlobName) -> Result<bool, E> {
+        let row = self.base.view().get(&BLOB, &(name.0,)).await?;
+        Ok(row.is_some() && self.blobs.exists(name).await?)
+    }
+
+    /// Counts a use of a blob less. True if that was the last: then it has no row any more, and after the commit its
+    /// bytes are to be [discarded](Self::discard).
+    pub(super) async fn release(&self, tx: &Tx, name: BlobName) -> Result<bool, Fault> {
+        let key = (name.0,);
+        let Some(mut blob) = tx.read(&BLOB, &key).await? else {
+            return Err(Fault::Bug(format!("the blob {name} is used and has no row")));
+        };
+        blob.uses = blob.uses.saturating_sub(1);
+        if blob.uses > 0 {
+            tx.put(&BLOB, &key, &blob);
+            return Ok(false);
+        }
+        tx.delete(&BLOB, &key);
+        tx.put(&LOOSE_BLOB, &key, &self.base.clock.now_ms());
+        Ok(true)
+    }
+
+    /// Deletes the bytes of loose blobs. What fails is left for the next start.
+    pub(super) async fn discard(&self, names: &[BlobName]) {
+        for name in names {
+            if let Err(error) = self.discard_one(*name).await {
+                tracing::warn!(%error, "bytes of media that nobody needs stay until the next start");
+            }
+        }
+    }
+
+    async fn discard_one(&self, name: BlobName) -> Result<(), DiscardError> {
+        let _turn = self.turn(name).await;
+        let tx = self.base.tx();
+        if tx.read(&BLOB, &(name.0,)).await?.is_none() {
+            self.blobs.delete(name).await?;
+        }
+        tx.delete(&LOOSE_BLOB, &(name.0,));
+        self.base.commit(&tx).await?;
+        Ok(())
+    }
+
+    /// Deletes what a crash left between the bytes and their row. To be called once, at the start.
+    pub async fn sweep(&self) -> Result<(), Fault> {
+        let mut range = LOOSE_BLOB.under(&());
+        loop {
+            let rows = self.base.view().scan(&LOOSE_BLOB, range.clone(), PAGE).await?;
+            let names: Vec<BlobName> = rows.iter().map(|((hash,), _)| BlobName(*hash)).collect();
+            self.discard(&names).await;
+            let Some(last) = names.last().filter(|_| names.len() == PAGE) else { return Ok(()) };
+            // What could not be deleted is passed over.
+            range.from = [&LOOSE_BLOB.key(&(last.0,))[..], &[0]].concat().into();
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum DiscardError {
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}

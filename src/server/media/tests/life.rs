@@ -1,0 +1,173 @@
+//! From the upload to the end of a file.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use ruma::{server_name, user_id};
+
+use super::{BlobName, BrokenBody, Fake, Home, NewFile, UploadError, id, pieces};
+use crate::{
+    keyspace::{BLOB, LOOSE_BLOB},
+    media::{FindError, ReadError, RemoveError},
+};
+
+#[tokio::test]
+async fn the_same_bytes_are_kept_once_and_until_their_last_file_goes() {
+    let home = Home::new("");
+    let (alice, bob) = (user_id!("@alice:agency.test"), user_id!("@bob:agency.test"));
+    let first = home.upload(alice, "hello").await.unwrap();
+    let second = home.upload(bob, "hello").await.unwrap();
+    let other = home.upload(bob, "other").await.unwrap();
+    assert_ne!(first, second);
+    assert_eq!((home.blobs.count(), home.text(&second).await.as_str()), (2, "hello"));
+    home.is_sound().await;
+
+    home.media.remove(&first).await.unwrap();
+    assert_eq!((home.blobs.count(), home.text(&second).await.as_str()), (2, "hello"));
+    assert!(matches!(home.media.remove(&first).await, Err(RemoveError::NotFound)));
+    assert!(home.media.list(alice, None, 10).await.unwrap().is_empty());
+    let files = home.media.list(bob, None, 1).await.unwrap();
+    let rest = home.media.list(bob, files.last().map(|file| (file.created_ms, file.id.as_str())), 10).await.unwrap();
+    assert_eq!((files.len(), rest.len()), (1, 1));
+
+    home.media.remove(&second).await.unwrap();
+    assert_eq!((home.blobs.count(), home.text(&other).await.as_str()), (1, "other"));
+    home.is_sound().await;
+}
+
+#[tokio::test]
+async fn bytes_without_a_row_are_deleted_at_the_start_and_no_others() {
+    let home = Home::new("");
+    let kept = home.upload(user_id!("@alice:agency.test"), "kept").await.unwrap();
+    let (left, foreign) = (BlobName([1; 32]), BlobName([2; 32]));
+    home.blobs.blobs().insert(left, "left by a crash".into());
+    home.blobs.blobs().insert(foreign, "put there by somebody else".into());
+    let tx = home.fixture.base.tx();
+    tx.put(&LOOSE_BLOB, &(left.0,), &1);
+    tx.put(&LOOSE_BLOB, &(home.content(&kept).await.blob,), &1);
+    home.fixture.base.commit(&tx).await.unwrap();
+    home.media.sweep().await.unwrap();
+    assert!(home.blobs.blobs().contains_key(&foreign) && !home.blobs.blobs().contains_key(&left));
+    assert_eq!(home.text(&kept).await, "kept");
+    let view = home.fixture.base.view();
+    assert!(view.scan(&LOOSE_BLOB, LOOSE_BLOB.under(&()), 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn lost_bytes_are_said_to_be_lost_and_come_back_with_the_next_upload() {
+    let home = Home::new("");
+    let alice = user_id!("@alice:agency.test");
+    let id = home.upload(alice, "hello").await.unwrap();
+    home.blobs.blobs().clear();
+    let content = home.content(&id).await;
+    let read = home.media.read(BlobName(content.blob), 0..5).await;
+    assert!(matches!(read, Err(ReadError::Lost)));
+    home.upload(alice, "hello").await.unwrap();
+    assert_eq!(home.text(&id).await, "hello");
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_leaves_nothing() {
+    let home = Home::new("max_upload_mb = 1");
+    let alice = user_id!("@alice:agency.test");
+    let broken = futures::stream::iter([Ok("half".into()), Err(BrokenBody::Ended)]);
+    let outcome = home.media.upload(alice, &NewFile::default(), broken).await;
+    assert!(matches!(outcome, Err(UploadError::Body(BrokenBody::Ended))));
+    let large: Vec<_> = (0..17).map(|_| Ok(vec![0; 64 << 10].into())).collect();
+    let outcome = home.media.upload(alice, &NewFile::default(), futures::stream::iter(large)).await;
+    assert!(matches!(outcome, Err(UploadError::TooLarge(1_048_576))));
+    let declared = NewFile { size: Some((1 << 20) + 1), ..NewFile::default() };
+    assert!(matches!(home.media.upload(alice, &declared, pieces(&[])).await, Err(UploadError::TooLarge(_))));
+    let long = NewFile { filename: Some("a".repeat(1025)), ..NewFile::default() };
+    assert!(matches!(home.media.upload(alice, &long, pieces(&[])).await, Err(UploadError::NameTooLong(_))));
+    assert_eq!(home.blobs.count(), 0);
+    let view = home.fixture.base.view();
+    assert!(view.scan(&BLOB, BLOB.under(&()), 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_user_may_upload_so_much_in_all() {
+    let home = Home::new("max_mb_per_user = 0");
+    let alice = user_id!("@alice:agency.test");
+    // An empty file has no bytes to count.
+    let empty = home.upload(alice, "").await.unwrap();
+    assert_eq!(home.text(&empty).await, "");
+    assert!(matches!(home.upload(alice, "x").await, Err(UploadError::QuotaExceeded)));
+    assert_eq!(home.media.list(alice, None, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn an_announced_file_comes_once_and_from_its_user() {
+    let home = Home::new("pending_per_user = 2");
+    let (alice, bob) = (user_id!("@alice:agency.test"), user_id!("@bob:agency.test"));
+    let announced = home.media.announce(alice).await.unwrap();
+    let id = id(&announced.uri);
+    let new = NewFile::default();
+    let put = |user, text| home.media.upload_announced(user, &id, &new, pieces(&[text]));
+    assert!(matches!(put(bob, "mine").await, Err(UploadError::NotYours)));
+    put(alice, "hello").await.unwrap();
+    assert_eq!(home.text(&id).await, "hello");
+    assert!(matches!(put(alice, "again").await, Err(UploadError::AlreadyThere)));
+    let nothing = home.media.upload_announced(alice, "nothing", &new, pieces(&[])).await;
+    assert!(matches!(nothing, Err(UploadError::NotFound)));
+    // What has come is not pending any more.
+    home.media.announce(alice).await.unwrap();
+    home.media.announce(alice).await.unwrap();
+    assert!(matches!(
+        home.media.announce(alice).await,
+        Err(UploadError::TooManyPending { retry_after_ms: 86_400_000 })
+    ));
+    home.media.announce(bob).await.unwrap();
+    home.is_sound().await;
+}
+
+#[tokio::test]
+async fn an_announced_file_that_does_not_come_expires() {
+    let home = Home::new("pending_per_user = 1");
+    let alice = user_id!("@alice:agency.test");
+    let announced = home.media.announce(alice).await.unwrap();
+    let id = id(&announced.uri);
+    assert_eq!(announced.expires_ms, 1_700_000_000_000 + 86_400_000);
+    let find = || home.media.find(server_name!("agency.test"), &id, Duration::ZERO);
+    assert!(matches!(find().await, Err(FindError::NotYetUploaded)));
+    home.fixture.hand.store(announced.expires_ms, Ordering::Relaxed);
+    assert!(matches!(find().await, Err(FindError::NotFound)));
+    let late = home.media.upload_announced(alice, &id, &NewFile::default(), pieces(&["late"])).await;
+    assert!(matches!(late, Err(UploadError::NotFound)));
+    home.media.announce(alice).await.unwrap();
+    home.is_sound().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_download_waits_for_an_announced_file() {
+    let home = Home::with("download_wait = \"10s\"", Fake::default());
+    let alice = user_id!("@alice:agency.test");
+    let id = id(&home.media.announce(alice).await.unwrap().uri);
+    let find = home.media.find(server_name!("agency.test"), &id, Duration::from_hours(1));
+    let new = NewFile::default();
+    let upload = home.media.upload_announced(alice, &id, &new, pieces(&["he", "llo"]));
+    let (found, uploaded) = tokio::join!(find, upload);
+    uploaded.unwrap();
+    assert_eq!(found.unwrap().size, 5);
+    // The operator's bound is shorter than the client's.
+    let id = super::id(&home.media.announce(alice).await.unwrap().uri);
+    let began = tokio::time::Instant::now();
+    let found = home.media.find(server_name!("agency.test"), &id, Duration::from_hours(1)).await;
+    assert!(matches!(found, Err(FindError::NotYetUploaded)));
+    assert_eq!(began.elapsed(), Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn addresses_that_are_none_are_not_found() {
+    let home = Home::new("");
+    let file = home.upload(user_id!("@alice:agency.test"), "hello").await.unwrap();
+    for (server, id) in [
+        ("agency.test", "none"),
+        ("agency.test", ""),
+        ("agency.test", "../../etc/passwd"),
+        ("agency.test", "a\0b"),
+        ("elsewhere.test", &file),
+    ] {
+        let found = home.media.find(server.try_into().unwrap(), id, Duration::ZERO).await;
+        assert!(matches!(found, Err(FindError::NotFound)), "{server}/{id}");
+    }
+}
