@@ -7,12 +7,14 @@
 //!   who runs it can do.
 //! - [`client`] sends one request, named by the path *template* of the specification, and judges the answer.
 //! - [`user`] is a registered person with a device; [`sync`] follows `/sync` for one.
+//! - [`gateway`] is a push gateway.
 //! - [`keys`] makes end-to-end keys with real signatures.
 //! - [`oracle`] reads the cases' sources and keeps `oracle.tsv`.
 //!
 //! Nothing here knows the inside of a server. Only the test of the ledger reads our table of routes.
 
 pub mod client;
+pub mod gateway;
 pub mod keys;
 mod operator;
 pub mod oracle;

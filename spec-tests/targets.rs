@@ -26,6 +26,8 @@ pub fn depesche(directory: &Path, address: SocketAddr, options: &Options) -> Res
         Registration::Terms => DEPESCHE_TERMS,
         Registration::Closed => "mode = \"closed\"\n",
     });
+    // The cases have a push gateway of their own, on loopback and without TLS.
+    text.push_str("\n[push]\nallow_http = true\n\n[outgoing]\nallow_networks = [\"127.0.0.0/8\"]\n");
     text.push_str("\n[rate_limits]\n");
     if options.limited {
         let (messages, logins) = (LIMITED_MESSAGES, LIMITED_LOGINS);
@@ -161,6 +163,8 @@ refreshable_access_token_lifetime: 5m
 refresh_token_lifetime: 24h
 nonrefreshable_access_token_lifetime: 24h
 ui_auth: {session_timeout: 0}
+ip_range_whitelist: ['127.0.0.0/8']
+push: {group_unread_count_by_room: false}
 login_via_existing_session: {enabled: true, require_ui_auth: true}
 default_room_version: '12'
 caches: {sync_response_cache_duration: 0}

@@ -66,6 +66,11 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::logout::post).for_locked_too(),
         endpoint(client::logout::all).for_locked_too(),
         endpoint(client::refresh::post),
+        // /_matrix/client/v3/notifications, pushers
+        endpoint(client::notifications::get),
+        endpoint(client::pushers::get),
+        // ruma's reader takes a missing kind for null, and removes the pusher.
+        endpoint(client::pushers::set).needs("kind").missing_is_a_parameter(),
         // /_matrix/client/v1/media/
         endpoint(client::media::config::get),
         raw_endpoint(client::media::download::get),
@@ -78,6 +83,14 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::presence::put),
         // /_matrix/client/v3/pushrules/
         endpoint(client::pushrules::get),
+        endpoint(client::pushrules::global::get_all),
+        endpoint(client::pushrules::global::get),
+        endpoint(client::pushrules::global::put),
+        endpoint(client::pushrules::global::delete),
+        endpoint(client::pushrules::global::get_actions),
+        endpoint(client::pushrules::global::put_actions),
+        endpoint(client::pushrules::global::get_enabled),
+        endpoint(client::pushrules::global::put_enabled),
         // /_matrix/client/v3/profile/
         endpoint(client::profile::get),
         endpoint(client::profile::get_field),

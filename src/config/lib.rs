@@ -16,8 +16,10 @@ mod limits;
 mod log;
 mod media;
 mod metrics;
+mod outgoing;
 mod presence;
 mod problem;
+mod push;
 mod rate_limits;
 mod registration;
 mod rooms;
@@ -37,8 +39,10 @@ pub use limits::Limits;
 pub use log::{Log, LogFormat};
 pub use media::{LegacyMedia, Media, ObjectStore};
 pub use metrics::Metrics;
+pub use outgoing::Outgoing;
 pub use presence::Presence;
 pub use problem::{ConfigError, Problem};
+pub use push::{Badge, Push};
 pub use rate_limits::RateLimits;
 pub use registration::{Registration, RegistrationMode, Term};
 pub use rooms::Rooms;
@@ -76,6 +80,10 @@ macro_rules! with_sections {
             support: Support,
             /// Bounds on what clients may ask for.
             limits: Limits,
+            /// Telling phones of events.
+            push: Push,
+            /// Requests to others.
+            outgoing: Outgoing,
             /// How often clients may ask.
             rate_limits: RateLimits,
             /// Other servers.

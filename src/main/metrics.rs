@@ -23,6 +23,7 @@ pub fn start() -> Result<PrometheusHandle, Failure> {
     metrics::describe_counter!("depesche_http_requests_total", "Requests answered, by route, method and status");
     metrics::describe_histogram!("depesche_http_request_seconds", "Time from the head of a request to its answer");
     metrics::describe_gauge!("depesche_http_connections", "Open connections of clients");
+    metrics::describe_counter!("depesche_push_notifications_total", "Notifications to push gateways, by outcome");
     metrics::describe_gauge!("depesche_store", "What the database says of itself, by its own names");
     metrics::describe_gauge!("depesche_build_info", "1; the version is a label");
     metrics::gauge!("depesche_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::Router;
 use depesche_api::{AnsweredTo, App};
 use depesche_config::Config;
+use depesche_net::push::Gateways;
 use depesche_rules::signing::SigningKey;
 use depesche_server::{Clock, Parts, Random, Server};
 use depesche_store::{Engine, Options};
@@ -57,6 +58,14 @@ impl Node {
         depesche_api::admin_router(&self.app)
             .merge(db::router(Arc::clone(&self.engine), Arc::clone(&self.app.server)))
             .merge(backup::router(Arc::clone(&self.engine), Arc::clone(&self.app.config)))
+    }
+
+    /// Begins to send what others are to be told of: push notifications. For a server that runs, not for a command.
+    pub fn send_out(&self, config: &Config) {
+        match Gateways::new(config) {
+            Ok(gateways) => self.app.server.push_through(Arc::new(gateways)),
+            Err(why) => tracing::error!(%why, "nobody is told by push notifications"),
+        }
     }
 
     /// Ends what waits for something new (long polls). Requests in work go on.

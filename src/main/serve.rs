@@ -42,6 +42,7 @@ async fn run(path: &Path, config: &Arc<Config>, options: &ServeOptions) -> Resul
         cause = signals.next() => return Err(Failure::Failed(format!("stopped by {cause} before it was ready"))),
     };
     let admin = bind_admin(&config.server.admin_socket())?;
+    node.send_out(config);
 
     let acceptor = Acceptor::new(&config.limits);
     if let Some(address) = config.metrics.listen {

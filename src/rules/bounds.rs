@@ -132,6 +132,9 @@ pub const MAX_HEROES: usize = 5;
 
 // Ephemeral
 
+/// Relations that are followed from an event to the thread it is in. Spec: threaded read receipts, "a maximum of 3 hops
+/// is recommended".
+pub const MAX_THREAD_HOPS: usize = 3;
 /// Milliseconds that somebody types without saying so again. Ours, as Synapse; clients say 20 to 30 seconds.
 pub const MAX_TYPING_TIMEOUT_MS: u64 = 120_000;
 /// Users who are shown typing in one room at a time. Ours.
@@ -177,6 +180,17 @@ pub const MAX_SIGNED_OBJECTS: usize = 1000;
 pub const MAX_BACKUP_SESSIONS: u64 = 1_000_000;
 /// Sessions in one key backup request. Ours.
 pub const MAX_BACKUP_SESSIONS_PER_REQUEST: usize = 10_000;
+
+// Push
+
+/// Bytes of a pushkey. Spec: "Max length, 512 bytes".
+pub const MAX_PUSHKEY_BYTES: usize = 512;
+/// Characters of the id of an app that has a pusher. Spec: "Max length, 64 chars".
+pub const MAX_APP_ID_CHARS: usize = 64;
+/// Bytes of each of a pusher's names, of its profile tag and its language. Ours.
+pub const MAX_PUSHER_TEXT_BYTES: usize = 512;
+/// Bytes of a pusher's `data`, the URL included. Ours; it goes out with each notification.
+pub const MAX_PUSHER_DATA_BYTES: usize = 8192;
 
 // Rooms
 

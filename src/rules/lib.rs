@@ -27,7 +27,6 @@ pub mod redaction;
 pub mod relations;
 pub mod resolve;
 pub mod signing;
-pub mod threads;
 pub mod tree;
 pub mod versions;
 pub mod visibility;

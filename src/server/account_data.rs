@@ -9,10 +9,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use depesche_rules::{
     bounds::{MAX_EVENT_TYPE_BYTES, MAX_IGNORED_USERS, MAX_TAG_BYTES, MAX_TAGS_PER_ROOM},
@@ -24,7 +21,7 @@ use ruma::{
     events::{push_rules::PushRulesEventContent, tag::TagInfo},
     serde::Raw,
 };
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 use serde_json::{
     Map, Value,
     value::{RawValue, to_raw_value},
@@ -297,12 +294,12 @@ impl AccountData {
 pub async fn ignored_users(view: &View, user: &UserId) -> Result<BTreeSet<OwnedUserId>, Fault> {
     #[derive(Deserialize)]
     struct Content {
-        ignored_users: BTreeMap<String, IgnoredAny>,
+        ignored_users: Map<String, Value>,
     }
 
     let record = view.get(&ACCOUNT_DATA, &(user.to_owned(), GLOBAL, IGNORED_USER_LIST.to_owned())).await?;
     let content = record.and_then(|record| serde_json::from_str::<Content>(&record.content).ok());
-    let names = content.into_iter().flat_map(|content| content.ignored_users.into_keys());
+    let names = content.into_iter().flat_map(|content| content.ignored_users.into_iter().map(|(name, _)| name));
     // Who ignores themselves would miss what they say.
     let users = names.filter_map(|name| OwnedUserId::try_from(name).ok()).filter(|ignored| ignored != user);
     Ok(users.take(MAX_IGNORED_USERS).collect())

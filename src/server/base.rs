@@ -1,6 +1,9 @@
 //! What every part of the server stands on: the store, the clock, randomness, the configuration and who we are.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use depesche_config::Config;
 use depesche_store::{CommitError, Engine, Position, Topics};
@@ -27,6 +30,8 @@ pub struct Base {
     pub config: Arc<Config>,
     /// The server's own name.
     pub name: OwnedServerName,
+    /// Counts the changes of who has a pusher, and is 0 while nobody has one: until then no event leaves a row for push.
+    pub pushers: AtomicU64,
     /// Becomes true when the server stops: whoever waits gives up.
     pub stopping: watch::Receiver<bool>,
 }

@@ -7,6 +7,7 @@
 //! | `30`..`4F` | rooms |
 //! | `50`..`6F` | end-to-end keys, backups, to-device messages |
 //! | `70`..`7F` | media |
+//! | `80`..`8F` | push |
 //! | `F0`.. | volatile: in memory, empty after a restart |
 
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use crate::{
         events::{Meta, Place},
         keys::{Backup, BackupHead, FallbackKey, Message, OneTimeId, Stock},
         media::{Blob, BlobHash, File, Thumbnail, Usage},
+        push::{Delivery, Notice, Pusher},
         reading::{Mark, Named, Receipt, Tally},
         relations::{List, Listed, Related},
         rooms::{Alias, Head, Membership, Room, RootRecord, StateKey, Unread},
@@ -101,6 +103,12 @@ pub const USER_TERMS: Table<(OwnedUserId,), String> = Table::new(0x29, "user_ter
 /// How far the lists that older databases do not have are built, by name: the last key, or nothing once all is done.
 /// Written by `workflows::build`.
 pub const BUILT: Table<(String,), String> = Table::new(0x2A, "built");
+/// A user's pushers: user, app, pushkey. Written by `pushers`.
+pub const PUSHER: Table<(OwnedUserId, String, String), Pusher> = Table::new(0x2C, "pusher");
+/// Whose pushers share an app and a pushkey: one phone, several people. Written by `pushers`.
+pub const PUSHER_OWNER: Table<(String, String, OwnedUserId), ()> = Table::new(0x2D, "pusher_owner");
+/// How many pushers a user has; no row if none. Written by `pushers`.
+pub const PUSHER_COUNT: Table<(OwnedUserId,), u32> = Table::new(0x2E, "pusher_count");
 
 // Rooms
 /// A room's number. Written by `rooms::append`.
@@ -238,6 +246,18 @@ pub const PENDING: Table<(OwnedUserId, u64, String), ()> = Table::new(0x75, "pen
 /// Bytes that have no row yet, or not any more, with the time: what a crash left is deleted. Written by `media::keep`.
 pub const LOOSE_BLOB: Table<(BlobHash,), u64> = Table::new(0x76, "loose_blob");
 
+// Push (0x80..0x8F)
+/// Events that nobody has looked at yet for whom they notify, in the order of their commits: position, place in the
+/// batch. Written by `rooms::append`, taken by `outbox::push`.
+pub const PUSH_OUTBOX: Table<(Position, u16), (RoomNo, EventNo)> = Table::new(0x80, "push_outbox");
+/// What waits for a pusher: user, app, pushkey, and the event's place as above. Written by `outbox::push`, forgotten by
+/// `pushers`.
+pub const PUSH_QUEUE: Table<(OwnedUserId, String, String, Position, u16), Notice> = Table::new(0x81, "push_queue");
+/// How a pusher's gateway did of late. Written by `outbox::push`, forgotten by `pushers`.
+pub const PUSH_DELIVERY: Table<(OwnedUserId, String, String), Delivery> = Table::new(0x82, "push_delivery");
+/// Users whose unread count may have changed by reading, so that their pushers are to be told. Written by `pushers`,
+/// taken by `outbox::push`.
+pub const BADGE_DUE: Table<(OwnedUserId,), ()> = Table::new(0x83, "badge_due");
 // Volatile
 /// Who types in a room. The row without a user has the position of the room's last change. Written by `typing`.
 pub const TYPING: Table<(RoomNo, String), u64> = Table::new(0xF0, "typing");

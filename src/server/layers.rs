@@ -20,12 +20,15 @@ const ORDER: &[&[&str]] = &[
     &["push_rules"],
     &["accounts", "devices"],
     &["keys", "backup", "to_device"],
+    &["pushers"],
     &["media"],
     &["typing", "presence"],
     &["rooms"],
     &["directory", "user_directory"],
     &["verify", "restored"],
     &["sync"],
+    &["notifications"],
+    &["outbox"],
     // Workflows are methods of the joined server, which resumes them when it starts.
     &["server", "workflows"],
 ];

@@ -1,6 +1,6 @@
 //! The server: its parts and how they are joined, top down.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicU64};
 
 use depesche_config::Config;
 use depesche_rules::signing::SigningKey;
@@ -24,8 +24,11 @@ use crate::{
     keys::{self, Keys},
     media::{Media, blobs::Blobs, thumbnails::Thumbnailer},
     migrations::{self, MIGRATIONS, MigrationError},
+    outbox::push::{PushGateway, Worker},
     presence::Presences,
     profiles::Profiles,
+    push_rules,
+    pushers::{self, Pushers},
     restored::{self, Restored},
     rooms::{Rooms, receipts::Receipts},
     sync::Syncs,
@@ -48,6 +51,10 @@ pub struct Server {
     pub profiles: Profiles,
     /// Account data and tags.
     pub account_data: Arc<AccountData>,
+    /// What notifies users.
+    pub push_rules: push_rules::Editor,
+    /// Over which gateways they are notified.
+    pub pushers: Pushers,
     /// Stored filters.
     pub filters: Arc<Filters>,
     /// End-to-end keys.
@@ -118,12 +125,13 @@ impl Server {
         identity::claim(engine.as_ref(), &name).await?;
         migrations::run(engine.as_ref(), &clock, MIGRATIONS, SCHEMA).await?;
         let (stop, stopping) = watch::channel(false);
-        let base = Arc::new(Base { engine, clock, random, config, name, stopping });
+        let base = Arc::new(Base { engine, clock, random, config, name, pushers: AtomicU64::new(0), stopping });
         if let Some(shared) = copied {
             restored::adopt(&base, shared).await?;
         }
         let restored = Restored::load(&base.view()).await?;
-        let devices = Arc::new(Devices::new(Arc::clone(&base), vec![Arc::new(KeysOfDevices)]));
+        let devices =
+            Arc::new(Devices::new(Arc::clone(&base), vec![Arc::new(KeysOfDevices), Arc::new(PushersOfDevices)]));
         let account_data = Arc::new(AccountData::new(Arc::clone(&base)));
         let keys = Arc::new(Keys::new(Arc::clone(&base), Arc::clone(&devices)));
         let to_device = Arc::new(ToDevice::new(Arc::clone(&base), Arc::clone(&devices)));
@@ -132,6 +140,8 @@ impl Server {
         let server = Arc::new(Self {
             accounts: Arc::new(Accounts::new(Arc::clone(&base), Arc::clone(&devices))),
             profiles: Profiles::new(Arc::clone(&base)),
+            pushers: Pushers::open(Arc::clone(&base)).await?,
+            push_rules: push_rules::Editor::new(Arc::clone(&base), Arc::clone(&account_data)),
             filters: Arc::new(Filters::new(Arc::clone(&base))),
             backups: Backups::new(Arc::clone(&base)),
             media: Media::new(Arc::clone(&base), blobs, thumbnailer),
@@ -163,6 +173,11 @@ impl Server {
         server.resume_spreads().await?;
         tokio::spawn(expiry::sweep_until_stopped(Arc::clone(&server.base)));
         Ok(server)
+    }
+
+    /// From now on, until the server stops, events go out to push gateways.
+    pub fn push_through(&self, gateway: Arc<dyn PushGateway>) {
+        tokio::spawn(Worker::new(Arc::clone(&self.base), gateway).run());
     }
 
     /// Ends what waits for something new: long polls answer at once from now on.
@@ -201,5 +216,32 @@ impl DeviceFollower for KeysOfDevices {
 
     fn claims<'a>(&'a self, tx: &'a Tx, user: &'a UserId, device: &'a DeviceId) -> BoxFuture<'a, Result<bool, Fault>> {
         Box::pin(keys::is_cross_signing_key(tx, user, device))
+    }
+}
+
+/// Ends a device's pushers with the device.
+struct PushersOfDevices;
+
+impl DeviceFollower for PushersOfDevices {
+    fn removed<'a>(
+        &'a self,
+        tx: &'a Tx,
+        user: &'a UserId,
+        devices: &'a [OwnedDeviceId],
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(pushers::forget_devices(tx, user, devices))
+    }
+
+    fn renamed<'a>(&'a self, _: &'a Tx, _: &'a UserId, _: &'a DeviceId) -> BoxFuture<'a, Result<(), Fault>> {
+        // A pusher has the name its app gave it.
+        Box::pin(async { Ok(()) })
+    }
+
+    fn user_gone<'a>(&'a self, tx: &'a Tx, user: &'a UserId) -> BoxFuture<'a, Result<(), Fault>> {
+        Box::pin(pushers::forget_user(tx, user))
+    }
+
+    fn claims<'a>(&'a self, _: &'a Tx, _: &'a UserId, _: &'a DeviceId) -> BoxFuture<'a, Result<bool, Fault>> {
+        Box::pin(async { Ok(false) })
     }
 }

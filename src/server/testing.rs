@@ -51,14 +51,20 @@ impl Fixture {
 
     /// An empty server on an engine of the test's choice.
     pub fn on(engine: Arc<dyn Engine>) -> Self {
+        Self::configured(engine, Config::named(server_name!("agency.test")))
+    }
+
+    /// An empty server on an engine and with a configuration of the test's choice.
+    pub fn configured(engine: Arc<dyn Engine>, config: Config) -> Self {
         let (clock, hand) = Clock::paused(1_700_000_000_000);
         let (stop, stopping) = watch::channel(false);
         let base = Arc::new(Base {
             engine,
             clock,
             random: Random::seeded(1),
-            config: Arc::new(Config::named(server_name!("agency.test"))),
+            config: Arc::new(config),
             name: owned_server_name!("agency.test"),
+            pushers: AtomicU64::new(0),
             stopping,
         });
         let key = SigningKey::from_seed([7; 32], "test").expect("a valid version");

@@ -34,6 +34,11 @@ pub fn directory() -> Topic {
     Topic(kind(0x20))
 }
 
+/// Something for the push worker: an event that may notify, a count that was read down.
+pub fn push() -> Topic {
+    Topic(kind(15))
+}
+
 /// Something passing in a room: a receipt that all may see, somebody typing, a member's presence.
 pub fn passing(room_no: u64) -> Topic {
     Topic(kind(5) | (room_no & LOW))

@@ -14,7 +14,7 @@ use std::{
 };
 
 use depesche_store::CommitError;
-use rocksdb::{DB, PropName, properties};
+use rocksdb::{DB, properties};
 
 /// How long a group waits for room in the buffers before it is refused.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -22,8 +22,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(5);
 /// Writes go on when this many quarters of the reserve are free, so that they do not stop and go with each file.
 const RESUME_QUARTERS: u64 = 5;
-
-const STOPPED: &PropName = properties::IS_WRITE_STOPPED;
 
 /// What the commit thread knows of the room there is.
 pub(crate) struct Space {
@@ -45,7 +43,7 @@ impl Space {
         self.check_disk()?;
         let begun = Instant::now();
         // A property that cannot be read says nothing against the write.
-        while db.property_int_value(STOPPED).ok().flatten().unwrap_or_default() > 0 {
+        while db.property_int_value(properties::IS_WRITE_STOPPED).ok().flatten().unwrap_or_default() > 0 {
             if self.stalled || begun.elapsed() > PATIENCE {
                 self.stalled = true;
                 return Err(CommitError::Failed(format!(

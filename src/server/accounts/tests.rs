@@ -53,6 +53,7 @@ impl House {
             random: Random::seeded(1),
             config: Arc::new(config),
             name: owned_server_name!("agency.test"),
+            pushers: AtomicU64::new(0),
             stopping,
         });
         let devices = Arc::new(Devices::new(Arc::clone(&base), followers));

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod events;
 pub mod keys;
 pub mod media;
+pub mod push;
 pub mod reading;
 pub mod relations;
 pub mod rooms;

@@ -14,8 +14,8 @@ use ruma::{
 use super::{annotations, count, relations, state::Tree, summary, working::Working};
 use crate::{
     keyspace::{
-        EVENT, EVENT_NO, EventNo, HEAD, KEY, KEY_NO, KeyNo, MEMBER, META, NODE, OPEN_ROOM, ROOM, ROOM_NO, ROOT_AT,
-        ROOT_BEFORE, RoomNo, TIMELINE, UNREAD,
+        EVENT, EVENT_NO, EventNo, HEAD, KEY, KEY_NO, KeyNo, MEMBER, META, NODE, OPEN_ROOM, PUSH_OUTBOX, ROOM, ROOM_NO,
+        ROOT_AT, ROOT_BEFORE, RoomNo, TIMELINE, UNREAD,
     },
     records::{
         events::{Facts, Meta, Place, SentWith, Status},
@@ -28,6 +28,8 @@ use crate::{
 
 /// In keys that begin with a room's number: table, room, then the position.
 const POSITION_IN_KEY: Stamp = Stamp { at: StampAt::Key, offset: 9 };
+/// In keys that begin with the position.
+const POSITION_FIRST: Stamp = Stamp { at: StampAt::Key, offset: 1 };
 
 /// An event that passed its checks, with what the batch needs beside it.
 pub struct Accepted {
@@ -37,6 +39,8 @@ pub struct Accepted {
     pub auth: Vec<EventNo>,
     /// How it was sent, if by a client of ours.
     pub sent_with: Option<SentWith>,
+    /// Whether it leaves a row for push.
+    pub push: bool,
 }
 
 /// Puts the rows of a new room into the batch, before its first event.
@@ -48,7 +52,7 @@ pub fn found(working: &Working, tx: &Tx) {
 
 /// Appends one live event to the room and returns its number.
 pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, event: Accepted) -> Result<EventNo, Fault> {
-    let Accepted { pdu, auth, sent_with } = event;
+    let Accepted { pdu, auth, sent_with, push } = event;
     let no = working.head.next_event;
     let root_before = working.head.root;
     let redacts = redacted(working, tx, &pdu).await?;
@@ -78,6 +82,11 @@ pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, event: Acc
     tx.put(&ROOT_BEFORE, &(working.no, no), &root_before);
     let place = (working.no, Position(0), working.appended, 0);
     tx.put_stamped(&TIMELINE, &place, &no, vec![POSITION_IN_KEY]);
+
+    if push {
+        tx.put_stamped(&PUSH_OUTBOX, &(Position(0), working.appended), &(working.no, no), vec![POSITION_FIRST]);
+        tx.topic(topic::push());
+    }
 
     if let Some(target) = redacts {
         redact(working, tx, target, no).await?;

@@ -6,7 +6,12 @@
 //!
 //! Spec: [receiving notifications](https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications).
 
-use depesche_rules::{pdu::Pdu, push, threads};
+use depesche_rules::{
+    bounds::MAX_THREAD_HOPS,
+    pdu::Pdu,
+    push,
+    relations::{Relation, THREAD},
+};
 use ruma::{OwnedEventId, ServerName, events::room::member::MembershipState};
 
 use super::{unread::By, working::Working};
@@ -81,18 +86,18 @@ fn note(working: &mut Working, tx: &Tx, thread: &str, counted: Counted) -> u32 {
 
 /// The root of the thread that an event is in, as far as the room has the events between.
 async fn thread_of(working: &mut Working, tx: &Tx, pdu: &Pdu) -> Result<Option<OwnedEventId>, Fault> {
-    let mut parent = threads::Parent::of(pdu);
-    for _ in 0..threads::MAX_HOPS {
-        match parent {
-            Some(root) if root.is_root => return Ok(Some(root.event_id)),
+    let mut relation = Relation::of(pdu);
+    for _ in 0..MAX_THREAD_HOPS {
+        match relation {
+            Some(to_root) if to_root.is(THREAD) => return Ok(Some(to_root.parent)),
             Some(other) => {
-                let Some(no) = working.event_no(tx, &other.event_id).await? else { return Ok(None) };
-                parent = threads::Parent::of(&working.pdu(tx, no).await?);
+                let Some(no) = working.event_no(tx, &other.parent).await? else { return Ok(None) };
+                relation = Relation::of(&working.pdu(tx, no).await?);
             }
             None => return Ok(None),
         }
     }
-    Ok(parent.filter(|root| root.is_root).map(|root| root.event_id))
+    Ok(relation.filter(|relation| relation.is(THREAD)).map(|to_root| to_root.parent))
 }
 
 /// What a thread has counted up to an ordinal; `None` if no row says so.

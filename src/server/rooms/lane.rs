@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -379,7 +379,8 @@ pub async fn write(
     let event_id = pdu.event_id().clone();
     let sent_with = transaction
         .map(|transaction| SentWith { device: transaction.device.to_string(), transaction: transaction.id.clone() });
-    append::event(working, tx, &base.name, Accepted { pdu, auth, sent_with }).await?;
+    let push = base.pushers.load(Ordering::Relaxed) > 0;
+    append::event(working, tx, &base.name, Accepted { pdu, auth, sent_with, push }).await?;
     Ok(event_id)
 }
 

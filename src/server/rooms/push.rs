@@ -4,11 +4,12 @@
 
 use ruma::{
     UserId,
+    events::room::member::MembershipState,
     push::{PushConditionPowerLevelsCtx, PushConditionRoomCtx, Ruleset},
 };
 use serde::Deserialize;
 
-use super::view::RoomView;
+use super::view::{Event, RoomView};
 use crate::tx::Fault;
 
 /// A room as push rules see it.
@@ -51,4 +52,22 @@ impl Context {
         let member = member.map(|member| self.room.readable(member)).transpose()?;
         Ok(member.and_then(|member| member.content_as::<Content>().ok()?.displayname))
     }
+}
+
+/// Whether an event may notify a user: who was in the room when it came, and still is; or whom it invites.
+pub async fn concerns(room: &RoomView, event: &Event, user: &UserId) -> Result<bool, Fault> {
+    let Some(member) = room.membership(user).await? else { return Ok(false) };
+    if member.state == MembershipState::Invite {
+        return Ok(member.event == event.no);
+    }
+    if member.state != MembershipState::Join {
+        return Ok(false);
+    }
+    if member.position <= event.meta.place.anchor.0 {
+        return Ok(true);
+    }
+    // The membership changed since: perhaps only the name did.
+    let root = room.root_before(event.no).await?;
+    let before = room.state_event(root, "m.room.member", user.as_str()).await?;
+    Ok(before.is_some_and(|before| before.pdu.membership() == Some(MembershipState::Join)))
 }

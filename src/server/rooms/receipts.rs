@@ -9,7 +9,11 @@
 
 use std::sync::Arc;
 
-use depesche_rules::{pdu::Pdu, threads};
+use depesche_rules::{
+    bounds::MAX_THREAD_HOPS,
+    pdu::Pdu,
+    relations::{Relation, THREAD},
+};
 use depesche_store::{MAX_SCAN, Position, Stamp, StampAt};
 use ruma::{OwnedEventId, OwnedUserId, RoomId, UserId};
 use serde::Deserialize;
@@ -26,6 +30,7 @@ use crate::{
     base::Base,
     codec::KeyPart,
     keyspace::{ACCOUNT_DATA, MARK, RECEIPT, RECEIPT_LOG, RoomNo},
+    pushers,
     records::reading::{Mark, Receipt},
     topic,
     tx::{Fault, Tx, View},
@@ -167,6 +172,7 @@ impl Receipts {
         let stamp = position_in_log(&seen_by);
         tx.put_stamped(&RECEIPT_LOG, &(seen_by, position, room.no, user.to_owned(), name), &(), vec![stamp]);
         tx.topic(if kind == Kind::Public { topic::passing(room.no) } else { topic::private_receipt(user) });
+        pushers::count_changed(&self.base, tx, user).await?;
         mark(tx, room, user, thread, event).await
     }
 
@@ -225,8 +231,8 @@ async fn event(
 
 /// The root of the thread that an event is in.
 pub async fn thread_of(room: &RoomView, event: &Pdu) -> Result<Option<OwnedEventId>, Fault> {
-    let parents = parents(room, event).await?;
-    Ok(parents.into_iter().find(|parent| parent.is_root).map(|parent| parent.event_id))
+    let chain = relations(room, event).await?;
+    Ok(chain.into_iter().find(|relation| relation.is(THREAD)).map(|to_root| to_root.parent))
 }
 
 /// Whether an event is a thread's root, in the thread, or about one of these.
@@ -234,32 +240,31 @@ async fn is_about(room: &RoomView, event: &Pdu, root: &OwnedEventId) -> Result<b
     if event.event_id() == root {
         return Ok(true);
     }
-    let parents = parents(room, event).await?;
+    let chain = relations(room, event).await?;
     // What is in one thread is not about another.
-    let thread = parents.iter().find(|parent| parent.is_root);
-    Ok(match thread {
-        Some(thread) => thread.event_id == *root,
-        None => parents.iter().any(|parent| parent.event_id == *root),
+    Ok(match chain.iter().find(|relation| relation.is(THREAD)) {
+        Some(to_root) => to_root.parent == *root,
+        None => chain.iter().any(|relation| relation.parent == *root),
     })
 }
 
-/// What an event is about, what that is about, and so on over a few steps.
-async fn parents(room: &RoomView, event: &Pdu) -> Result<Vec<threads::Parent>, Fault> {
-    let mut found = Vec::new();
-    let mut next = threads::Parent::of(event);
-    while let Some(parent) = next {
-        let no = if parent.is_root || found.len() == threads::MAX_HOPS {
+/// What an event is about, what that is about, and so on over a few steps, up to the root of a thread.
+async fn relations(room: &RoomView, event: &Pdu) -> Result<Vec<Relation>, Fault> {
+    let mut chain = Vec::new();
+    let mut next = Relation::of(event);
+    while let Some(relation) = next {
+        let no = if relation.is(THREAD) || chain.len() == MAX_THREAD_HOPS {
             None
         } else {
-            room.event_no(&parent.event_id).await?
+            room.event_no(&relation.parent).await?
         };
-        found.push(parent);
+        chain.push(relation);
         next = match no {
-            Some(no) => threads::Parent::of(&room.event(no).await?.pdu),
+            Some(no) => Relation::of(&room.event(no).await?.pdu),
             None => None,
         };
     }
-    Ok(found)
+    Ok(chain)
 }
 
 /// Marks what a receipt covers as read, unless more is.

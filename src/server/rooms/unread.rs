@@ -27,7 +27,8 @@ use ruma::{OwnedEventId, OwnedUserId, UserId};
 use self::own_rules::{Kept, Rules};
 use super::{
     count::{self, Counted},
-    view::RoomView,
+    receipts::thread_of,
+    view::{Event, RoomView},
 };
 use crate::{
     keyspace::{COUNTED_THREAD, MARK, NAMED, TALLY, UNREAD},
@@ -127,6 +128,21 @@ impl Counter {
         match &reader.rules {
             Some(rules) => self.by_rules(room, reader, rules, &marks).await,
             None => by_default(room, &reader.user, &marks).await,
+        }
+    }
+}
+
+/// Whether a member has read an event: by a receipt or an event of their own, in its thread or for the whole room.
+pub async fn is_read(room: &RoomView, user: &UserId, event: &Event) -> Result<bool, Fault> {
+    let marks = Marks::read(room, user).await?;
+    if event.no <= marks.all.event {
+        return Ok(true);
+    }
+    match thread_of(room, &event.pdu).await? {
+        None => Ok(event.no <= marks.main.event),
+        Some(root) => {
+            let marks = marks_in(room, user, &[root.to_string()]).await?;
+            Ok(marks.iter().any(|mark| event.no <= mark.event))
         }
     }
 }

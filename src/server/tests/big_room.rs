@@ -39,7 +39,7 @@ pub async fn fill(base: &Base, room: &RoomId, count: usize) {
             let previous = working.head.extremities.clone();
             let previous = working.ids(&tx, &previous).await.expect("read");
             let pdu = join(&working, room, &member(n), &previous);
-            let accepted = Accepted { pdu, auth: auth.clone(), sent_with: None };
+            let accepted = Accepted { pdu, auth: auth.clone(), sent_with: None, push: false };
             let _: EventNo = append::event(&mut working, &tx, &base.name, accepted).await.expect("appended");
         }
         joined = count.min(joined + BATCH);

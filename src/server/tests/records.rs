@@ -288,6 +288,9 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x28, "user_term"),
     (0x29, "user_terms"),
     (0x2A, "built"),
+    (0x2C, "pusher"),
+    (0x2D, "pusher_owner"),
+    (0x2E, "pusher_count"),
     (0x30, "room_no"),
     (0x31, "room"),
     (0x32, "head"),
@@ -343,6 +346,10 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x74, "usage"),
     (0x75, "pending"),
     (0x76, "loose_blob"),
+    (0x80, "push_outbox"),
+    (0x81, "push_queue"),
+    (0x82, "push_delivery"),
+    (0x83, "badge_due"),
     (0xF0, "typing"),
     (0xF1, "presence"),
 ];
@@ -382,7 +389,7 @@ fn a_table_keeps_its_number_and_none_has_it_besides() {
 
 #[test]
 fn every_record_has_a_test_of_its_bytes() {
-    let files = ["accounts", "events", "keys", "media", "reading", "relations", "rooms", "server"]
+    let files = ["accounts", "events", "keys", "media", "push", "reading", "relations", "rooms", "server"]
         .map(|name| source(&format!("records/{name}.rs")));
     let beside = files.iter().map(|text| text.split_once("mod tests {").map_or("", |(_, tests)| tests));
     let tests = [beside.collect::<String>(), source("tests/records.rs")].concat();

@@ -192,8 +192,13 @@ impl Rooms {
         working.begin(tx);
         append::found(&working, tx);
         auth::check_state_independent(&create, rules, |_| None)?;
-        append::event(&mut working, tx, &self.base.name, Accepted { pdu: create, auth: Vec::new(), sent_with: None })
-            .await?;
+        append::event(
+            &mut working,
+            tx,
+            &self.base.name,
+            Accepted { pdu: create, auth: Vec::new(), sent_with: None, push: false },
+        )
+        .await?;
         for draft in drafts {
             lane::write(&self.base, &self.key, &mut working, tx, draft, None).await?;
         }

@@ -52,6 +52,7 @@ impl Home {
             random: Random::seeded(1),
             config: Arc::new(Config::named(&name)),
             name,
+            pushers: AtomicU64::new(0),
             stopping: watch::channel(false).1,
         });
         let devices = Arc::new(Devices::new(Arc::clone(&base), Vec::new()));

@@ -1,7 +1,10 @@
 //! What pages, single events and lists of members show.
 
+use std::sync::{Arc, atomic::Ordering};
+
+use depesche_store::{Options, counting::Counting, memory::Memory};
 use ruma::{
-    OwnedRoomId, UserId,
+    MilliSecondsSinceUnixEpoch, OwnedRoomId, UInt, UserId,
     api::client::filter::RoomEventFilter,
     events::{StateEventType, room::member::MembershipState},
 };
@@ -119,4 +122,153 @@ async fn a_redacted_name_is_not_listed() {
     let joined = viewer(&server, &view, &alice).await.joined().await.unwrap();
     let content: Value = joined[0].1.content_as().unwrap();
     assert_eq!(content, json!({ "membership": "join" }));
+}
+
+/// What a page costs who left before so many messages: keys, scans and rows.
+async fn page_of_the_past(later: usize) -> [u64; 3] {
+    let engine = Arc::new(Counting::new(Memory::new(Options::default())));
+    let count = engine.count();
+    let server = Fixture::on(engine);
+    let (alice, bob) = (user("alice"), user("bob"));
+    let room = server.public_room(&alice).await;
+    server.join(&room, &bob).await;
+    let last = server.say(&room, &alice, "seen").await;
+    server.change(&room, &bob, &bob, Action::Leave).await.unwrap();
+    for n in 0..later {
+        server.say(&room, &alice, &n.to_string()).await;
+    }
+    let view = view(&server, &room).await;
+    let mut viewer = viewer(&server, &view, &bob).await;
+    let token = SyncToken { position: view.view.position(), ..SyncToken::default() }.to_string();
+    count.reset();
+    let page = page(&mut viewer, &token, None, 2).await;
+    let counts = count.snapshot();
+    assert!(page.events[1].get().contains(last.as_str()), "behind the leave stands what was said last");
+    let filter = RoomEventFilter::default();
+    let query = PageQuery { from: page.end.as_deref(), to: None, backwards: false, limit: 100, filter: &filter };
+    let forwards = viewer.page(&query).await.unwrap();
+    assert_eq!((forwards.events.len(), forwards.end), (2, None));
+    let ahead = PageQuery { from: Some(&token), to: Some(&token), backwards: true, limit: 100, filter: &filter };
+    assert_eq!(viewer.page(&ahead).await.unwrap().end, None);
+    [counts.gets, counts.scans, counts.rows_read]
+}
+
+#[tokio::test]
+async fn who_left_is_not_led_through_what_came_later() {
+    // A step reads as many events as there are, up to its size: the room is longer than one.
+    assert_eq!(page_of_the_past(200).await, page_of_the_past(3000).await);
+}
+
+#[tokio::test]
+async fn who_left_asks_for_the_members_of_an_earlier_time() {
+    let server = Fixture::new();
+    let (alice, bob, carol, dave) = (user("alice"), user("bob"), user("carol"), user("dave"));
+    let room = server.public_room(&alice).await;
+    server.join(&room, &bob).await;
+    let token = |server: &Fixture| SyncToken { position: server.base.view().position(), ..SyncToken::default() };
+    let early = token(&server).to_string();
+    server.join(&room, &carol).await;
+    server.change(&room, &bob, &bob, Action::Leave).await.unwrap();
+    server.join(&room, &dave).await;
+    let late = token(&server).to_string();
+    let view = view(&server, &room).await;
+    let mut viewer = viewer(&server, &view, &bob).await;
+    for (at, expected) in [(Some(early.as_str()), 2), (Some(late.as_str()), 3), (None, 3)] {
+        assert_eq!(viewer.members(at, None, None).await.unwrap().len(), expected, "{at:?}");
+    }
+    let mut alice = Viewer::new(&view, alice, None, server.base.now()).await.unwrap();
+    assert_eq!(alice.members(Some(&late), None, None).await.unwrap().len(), 4);
+}
+
+#[tokio::test]
+async fn a_url_that_was_redacted_is_none() {
+    let server = Fixture::new();
+    let alice = user("alice");
+    let room = server.room(&alice).await;
+    let picture = json!({ "msgtype": "m.image", "url": "mxc://agency.test/a" });
+    let gone = server.send(&room, &alice, "m.room.message", picture.clone()).await;
+    let kept = server.send(&room, &alice, "m.room.message", picture).await;
+    server.redact(&room, &alice, &gone).await;
+    let view = view(&server, &room).await;
+    let mut viewer = viewer(&server, &view, &alice).await;
+    for (wanted, of_gone, of_kept) in [(true, false, true), (false, true, false)] {
+        let filter: RoomEventFilter = serde_json::from_value(json!({ "contains_url": wanted })).unwrap();
+        let query = PageQuery { from: None, to: None, backwards: true, limit: 100, filter: &filter };
+        let page = viewer.page(&query).await.unwrap();
+        let has = |id: &ruma::EventId| page.events.iter().any(|event| id_of(event) == id.as_str());
+        assert_eq!((has(&gone), has(&kept)), (of_gone, of_kept), "{wanted}");
+    }
+}
+
+fn id_of(event: &serde_json::value::RawValue) -> String {
+    let event: Value = serde_json::from_str(event.get()).unwrap();
+    event["event_id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn the_event_closest_to_a_time() {
+    let server = Fixture::new();
+    let (alice, bob) = (user("alice"), user("bob"));
+    let room = server.public_room(&alice).await;
+    let start = server.base.clock.now_ms();
+    let mut said = Vec::new();
+    for n in 0..300 {
+        server.hand.fetch_add(10, Ordering::Relaxed);
+        said.push(server.say(&room, &alice, &n.to_string()).await);
+        if n == 99 {
+            server.join(&room, &bob).await;
+            let joined = json!({ "history_visibility": "joined" });
+            server.set(&room, &alice, StateEventType::RoomHistoryVisibility, joined).await;
+            server.change(&room, &bob, &bob, Action::Leave).await.unwrap();
+        }
+    }
+    let at = |n: u64| MilliSecondsSinceUnixEpoch(UInt::try_from(start + n).unwrap());
+    let view = view(&server, &room).await;
+    let mut mine = viewer(&server, &view, &alice).await;
+    for (ms, backwards, expected) in [
+        (10, false, &said[0]),
+        (11, false, &said[1]),
+        (19, true, &said[0]),
+        (20, true, &said[1]),
+        (2991, false, &said[299]),
+        (3000, false, &said[299]),
+        (9000, true, &said[299]),
+    ] {
+        assert_eq!(mine.event_near(at(ms), backwards).await.unwrap().0, *expected, "{ms} {backwards}");
+    }
+    assert_eq!(mine.event_near(at(10), false).await.unwrap().1, at(10));
+    assert!(matches!(mine.event_near(at(3001), false).await, Err(ReadRefusal::NotFound)));
+    let before = MilliSecondsSinceUnixEpoch(UInt::MIN);
+    assert!(matches!(mine.event_near(before, true).await, Err(ReadRefusal::NotFound)));
+    // Bob left in the moment of the hundredth; what came later is far behind his last.
+    let mut other = viewer(&server, &view, &bob).await;
+    assert_eq!(other.event_near(at(2900), true).await.unwrap().1, at(1000));
+    assert!(matches!(other.event_near(at(2900), false).await, Err(ReadRefusal::NotFound)));
+    let mut stranger = viewer(&server, &view, &user("eve")).await;
+    assert!(matches!(stranger.event_near(at(10), true).await, Err(ReadRefusal::Forbidden)));
+}
+
+#[tokio::test]
+async fn rooms_that_two_share_come_in_pages() {
+    let server = Fixture::new();
+    let (alice, bob) = (user("alice"), user("bob"));
+    let mut shared = Vec::new();
+    for _ in 0..5 {
+        let room = server.public_room(&alice).await;
+        server.join(&room, &bob).await;
+        shared.push(room);
+    }
+    server.room(&alice).await;
+    shared.sort();
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = server.rooms.mutual(&bob, &alice, after.as_deref(), 2).await.unwrap();
+        assert_eq!(page.count, 5);
+        found.extend(page.joined);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(found, shared);
 }

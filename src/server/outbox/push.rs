@@ -1,0 +1,244 @@
+//! Push: from an event to the gateways of those it notifies.
+//!
+//! Two steps, each of which a crash repeats rather than loses. **Distributing**: an event leaves one row in its own batch
+//! (`rooms::append`); the worker finds the members who have a pusher, runs their rules on the event, and replaces the row
+//! by one in each pusher's queue, in one batch. **Delivering**: each pusher's queue goes to its gateway, in order, many
+//! pushers at a time; a row is deleted when its gateway has answered. A gateway that fails is asked again after a pause
+//! that doubles and is kept in the database. A gateway may thus hear of an event twice, and knows it by its id.
+//!
+//! A queue that grew while its gateway was away is coalesced: of each room the newest event and the highlights go out,
+//! the counts say how many there are.
+//!
+//! Spec: [push notifications](https://spec.matrix.org/v1.19/client-server-api/#push-notifications),
+//! [push gateway API](https://spec.matrix.org/v1.19/push-gateway-api/).
+
+mod badge;
+mod deliver;
+mod distribute;
+mod gateway;
+mod notice;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use depesche_store::{Position, Watch};
+use tokio::task::{self, JoinSet};
+
+pub use self::gateway::{GatewayError, PushGateway};
+use self::{
+    deliver::{Courier, Next},
+    distribute::Distributor,
+};
+use crate::{
+    Base, Fault,
+    keyspace::{BADGE_DUE, PUSH_DELIVERY, PUSH_QUEUE},
+    pushers::{self, PusherKey},
+    topic,
+};
+
+/// How long the worker pauses when the database fails.
+const PAUSE: Duration = Duration::from_secs(5);
+/// How long a pusher pauses whose delivery broke off: a bug of ours.
+const BROKEN_OFF_MS: u64 = 60_000;
+/// Users whose counts changed, taken in one step.
+const BADGES: usize = 100;
+
+/// The worker. One for each server; it ends when the server stops.
+pub struct Worker {
+    base: Arc<Base>,
+    courier: Arc<Courier>,
+    distributor: Distributor,
+    lines: BTreeMap<PusherKey, Line>,
+    running: JoinSet<Next>,
+    /// Which pusher a running delivery is for.
+    tasks: HashMap<task::Id, PusherKey>,
+    watch: Watch,
+}
+
+/// What the worker knows of a pusher for which something waits.
+#[derive(Clone, Copy, Debug, Default)]
+struct Line {
+    /// When to deliver next; none if something is under way or nothing waits.
+    due_ms: Option<u64>,
+    /// A delivery is under way.
+    running: bool,
+    /// Something came since it began.
+    again: bool,
+    /// The count is to be told though no event waits.
+    badge: bool,
+}
+
+impl Worker {
+    /// Delivers by this gateway.
+    pub fn new(base: Arc<Base>, gateway: Arc<dyn PushGateway>) -> Self {
+        let mut watch = base.topics().watch();
+        watch.add(topic::push());
+        Self {
+            courier: Arc::new(Courier::new(Arc::clone(&base), gateway)),
+            distributor: Distributor::new(Arc::clone(&base)),
+            lines: BTreeMap::new(),
+            running: JoinSet::new(),
+            tasks: HashMap::new(),
+            watch,
+            base,
+        }
+    }
+
+    /// Works until the server stops. Deliveries under way then are given up: their rows stay for the next start.
+    pub async fn run(mut self) {
+        while let Err(fault) = self.resume().await {
+            tracing::error!(%fault, "push cannot read what waits");
+            if self.stopped_within(PAUSE).await {
+                return;
+            }
+        }
+        loop {
+            let pause = match self.step().await {
+                Ok(seen) => self.wait(seen).await,
+                Err(fault) => {
+                    tracing::error!(%fault, "push cannot go on");
+                    self.stopped_within(PAUSE).await
+                }
+            };
+            if pause {
+                return;
+            }
+        }
+    }
+
+    /// What an earlier run left in the queues.
+    async fn resume(&mut self) -> Result<(), Fault> {
+        let view = self.base.view();
+        let mut range = PUSH_QUEUE.under(&());
+        while let Some(((user, app, pushkey, ..), _)) =
+            view.scan(&PUSH_QUEUE, range.clone(), 1).await?.into_iter().next()
+        {
+            let key = (user, app, pushkey);
+            range.from = PUSH_QUEUE.under(&key).to;
+            let delivery = view.get(&PUSH_DELIVERY, &key).await?.unwrap_or_default();
+            self.lines.entry(key).or_default().due_ms = Some(delivery.retry_at_ms);
+        }
+        Ok(())
+    }
+
+    /// Distributes what is new and begins the deliveries that are due. Says what the newest commit was that it saw.
+    async fn step(&mut self) -> Result<Position, Fault> {
+        let seen = self.base.view().position();
+        let now_ms = self.base.clock.now_ms();
+        for key in self.distributor.distribute().await? {
+            self.wake(key, now_ms);
+        }
+        self.take_badges(now_ms).await?;
+        self.deliver_due(now_ms);
+        Ok(seen)
+    }
+
+    /// A pusher has something to tell. One that pauses after a failure goes on pausing.
+    fn wake(&mut self, key: PusherKey, now_ms: u64) {
+        let line = self.lines.entry(key).or_default();
+        line.again = true;
+        if !line.running && line.due_ms.is_none() {
+            line.due_ms = Some(now_ms);
+        }
+    }
+
+    async fn take_badges(&mut self, now_ms: u64) -> Result<(), Fault> {
+        let view = self.base.view();
+        let due = view.scan(&BADGE_DUE, BADGE_DUE.under(&()), BADGES).await?;
+        if due.is_empty() {
+            return Ok(());
+        }
+        let tx = self.base.tx();
+        // What a crash loses of this is told with the next event.
+        tx.lazy();
+        for (of_user, ()) in due {
+            for (key, _) in pushers::of(&view, &of_user.0).await? {
+                let delivery = view.get(&PUSH_DELIVERY, &key).await?.unwrap_or_default();
+                let line = self.lines.entry(key).or_default();
+                (line.badge, line.again) = (true, true);
+                if !line.running {
+                    // A pusher that was set anew does not go on with the pause of the old gateway.
+                    line.due_ms = Some(delivery.retry_at_ms.max(now_ms));
+                }
+            }
+            tx.delete(&BADGE_DUE, &of_user);
+        }
+        self.base.commit(&tx).await?;
+        Ok(())
+    }
+
+    fn deliver_due(&mut self, now_ms: u64) {
+        let most = self.base.config.push.concurrency;
+        for (key, line) in &mut self.lines {
+            if self.running.len() >= most {
+                return;
+            }
+            if line.running || line.due_ms.is_none_or(|due_ms| due_ms > now_ms) {
+                continue;
+            }
+            let badge = std::mem::take(&mut line.badge);
+            *line = Line { running: true, ..Line::default() };
+            let (courier, key) = (Arc::clone(&self.courier), key.clone());
+            let pusher = key.clone();
+            let task = self.running.spawn(async move { courier.deliver(&key, badge).await });
+            self.tasks.insert(task.id(), pusher);
+        }
+    }
+
+    /// Waits for something to do: a commit above `seen`, the end of a delivery, the end of a pause. Says whether the
+    /// server stops.
+    async fn wait(&mut self, seen: Position) -> bool {
+        let now_ms = self.base.clock.now_ms();
+        // Those that are due now wait for a place among the running.
+        let due = self.lines.values().filter(|line| !line.running).filter_map(|line| line.due_ms);
+        let pause_ms = due.filter(|due_ms| *due_ms > now_ms).min().map(|due_ms| due_ms - now_ms);
+        let pause = async {
+            match pause_ms {
+                Some(pause_ms) => tokio::time::sleep(Duration::from_millis(pause_ms)).await,
+                None => std::future::pending().await,
+            }
+        };
+        let base = Arc::clone(&self.base);
+        let done = tokio::select! {
+            biased;
+            () = base.stopped() => return true,
+            Some(done) = self.running.join_next_with_id(), if !self.running.is_empty() => Some(done),
+            () = self.watch.wait(seen) => None,
+            () = pause => None,
+        };
+        match done {
+            Some(Ok((task, next))) => self.delivered(task, next),
+            Some(Err(error)) => {
+                tracing::error!(%error, "a delivery broke off");
+                self.delivered(error.id(), Next::At(self.base.clock.now_ms() + BROKEN_OFF_MS));
+            }
+            None => {}
+        }
+        false
+    }
+
+    fn delivered(&mut self, task: task::Id, next: Next) {
+        let now_ms = self.base.clock.now_ms();
+        let Some(key) = self.tasks.remove(&task) else { return };
+        let Some(line) = self.lines.get_mut(&key) else { return };
+        line.running = false;
+        line.due_ms = match next {
+            Next::Gone => None,
+            Next::Nothing => line.again.then_some(now_ms),
+            Next::More => Some(now_ms),
+            Next::At(due_ms) => Some(due_ms),
+        };
+        if line.due_ms.is_none() {
+            self.lines.remove(&key);
+        }
+    }
+
+    async fn stopped_within(&self, pause: Duration) -> bool {
+        tokio::time::timeout(pause, self.base.stopped()).await.is_ok()
+    }
+}
