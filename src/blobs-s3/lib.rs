@@ -21,7 +21,7 @@ use depesche_config::ObjectStore as Settings;
 use depesche_server::media::blobs::{BlobError, BlobName, Blobs, ByteStream, Draft};
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use object_store::{
-    ClientOptions, Error as StoreError, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload,
+    ClientOptions, Error as StoreError, GetOptions, GetRange, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload,
     aws::AmazonS3Builder, path::Path,
 };
 use tempfile::NamedTempFile;
@@ -98,7 +98,7 @@ impl S3Blobs {
     }
 
     fn path(&self, name: BlobName) -> Path {
-        Path::from_iter([self.prefix.as_str(), &format!("{:02x}", name.0[0]), &name.to_string()])
+        Path::from(format!("{}/{:02x}/{name}", self.prefix, name.0[0]))
     }
 }
 

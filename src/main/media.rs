@@ -11,6 +11,9 @@ use crate::failure::Failure;
 
 /// The store that the configuration names.
 pub async fn blobs(config: &Config) -> Result<Arc<dyn Blobs>, Failure> {
+    if config.media.store.is_some() {
+        return Err(Failure::Usage("media.store: object stores are not part of this version".to_owned()));
+    }
     let folder = config.media.dir(&config.server.data_dir);
     let what = format!("cannot use {} for media (media.dir)", folder.display());
     let opened = tokio::task::spawn_blocking(move || FileBlobs::open(&folder)).await;
