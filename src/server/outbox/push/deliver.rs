@@ -95,9 +95,13 @@ impl Courier {
         let delivery = view.get(&PUSH_DELIVERY, key).await?.unwrap_or_default();
         let rows = view.scan(&PUSH_QUEUE, PUSH_QUEUE.under(key), MAX_SCAN).await?;
         let (stale, first) = self.sort(rows);
+        if first.is_none() && (!badge || !self.base.config.push.enabled) {
+            self.settle(key, &stale, delivery).await?;
+            return Ok(Next::Nothing);
+        }
         let unread = badge::count(&self.base, &self.counter, &view, &key.0).await?;
         let Some((row, notice)) = first else {
-            if !self.base.config.push.enabled || !badge || unread == delivery.told {
+            if unread == delivery.told {
                 self.settle(key, &stale, delivery).await?;
                 return Ok(Next::Nothing);
             }
