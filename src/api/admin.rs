@@ -6,6 +6,7 @@
 
 mod media;
 mod registration_tokens;
+mod reports;
 mod users;
 mod version;
 
@@ -42,6 +43,9 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/_depesche/admin/media/{id}", delete(media::remove))
         .route("/_depesche/admin/registration_tokens", get(registration_tokens::list).post(registration_tokens::create))
         .route("/_depesche/admin/registration_tokens/{token}", delete(registration_tokens::remove))
+        .route("/_depesche/admin/reports", get(reports::list))
+        .route("/_depesche/admin/reports/{number}", get(reports::show))
+        .route("/_depesche/admin/reports/{number}/close", post(reports::close))
         .route("/_depesche/admin/version", get(version::show))
         .fallback(|request: Request| unrecognized(StatusCode::NOT_FOUND, request))
         .with_state(Arc::clone(app))

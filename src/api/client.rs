@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod admin;
+pub mod auth;
 pub mod capabilities;
 pub mod create_room;
 pub mod delete_devices;
@@ -30,4 +31,5 @@ pub mod send_to_device;
 pub mod sync;
 pub mod user;
 pub mod user_directory;
+pub mod users;
 pub mod versions;

@@ -13,9 +13,11 @@ pub mod client;
 mod envelope;
 pub mod error;
 pub mod media;
+mod page;
 mod rate_limit;
 pub mod route;
 pub mod routes;
+pub mod r#static;
 mod uia;
 pub mod well_known;
 

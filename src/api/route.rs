@@ -51,6 +51,7 @@ pub struct Endpoint {
     body_limit: usize,
     missing_field: ErrorKind,
     optional_body: bool,
+    form: bool,
     needed_field: Option<&'static str>,
     is_raw: bool,
     class: Option<Class>,
@@ -132,6 +133,7 @@ fn described<R: IncomingRequest<Authentication: Scheme>>(handler: &'static str, 
         missing_field: ErrorKind::BadJson,
         // Where nothing is required, clients leave the body out.
         optional_body: R::METHOD == Method::POST,
+        form: false,
         needed_field: None,
         is_raw: false,
         class,
@@ -251,6 +253,12 @@ impl Endpoint {
         self
     }
 
+    /// Takes the body of an HTML form, which is not JSON.
+    pub fn form(mut self) -> Self {
+        self.form = true;
+        self
+    }
+
     /// Refuses a body without this field before it is read as the endpoint's type: for types whose reader would panic.
     pub fn needs(mut self, field: &'static str) -> Self {
         self.needed_field = Some(field);
@@ -284,7 +292,9 @@ impl Endpoint {
 
     /// The handler's path in this crate, its function last: `client::rooms::send::put`.
     pub(crate) fn handler(&self) -> &'static str {
-        self.handler.split_once("::").map_or(self.handler, |(_, path)| path)
+        let path = self.handler.split_once("::").map_or(self.handler, |(_, path)| path);
+        // A module named like a keyword.
+        path.trim_start_matches("r#")
     }
 
     /// Registers the endpoint under all its paths.
@@ -354,7 +364,7 @@ impl Endpoint {
             if self.is_raw { body::Unread::new(std::mem::take(body), &head.headers) } else { body::Unread::default() };
         // Of a raw endpoint nothing is left to read.
         let body = body::read(body, self.body_limit).await?;
-        if !body.is_empty() && !matches!(self.method, Method::GET) {
+        if !body.is_empty() && !matches!(self.method, Method::GET) && !self.form {
             body::check_json(&body)?;
         }
         if let Some(field) = self.needed_field

@@ -10,7 +10,7 @@ use http::StatusCode;
 use crate::{
     App, client, envelope, media,
     route::{Endpoint, endpoint, raw_endpoint, unrecognized},
-    well_known,
+    r#static, well_known,
 };
 
 /// Every endpoint that is served.
@@ -31,6 +31,9 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::admin::suspend::get),
         endpoint(client::admin::suspend::put),
         endpoint(client::admin::whois::get),
+        // /_matrix/client/v3/auth/
+        endpoint(client::auth::get),
+        endpoint(client::auth::post).form(),
         // /_matrix/client/v3/capabilities
         endpoint(client::capabilities::get),
         // /_matrix/client/v3/createRoom
@@ -122,6 +125,8 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::read_markers::post),
         endpoint(client::rooms::receipt::post).wrong_is_a_parameter(),
         endpoint(client::rooms::redact::put).optional_body(),
+        endpoint(client::rooms::report::room).needs("reason"),
+        endpoint(client::rooms::report::event),
         endpoint(client::rooms::relations::get),
         endpoint(client::rooms::relations::get_of_type),
         endpoint(client::rooms::relations::get_of_event_type),
@@ -158,6 +163,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::user::account_data::get),
         endpoint(client::user::filter::post),
         endpoint(client::user::filter::get),
+        endpoint(client::user::openid::request_token),
         endpoint(client::user::rooms::account_data::put),
         endpoint(client::user::rooms::account_data::get),
         endpoint(client::user::rooms::tags::get),
@@ -165,6 +171,8 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::user::rooms::tags::delete),
         // /_matrix/client/v3/user_directory/
         endpoint(client::user_directory::search::post),
+        // /_matrix/client/v3/users/
+        endpoint(client::users::report::post),
         // /_matrix/media/
         endpoint(media::config::get),
         endpoint(media::create::post),
@@ -173,6 +181,8 @@ fn endpoints() -> Vec<Endpoint> {
         raw_endpoint(media::thumbnail::get),
         raw_endpoint(media::upload::post),
         raw_endpoint(media::upload::put),
+        // /_matrix/static/
+        endpoint(r#static::get),
     ]
 }
 

@@ -14,8 +14,10 @@ section! {
     /// Passwords, sessions and what users may change.
     [accounts]
     pub struct Accounts {
-        /// The fewest characters of a new password. Length is all that is asked, as NIST SP 800-63B advises.
+        /// The fewest characters of a new password. By default length is all that is asked, as NIST SP 800-63B advises.
         password_min_length: usize = preset(8).within(1..=128),
+        /// What a new password must contain besides, where rules of your own ask for it: a list of the words below.
+        password_must_contain: Vec<PasswordPart> = preset(Vec::new()).shown_as("[\"uppercase\", \"digit\"]"),
         /// Whether users log in with their passwords.
         password_login: bool = preset(true),
         /// Whether a logged-in client may ask for a short-lived token that logs in another one (m.login.token).
@@ -38,6 +40,20 @@ section! {
         search_all_users: bool = preset(false),
         /// The display name of a new account.
         default_display_name: DisplayName = preset(DisplayName::Localpart),
+    }
+}
+
+choices! {
+    /// What a password can be asked to contain.
+    pub enum PasswordPart {
+        /// a small letter.
+        Lowercase = "lowercase",
+        /// a capital letter.
+        Uppercase = "uppercase",
+        /// a digit.
+        Digit = "digit",
+        /// anything but letters and digits.
+        Symbol = "symbol",
     }
 }
 

@@ -33,7 +33,7 @@ mod value;
 
 use std::path::{Path, PathBuf};
 
-pub use accounts::{Accounts, DisplayName};
+pub use accounts::{Accounts, DisplayName, PasswordPart};
 pub use federation::Federation;
 pub use limits::Limits;
 pub use log::{Log, LogFormat};

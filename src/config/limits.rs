@@ -27,6 +27,8 @@ section! {
         account_data_per_user: usize = preset(10_000).within(10..=1_000_000),
         /// Filters that are kept for one user.
         filters_per_user: usize = preset(1000).within(1..=100_000),
+        /// Reports of one user (of events, rooms or users) that wait for an administrator.
+        reports_per_user: u32 = preset(100).within(1..=10_000),
         /// Confirmations (user-interactive authentication) under way at a time.
         confirmations: usize = preset(10_000).within(10..=1_000_000),
     }

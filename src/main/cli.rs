@@ -14,8 +14,8 @@ Examples:
 The configuration is the file named by --config, else by the environment variable DEPESCHE_CONFIG, else
 /etc/depesche/config.toml.
 
-The commands user, token, db and backup ask the running server, over a socket that only its owner may open. When no server runs
-they open the database themselves. Run them as the user that the server runs as.
+The commands user, token, report, db and backup ask the running server, over a socket that only its owner may open. When no
+server runs they open the database themselves. Run them as the user that the server runs as.
 
 Exit codes: 0 done; 1 tried and failed; 2 wrong command line or configuration; 3 a server runs but cannot be reached.";
 
@@ -45,6 +45,9 @@ pub enum Command {
     /// Hand out registration tokens: who has one may register (registration.mode = "token").
     #[command(subcommand)]
     Token(TokenCommand),
+    /// See what users report, and close it when it is dealt with.
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// Look after the database.
     #[command(subcommand)]
     Db(DbCommand),
@@ -244,6 +247,41 @@ pub enum TokenCommand {
     },
 }
 
+/// `depesche report`
+#[derive(Debug, Subcommand)]
+pub enum ReportCommand {
+    /// List the reports that wait, oldest first.
+    List {
+        /// Those that are closed too.
+        #[arg(long)]
+        all: bool,
+        /// Begin behind this number.
+        #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+        after: u64,
+        /// The most to list.
+        #[arg(long, default_value_t = 100, value_name = "NUMBER")]
+        limit: u32,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show a report with its reason and, of an event, what was said.
+    Show {
+        /// Its number.
+        number: u64,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Close a report.
+    #[command(after_help = "Example:\n  depesche report close 7 --note warned")]
+    Close {
+        /// Its number.
+        number: u64,
+        /// What was done about it.
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+    },
+}
+
 /// `depesche db`
 #[derive(Debug, Subcommand)]
 pub enum DbCommand {
@@ -287,7 +325,7 @@ mod tests {
             Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}\n{error}"));
             examples += 1;
         }
-        assert_eq!(examples, 10, "the help teaches by examples");
+        assert_eq!(examples, 11, "the help teaches by examples");
     }
 
     #[test]

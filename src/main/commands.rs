@@ -4,6 +4,7 @@ pub mod backup;
 pub mod config;
 pub mod db;
 mod password;
+pub mod report;
 pub mod token;
 pub mod user;
 pub mod version;
@@ -33,13 +34,14 @@ fn print_table<const N: usize>(head: [&str; N], rows: &[[String; N]]) {
     }
 }
 
-/// A text of the answer; empty if it is not there.
+/// A text of the answer; empty if it is not there. What users have written cannot speak to the terminal.
 fn text(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
+    let text = match value {
+        Value::Null => return String::new(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
-    }
+    };
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// What a flag means, or nothing.
@@ -87,7 +89,13 @@ fn date(mut days: u64) -> (u64, u64, u64) {
 mod tests {
     use serde_json::json;
 
-    use super::time;
+    use super::{text, time};
+
+    #[test]
+    fn texts_have_no_escapes() {
+        assert_eq!(text(&json!("a\u{1b}[2Jb\nc\u{9b}")), "a\u{fffd}[2Jb\u{fffd}c\u{fffd}");
+        assert_eq!((text(&json!(null)), text(&json!(7))), (String::new(), "7".to_owned()));
+    }
 
     #[test]
     fn times_are_dates() {

@@ -52,6 +52,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Config(command) => commands::config::run(&config, command),
         Command::User(command) => commands::user::run(&config, command),
         Command::Token(command) => commands::token::run(&config, command),
+        Command::Report(command) => commands::report::run(&config, command),
         Command::Db(command) => commands::db::run(&config, command),
         Command::ThumbnailWorker { arguments } => return Ok(depesche_thumbnails::work(&arguments)),
         Command::Backup { into } => commands::backup::run(&config, &into),

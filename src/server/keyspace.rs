@@ -17,8 +17,8 @@ use ruma::{OwnedDeviceId, OwnedEventId, OwnedRoomAliasId, OwnedRoomId, OwnedServ
 use crate::{
     records::{
         accounts::{
-            AccessToken, Account, AccountData, Consent, Deactivation, Device, DeviceList, LoginToken, Password,
-            RefreshToken, RegistrationToken, Seen, Session, Spread, TokenHash,
+            AccessToken, Account, AccountData, Consent, Deactivation, Device, DeviceList, LoginToken, OpenIdToken,
+            Password, RefreshToken, RegistrationToken, Seen, Session, Spread, TokenHash,
         },
         events::{Meta, Place},
         keys::{Backup, BackupHead, FallbackKey, Message, OneTimeId, Stock},
@@ -26,6 +26,7 @@ use crate::{
         push::{Delivery, Notice, Pusher},
         reading::{Mark, Named, Receipt, Tally},
         relations::{List, Listed, Related},
+        reports::Report,
         rooms::{Alias, Head, Membership, Room, RootRecord, StateKey, Unread},
         server::{Due, Identity, MigrationState},
     },
@@ -46,6 +47,14 @@ pub type NodeNo = u32;
 pub const IDENTITY: Table<(u8,), Identity> = Table::new(0x01, "identity");
 /// Dense counters by name (`room`).
 pub const COUNTER: Table<(String,), u64> = Table::new(0x02, "counter");
+/// What users report, numbered from 1. Written by `reports`.
+pub const REPORT: Table<(u64,), Report> = Table::new(0x04, "report");
+/// The reports that wait. Written by `reports`.
+pub const REPORT_OPEN: Table<(u64,), ()> = Table::new(0x05, "report_open");
+/// A user's report that waits, by the hash of what it is about. Written by `reports`.
+pub const REPORT_OF: Table<(OwnedUserId, [u8; 32]), u64> = Table::new(0x06, "report_of");
+/// How many reports of a user wait. Written by `reports`.
+pub const REPORT_COUNT: Table<(OwnedUserId,), u32> = Table::new(0x07, "report_count");
 
 /// What ends by itself, by the time of its end (in milliseconds since 1970) and a hash of its key. Written by `expiry`.
 pub const DUE: Table<(u64, [u8; 16]), Due> = Table::new(0x03, "due");
@@ -109,6 +118,10 @@ pub const PUSHER: Table<(OwnedUserId, String, String), Pusher> = Table::new(0x2C
 pub const PUSHER_OWNER: Table<(String, String, OwnedUserId), ()> = Table::new(0x2D, "pusher_owner");
 /// How many pushers a user has; no row if none. Written by `pushers`.
 pub const PUSHER_COUNT: Table<(OwnedUserId,), u32> = Table::new(0x2E, "pusher_count");
+/// Whom a token of OpenID names, by its hash. Written by `accounts::openid`.
+pub const OPENID_TOKEN: Table<(TokenHash,), OpenIdToken> = Table::new(0x23, "openid_token");
+/// Tokens of OpenID by the time they expire. Written by `accounts::openid`.
+pub const OPENID_TOKEN_DUE: Table<(u64, TokenHash), ()> = Table::new(0x24, "openid_token_due");
 
 // Rooms
 /// A room's number. Written by `rooms::append`.

@@ -25,6 +25,7 @@ const ORDER: &[&[&str]] = &[
     &["typing", "presence"],
     &["rooms"],
     &["directory", "user_directory"],
+    &["reports"],
     &["verify", "restored"],
     &["sync"],
     &["notifications"],

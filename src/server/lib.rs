@@ -24,6 +24,7 @@ pub mod profiles;
 pub mod push_rules;
 pub mod pushers;
 pub mod records;
+pub mod reports;
 pub mod restored;
 pub mod rooms;
 mod server;

@@ -29,6 +29,7 @@ use crate::{
     profiles::Profiles,
     push_rules,
     pushers::{self, Pushers},
+    reports::Reports,
     restored::{self, Restored},
     rooms::{Rooms, receipts::Receipts},
     sync::Syncs,
@@ -77,6 +78,8 @@ pub struct Server {
     pub directory: Directory,
     /// Finding users.
     pub user_directory: UserDirectory,
+    /// What users report.
+    pub reports: Reports,
     /// What is new for a device.
     pub syncs: Arc<Syncs>,
     pub(crate) spreads: Spreads,
@@ -138,6 +141,7 @@ impl Server {
         let rooms = Rooms::new(Arc::clone(&base), Arc::new(key));
         let presence = Presences::new(Arc::clone(&base));
         let server = Arc::new(Self {
+            reports: Reports::new(Arc::clone(&base)),
             accounts: Arc::new(Accounts::new(Arc::clone(&base), Arc::clone(&devices))),
             profiles: Profiles::new(Arc::clone(&base)),
             pushers: Pushers::open(Arc::clone(&base)).await?,

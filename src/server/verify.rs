@@ -50,7 +50,7 @@ pub struct Report {
 }
 
 /// Checks all that a snapshot shows. `progress` is told after each page of rows.
-pub async fn verify(view: &View, mut progress: impl FnMut(Progress) + Send) -> Result<Report, Fault> {
+pub async fn verify(view: &View, mut progress: impl FnMut(Progress) + Send + Sync) -> Result<Report, Fault> {
     let mut check = Check {
         view,
         report: Report::default(),
@@ -67,7 +67,7 @@ pub async fn verify(view: &View, mut progress: impl FnMut(Progress) + Send) -> R
 struct Check<'a> {
     view: &'a View,
     report: Report,
-    progress: &'a mut (dyn FnMut(Progress) + Send),
+    progress: &'a mut (dyn FnMut(Progress) + Send + Sync),
     /// By room: members in its state, less those with a row of their own. Both checks done, all are 0.
     members: HashMap<RoomNo, i64>,
     /// By room: its events, less those that can be found by their id.

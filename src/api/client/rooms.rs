@@ -18,6 +18,7 @@ pub mod read_markers;
 pub mod receipt;
 pub mod redact;
 pub mod relations;
+pub mod report;
 pub mod send;
 pub mod state;
 pub mod threads;

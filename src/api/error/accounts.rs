@@ -31,7 +31,8 @@ impl From<LoginError> for Error {
 impl From<RefreshError> for Error {
     fn from(error: RefreshError) -> Self {
         match error {
-            RefreshError::Unknown => Self::unknown_token(false),
+            // The device may still be there, so the client keeps its data and logs in again.
+            RefreshError::Unknown => Self::unknown_token(true),
             RefreshError::Locked => Self::locked(),
             RefreshError::Fault(fault) => fault.into(),
         }
@@ -75,7 +76,7 @@ impl From<UiaError> for Error {
 impl From<UnfitPassword> for Error {
     fn from(unfit: UnfitPassword) -> Self {
         let kind = match unfit {
-            UnfitPassword::Short { .. } => ErrorKind::WeakPassword,
+            UnfitPassword::Short { .. } | UnfitPassword::Lacks { .. } => ErrorKind::WeakPassword,
             UnfitPassword::Long => ErrorKind::InvalidParam,
         };
         Self::bad_request(kind, unfit.to_string())

@@ -2,7 +2,8 @@
 //!
 //! - [`provision`]: the one function in which all accounts are born;
 //! - [`login`], [`sessions`], [`login_tokens`]: from a proof to tokens, and from a token to the caller;
-//! - [`register`], [`registration_tokens`], [`uia`]: user-interactive authentication;
+//! - [`openid`]: tokens that name a user to other services;
+//! - [`register`], [`registration_tokens`], [`uia`], [`fallback`]: user-interactive authentication;
 //! - [`password`], [`deactivate`], [`admin`], [`moderation`]: what changes an account later.
 //!
 //! Passwords are stored hashed, tokens only as SHA-256. What a request reads on its way in is two rows.
@@ -24,11 +25,13 @@ use crate::{
 pub mod admin;
 mod backoff;
 pub mod deactivate;
+pub mod fallback;
 mod flows;
 pub mod login;
 pub mod login_tokens;
 pub mod moderation;
 pub mod names;
+pub mod openid;
 pub mod password;
 mod passwords;
 pub mod provision;
@@ -45,6 +48,7 @@ pub use login::{Credentials, LoginError};
 pub use login_tokens::IssuedLoginToken;
 pub use moderation::ModerationError;
 pub use names::InvalidName;
+pub use openid::IssuedOpenIdToken;
 pub use password::{ChangePassword, ChangePasswordError};
 pub use passwords::UnfitPassword;
 pub use provision::{Door, NewAccount, ProvisionError};

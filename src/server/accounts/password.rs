@@ -44,7 +44,7 @@ pub enum ChangePasswordError {
 impl Accounts {
     /// Whether a password would be accepted: to be asked before the confirmation.
     pub fn check_new_password(&self, password: &str) -> Result<(), UnfitPassword> {
-        super::passwords::check(password, self.base.config.accounts.password_min_length)
+        super::passwords::check(password, &self.base.config.accounts)
     }
 
     /// Changes a password and, in the same batch, logs out the other devices.

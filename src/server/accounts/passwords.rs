@@ -9,6 +9,7 @@ use argon2::{
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
+use depesche_config::{Accounts, PasswordPart};
 use depesche_rules::bounds::MAX_PASSWORD_BYTES;
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
@@ -22,6 +23,12 @@ pub enum UnfitPassword {
     Short {
         /// How many it needs.
         min_length: usize,
+    },
+    /// It lacks what the operator asks for.
+    #[error("a password needs {}", words(*missing))]
+    Lacks {
+        /// What.
+        missing: PasswordPart,
     },
     /// It has more bytes than we hash.
     #[error("a password may have at most {MAX_PASSWORD_BYTES} bytes")]
@@ -91,14 +98,34 @@ impl Passwords {
 }
 
 /// Whether a password may be set.
-pub(super) fn check(password: &str, min_length: usize) -> Result<(), UnfitPassword> {
+pub(super) fn check(password: &str, config: &Accounts) -> Result<(), UnfitPassword> {
     if password.len() > MAX_PASSWORD_BYTES {
         return Err(UnfitPassword::Long);
     }
+    let min_length = config.password_min_length;
     if password.chars().count() < min_length {
         return Err(UnfitPassword::Short { min_length });
     }
-    Ok(())
+    let missing = config.password_must_contain.iter().find(|part| !password.chars().any(|c| is(c, **part)));
+    missing.map_or(Ok(()), |missing| Err(UnfitPassword::Lacks { missing: *missing }))
+}
+
+fn is(character: char, part: PasswordPart) -> bool {
+    match part {
+        PasswordPart::Lowercase => character.is_lowercase(),
+        PasswordPart::Uppercase => character.is_uppercase(),
+        PasswordPart::Digit => character.is_numeric(),
+        PasswordPart::Symbol => !character.is_alphanumeric(),
+    }
+}
+
+fn words(part: PasswordPart) -> &'static str {
+    match part {
+        PasswordPart::Lowercase => "a small letter",
+        PasswordPart::Uppercase => "a capital letter",
+        PasswordPart::Digit => "a digit",
+        PasswordPart::Symbol => "a character that is neither a letter nor a digit",
+    }
 }
 
 /// A well-formed hash, with the parameters of new ones, that no known password has.
@@ -134,11 +161,31 @@ mod tests {
         assert_eq!(nobodys_hash().len(), hash.len());
     }
 
+    fn config(keys: &str) -> Accounts {
+        let text = format!("[server]\nname = \"a.test\"\n[accounts]\n{keys}");
+        depesche_config::Config::parse(&text).unwrap().accounts
+    }
+
     #[test]
     fn length_counts_characters_and_is_bounded_in_bytes() {
-        assert_eq!(check("äöüäöüä", 8), Err(UnfitPassword::Short { min_length: 8 }));
-        assert_eq!(check("äöüäöüäö", 8), Ok(()));
-        assert_eq!(check(&"a".repeat(MAX_PASSWORD_BYTES), 8), Ok(()));
-        assert_eq!(check(&"a".repeat(MAX_PASSWORD_BYTES + 1), 8), Err(UnfitPassword::Long));
+        let config = config("password_min_length = 8");
+        assert_eq!(check("äöüäöüä", &config), Err(UnfitPassword::Short { min_length: 8 }));
+        assert_eq!(check("äöüäöüäö", &config), Ok(()));
+        assert_eq!(check(&"a".repeat(MAX_PASSWORD_BYTES), &config), Ok(()));
+        assert_eq!(check(&"a".repeat(MAX_PASSWORD_BYTES + 1), &config), Err(UnfitPassword::Long));
+    }
+
+    #[test]
+    fn an_operator_may_ask_for_more() {
+        let config = config("password_must_contain = [\"lowercase\", \"uppercase\", \"digit\", \"symbol\"]");
+        for (password, missing) in [
+            ("ÄBCDEF-1", PasswordPart::Lowercase),
+            ("äbcdef-1", PasswordPart::Uppercase),
+            ("äbcdef-G", PasswordPart::Digit),
+            ("äbcdefG1", PasswordPart::Symbol),
+        ] {
+            assert_eq!(check(password, &config), Err(UnfitPassword::Lacks { missing }), "{password}");
+        }
+        assert_eq!(check("Äbcdef 1", &config), Ok(()));
     }
 }

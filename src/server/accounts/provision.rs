@@ -166,7 +166,7 @@ impl Accounts {
     where
         E: From<UnfitPassword> + From<Fault>,
     {
-        passwords::check(password, self.base.config.accounts.password_min_length)?;
+        passwords::check(password, &self.base.config.accounts)?;
         Ok(self.passwords.hash(password).await?)
     }
 }

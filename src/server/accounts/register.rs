@@ -84,7 +84,7 @@ impl Accounts {
             self.check_available(username).await?;
         }
         if let Some(password) = register.password {
-            passwords::check(password, self.base.config.accounts.password_min_length)?;
+            passwords::check(password, &self.base.config.accounts)?;
         }
         let confirmation =
             Confirmation { purpose: Purpose::Register, caller: None, request: register.request, auth: register.auth };

@@ -2,6 +2,7 @@
 
 mod endings;
 mod login;
+mod openid;
 mod registration;
 mod sessions;
 

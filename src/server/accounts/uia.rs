@@ -25,7 +25,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use sha2::{Digest, Sha256};
 
 pub(super) use confirmations::Confirmations;
-use confirmations::{Passed, State};
+pub(super) use confirmations::{Passed, State};
 
 use crate::{
     Fault,
@@ -197,7 +197,7 @@ impl Accounts {
     }
 
     /// Tries a stage: what passed, `None` if there is nothing to try, or why it did not pass.
-    async fn step(
+    pub(super) async fn step(
         &self,
         request: &Confirmation<'_>,
         auth: &AuthData,
@@ -247,6 +247,22 @@ impl Accounts {
         };
         let is_callers = request.caller.is_none_or(|(caller, _)| verified.user == caller);
         Ok(is_callers.then_some(verified.user))
+    }
+
+    /// A session that has not ended.
+    pub(super) fn session(&self, session: &str) -> Option<State> {
+        self.confirmations.find(session, self.base.clock.now_ms())
+    }
+
+    /// Notes a stage that passed on a page.
+    pub(super) fn note_passed(&self, session: &str, passed: Passed) -> Result<(), StageError> {
+        let noted = self.confirmations.pass(session, passed, self.base.clock.now_ms());
+        noted.map(|_| ()).ok_or(StageError::UnknownSession)
+    }
+
+    /// Whether a session goes on with this stage.
+    pub(super) fn is_turn_of(&self, state: &State, stage: &AuthType) -> bool {
+        is_next(&self.flows(state.purpose), &state.completed, stage)
     }
 
     fn flows(&self, purpose: Purpose) -> Vec<AuthFlow> {

@@ -151,6 +151,16 @@ pub struct LoginToken {
 }
 record!(LoginToken, 1);
 
+/// Whom a token of OpenID names to other services.
+#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
+pub struct OpenIdToken {
+    /// The user.
+    pub user: OwnedUserId,
+    /// From when on it is refused.
+    pub expires_ms: u64,
+}
+record!(OpenIdToken, 1);
+
 /// A token that lets people register.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct RegistrationToken {
@@ -297,7 +307,8 @@ mod tests {
         let access = AccessToken { user: user.clone(), device: device.clone(), expires_ms: Some(1), fresh: true };
         check(&access, "010440613a620144010101");
         check(&RefreshToken { user: user.clone(), device }, "010440613a620144");
-        check(&LoginToken { user, expires_ms: 1 }, "010440613a6201");
+        check(&LoginToken { user: user.clone(), expires_ms: 1 }, "010440613a6201");
+        check(&OpenIdToken { user, expires_ms: 1 }, "010440613a6201");
     }
 
     #[test]

@@ -7,5 +7,6 @@ pub mod media;
 pub mod push;
 pub mod reading;
 pub mod relations;
+pub mod reports;
 pub mod rooms;
 pub mod server;

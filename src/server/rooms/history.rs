@@ -186,7 +186,7 @@ impl Viewer<'_> {
             let stopped = kept.len() < rows.len();
             let numbers: Vec<_> = kept.iter().map(|(_, no)| *no).collect();
             self.foresee(&numbers).await?;
-            let events = self.room().events(&numbers).await?;
+            let events = self.room().stretch(&numbers).await?;
             for ((place, _), event) in kept.into_iter().zip(events) {
                 at = if query.backwards { place } else { place.next() };
                 if event.passes(query.filter) && self.may_see(&event).await? {

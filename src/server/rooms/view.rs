@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use depesche_rules::{pdu::Pdu, power_levels::PowerLevels, versions};
 use depesche_store::{MAX_SCAN, Position, Range};
 use ruma::{
@@ -178,8 +179,25 @@ impl RoomView {
 
     /// Events by their numbers, which must exist, in the order asked.
     pub async fn events(&self, numbers: &[EventNo]) -> Result<Vec<Event>, Fault> {
-        let texts = self.rows(&EVENT, numbers).await?;
-        let metas = self.rows(&META, numbers).await?;
+        let keys: Vec<_> = numbers.iter().map(|no| (self.no, *no)).collect();
+        let texts = self.view.get_many(&EVENT, &keys).await?;
+        let metas = self.view.get_many(&META, &keys).await?;
+        self.parse_all(numbers, texts, metas)
+    }
+
+    /// As [`Self::events`], of a stretch of the timeline: most of their rows are neighbours.
+    pub async fn stretch(&self, numbers: &[EventNo]) -> Result<Vec<Event>, Fault> {
+        let texts = self.neighbours(&EVENT, numbers).await?;
+        let metas = self.neighbours(&META, numbers).await?;
+        self.parse_all(numbers, texts, metas)
+    }
+
+    fn parse_all(
+        &self,
+        numbers: &[EventNo],
+        texts: Vec<Option<Bytes>>,
+        metas: Vec<Option<Meta>>,
+    ) -> Result<Vec<Event>, Fault> {
         let mut events = Vec::with_capacity(numbers.len());
         for ((no, text), meta) in numbers.iter().zip(texts).zip(metas) {
             let missing = || Fault::Bug(format!("event {no} of room {} is not stored", self.no));
@@ -191,7 +209,8 @@ impl RoomView {
 
     /// What the server knows of events, without their texts.
     pub async fn metas(&self, numbers: &[EventNo]) -> Result<Vec<Meta>, Fault> {
-        let metas = self.rows(&META, numbers).await?;
+        let keys: Vec<_> = numbers.iter().map(|no| (self.no, *no)).collect();
+        let metas = self.view.get_many(&META, &keys).await?;
         metas.into_iter().map(|meta| meta.ok_or_else(|| Fault::Bug("an event has no facts".into()))).collect()
     }
 
@@ -235,14 +254,14 @@ impl RoomView {
         Ok(self.membership(user).await?.is_some_and(|member| member.state == MembershipState::Join))
     }
 
-    /// The states before events, in the order asked; `None` where there is no such event.
+    /// The states before the events of a stretch of the timeline, in the order asked; `None` where there is no such event.
     pub async fn roots_before(&self, events: &[EventNo]) -> Result<Vec<Option<RootRecord>>, Fault> {
-        self.rows(&ROOT_BEFORE, events).await
+        self.neighbours(&ROOT_BEFORE, events).await
     }
 
-    /// The rows of events, in the order asked. Those that lie close together, as the events of a page do, are read in one
-    /// go: to step from one row to the next is a fraction of finding it.
-    async fn rows<V: Record + Clone>(
+    /// Rows of which most are neighbours, in the order asked. They are read in one go: to step from one row to the next is
+    /// a fraction of finding it.
+    async fn neighbours<V: Record + Clone>(
         &self,
         table: &Table<(RoomNo, EventNo), V>,
         numbers: &[EventNo],

@@ -60,7 +60,7 @@ impl Timeline {
             let rows = span.rows(&room.view, room.no, before, page).await?;
             let numbers: Vec<_> = rows.iter().filter(|(place, _)| place.back == 0).map(|(_, no)| *no).collect();
             viewer.foresee(&numbers).await?;
-            for event in room.events(&numbers).await? {
+            for event in room.stretch(&numbers).await? {
                 if timeline.take(viewer, wanted, span, event, limit).await?.is_break() {
                     timeline.events.reverse();
                     return Ok(timeline);

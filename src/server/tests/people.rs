@@ -8,6 +8,7 @@ use ruma::{
     api::client::sync::sync_events::v3,
     directory::RoomTypeFilter,
     events::{StateEventType, room::member::MembershipState},
+    presence::PresenceState,
 };
 use serde_json::{Map, Value, json, value::to_raw_value};
 
@@ -105,7 +106,7 @@ async fn sync(server: &Server, user: &UserId, since: Option<String>) -> v3::Resp
         full_state: false,
         timeout: Duration::ZERO,
         use_state_after: false,
-        set_presence: ruma::presence::PresenceState::Offline,
+        set_presence: PresenceState::Offline,
     };
     server.syncs.sync(&request).await.unwrap()
 }

@@ -265,6 +265,10 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x03, "due"),
     (0x08, "migration"),
     (0x09, "restored"),
+    (0x04, "report"),
+    (0x05, "report_open"),
+    (0x06, "report_of"),
+    (0x07, "report_count"),
     (0x10, "account"),
     (0x11, "password"),
     (0x12, "access_token"),
@@ -291,6 +295,8 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x2C, "pusher"),
     (0x2D, "pusher_owner"),
     (0x2E, "pusher_count"),
+    (0x23, "openid_token"),
+    (0x24, "openid_token_due"),
     (0x30, "room_no"),
     (0x31, "room"),
     (0x32, "head"),
@@ -389,7 +395,7 @@ fn a_table_keeps_its_number_and_none_has_it_besides() {
 
 #[test]
 fn every_record_has_a_test_of_its_bytes() {
-    let files = ["accounts", "events", "keys", "media", "push", "reading", "relations", "rooms", "server"]
+    let files = ["accounts", "events", "keys", "media", "push", "reading", "relations", "reports", "rooms", "server"]
         .map(|name| source(&format!("records/{name}.rs")));
     let beside = files.iter().map(|text| text.split_once("mod tests {").map_or("", |(_, tests)| tests));
     let tests = [beside.collect::<String>(), source("tests/records.rs")].concat();

@@ -26,9 +26,9 @@ struct Kept {
 
 /// How far one is.
 #[derive(Clone)]
-pub(super) struct State {
+pub(in crate::accounts) struct State {
     pub(super) session: String,
-    pub(super) purpose: Purpose,
+    pub(in crate::accounts) purpose: Purpose,
     pub(super) completed: Vec<AuthType>,
     caller: Option<(OwnedUserId, OwnedDeviceId)>,
     request: Fingerprint,
@@ -40,7 +40,7 @@ pub(super) struct State {
 }
 
 /// A stage that passed, and what it showed.
-pub(super) struct Passed {
+pub(in crate::accounts) struct Passed {
     pub(super) stage: AuthType,
     pub(super) user: Option<OwnedUserId>,
     pub(super) registration_token: Option<String>,

@@ -1,0 +1,76 @@
+//! `depesche report`
+
+use std::path::Path;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::{entries, print_json, print_table, text, time};
+use crate::{admin::Admin, cli::ReportCommand, failure::Failure};
+
+/// Carries the command out.
+pub fn run(config: &Path, command: ReportCommand) -> Result<(), Failure> {
+    let admin = Admin::reach(config)?;
+    let result = carry_out(&admin, command);
+    admin.finish();
+    result
+}
+
+fn carry_out(admin: &Admin, command: ReportCommand) -> Result<(), Failure> {
+    match command {
+        ReportCommand::List { all, after, limit, output } => {
+            let query = format!("limit={limit}&after={after}&all={all}");
+            let list = admin.ask_with(Method::GET, &["reports"], &query, None)?;
+            if output.json { print_json(&list) } else { print_reports(&list) }
+        }
+        ReportCommand::Show { number, output } => {
+            let shown = admin.ask(Method::GET, &["reports", &number.to_string()], None)?;
+            if output.json { print_json(&shown) } else { print_report(&shown) }
+        }
+        ReportCommand::Close { number, note } => {
+            let body = json!({ "note": note.unwrap_or_default() });
+            admin.ask(Method::POST, &["reports", &number.to_string(), "close"], Some(&body))?;
+            println!("Report {number} is closed.");
+        }
+    }
+    Ok(())
+}
+
+fn print_reports(list: &Value) {
+    let rows: Vec<[String; 5]> = entries(list, "reports")
+        .iter()
+        .map(|report| {
+            let about = ["event_id", "room_id", "user_id"].map(|key| text(&report[key]));
+            let about = about.into_iter().find(|id| !id.is_empty()).unwrap_or_default();
+            let kind = text(&report["kind"]);
+            [text(&report["number"]), kind, about, text(&report["reporter"]), time(&report["reported_ms"])]
+        })
+        .collect();
+    if rows.is_empty() {
+        println!("No report waits.");
+        return;
+    }
+    print_table(["NUMBER", "KIND", "ABOUT", "BY", "WHEN"], &rows);
+    if let Some(next) = list["next"].as_u64() {
+        println!("More: depesche report list --after {next}");
+    }
+}
+
+fn print_report(report: &Value) {
+    println!("Report {}", text(&report["number"]));
+    for (label, value) in [
+        ("room", text(&report["room_id"])),
+        ("event", text(&report["event_id"])),
+        (if report["kind"] == "user" { "user" } else { "sent by" }, text(&report["user_id"])),
+        ("reported by", text(&report["reporter"])),
+        ("reported", time(&report["reported_ms"])),
+        ("reason", text(&report["reason"])),
+        ("closed", time(&report["closed_ms"])),
+        ("note", text(&report["note"])),
+        ("event as sent", text(&report["event"])),
+    ] {
+        if !value.is_empty() {
+            println!("  {label}: {value}");
+        }
+    }
+}
