@@ -42,26 +42,11 @@ pub fn depesche(directory: &Path, address: SocketAddr, options: &Options) -> Res
     }
     let pending = options.pending_uploads.unwrap_or(5);
     text.push_str(&format!("\n[media]\nmax_upload_mb = 4\npending_per_user = {pending}\n"));
-    if let Ok(endpoint) = std::env::var("DEPESCHE_S3") {
-        text.push_str(&object_store(directory, &endpoint)?);
-    }
     let config = directory.join(DEPESCHE_CONFIG);
     write(&config, &text)?;
     let mut command = Command::new(binary);
     command.arg("--config").arg(&config).arg("serve").env("RUST_BACKTRACE", "1");
     Ok(command)
-}
-
-/// Media in the bucket `depesche` of the store that `DEPESCHE_S3` names; each server has a prefix of its own there.
-fn object_store(directory: &Path, endpoint: &str) -> Result<String, String> {
-    let (id, secret) = (directory.join("s3-id"), directory.join("s3-secret"));
-    write(&id, "tests\n")?;
-    write(&secret, "tests only\n")?;
-    let prefix = directory.file_name().and_then(|name| name.to_str()).unwrap_or("spec");
-    Ok(format!(
-        "[media.store]\nendpoint = {endpoint:?}\nbucket = \"depesche\"\nprefix = {prefix:?}\n\
-         access_key_id_file = {id:?}\nsecret_access_key_file = {secret:?}\n"
-    ))
 }
 
 /// The binary of this workspace, or the one that `DEPESCHE_BIN` names.
