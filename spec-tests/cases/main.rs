@@ -20,7 +20,6 @@ mod notifications;
 mod openid;
 mod presence;
 mod profiles;
-mod profiles;
 mod push;
 mod push_rules;
 mod pushers;

@@ -89,7 +89,7 @@ async fn a_new_name_is_found_and_the_old_one_is_not() {
     until(&alice, &before, |ids| ids == [&bob.id]).await;
     bob.put(NAME, &[&bob.id]).json(json!({ "displayname": after })).await.ok();
     until(&alice, &after, |ids| ids == [&bob.id]).await;
-    until(&alice, &before, <[&str]>::is_empty).await;
+    until(&alice, &before, |found| found.is_empty()).await;
 }
 
 #[tokio::test]
