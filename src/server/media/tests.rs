@@ -76,6 +76,7 @@ impl Home {
             random: old.random.clone(),
             config: Arc::new(config),
             name: old.name.clone(),
+            pushers: std::sync::atomic::AtomicU64::new(0),
             stopping: old.stopping.clone(),
         });
         let (blobs, fake) = (MemoryBlobs::default(), Arc::new(fake));

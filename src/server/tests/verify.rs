@@ -1,6 +1,6 @@
 //! What the check of the database finds, and that it finds nothing where nothing is wrong.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path};
 
 use bytes::Bytes;
 use depesche_rules::tree::Node;

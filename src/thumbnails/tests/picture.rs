@@ -145,7 +145,7 @@ fn an_animation_keeps_its_frames_times_and_loops() {
     };
     let again = |bytes: &[u8]| {
         let decoder = WebPDecoder::new(Cursor::new(bytes.to_vec())).unwrap();
-        assert!(decoder.has_animation() && decoder.loop_count() == image::metadata::LoopCount::Infinite);
+        assert!(decoder.has_animation() && matches!(decoder.loop_count(), image::metadata::LoopCount::Infinite));
         assert_eq!(decoder.dimensions(), (32, 32));
         decoder.into_frames().collect_frames().unwrap()
     };
