@@ -18,6 +18,7 @@ mod moderation;
 mod mutual_rooms;
 mod notifications;
 mod openid;
+mod pages;
 mod presence;
 mod profiles;
 mod push;

@@ -1,6 +1,7 @@
 //! Reports of rooms, events and users. Client-server API, "Reporting Content".
 
 use depesche_spec_tests::prelude::*;
+use depesche_spec_tests::server::Options;
 
 #[tokio::test]
 async fn an_event_is_reported_by_who_is_in_its_room() {
@@ -66,7 +67,7 @@ async fn reports_need_a_token() {
 
 #[tokio::test]
 async fn the_operator_finds_reports_and_closes_them() {
-    let server = Server::start(Default::default());
+    let server = Server::start(Options::default());
     let (alice, bob) = (server.user("alice").await, server.user("bob").await);
     let room = bob.public_room().await;
     alice.join(&room).await;

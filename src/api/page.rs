@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use bytes::BufMut;
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use ruma::api::{OutgoingBody, OutgoingResponse, error::IntoHttpError};
 
 /// How pages look.
@@ -83,7 +83,7 @@ impl OutgoingResponse for Page {
             (header::REFERRER_POLICY, "no-referrer"),
             (header::CACHE_CONTROL, "no-store"),
         ] {
-            let _: Option<HeaderValue> = headers.insert::<HeaderName>(name, HeaderValue::from_static(value));
+            headers.insert(name, HeaderValue::from_static(value));
         }
         Ok(response)
     }

@@ -1,6 +1,7 @@
 //! The pages that the specification has a server show.
 
 use axum::{Router, body::Body};
+use depesche_server::accounts::NewRegistrationToken;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use serde_json::json;
@@ -41,7 +42,8 @@ fn is_a_safe_page(headers: &HeaderMap) {
 #[tokio::test]
 async fn get_and_post_auth_fallback_web() {
     let home = Home::with(REGISTRATION).await;
-    let token = home.app.server.accounts.create_registration_token(&Default::default()).await.unwrap().token;
+    let token =
+        home.app.server.accounts.create_registration_token(&NewRegistrationToken::default()).await.unwrap().token;
     let mut body = json!({ "username": "alice", "password": "pass-word" });
     let asked = home.send("POST /_matrix/client/v3/register", body.clone()).await.body;
     let session = asked["session"].as_str().unwrap();

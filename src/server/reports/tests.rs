@@ -52,8 +52,7 @@ async fn the_same_again_replaces_and_too_many_are_refused() {
     let (reports, alice) = (reports(&home), user("alice"));
     let most = home.base.config.limits.reports_per_user;
     for number in 0..most {
-        let target = format!("@{number}:elsewhere.test").try_into().unwrap();
-        let target: OwnedUserId = target;
+        let target = OwnedUserId::try_from(format!("@{number}:elsewhere.test")).unwrap();
         reports.user(&alice, &target, "first").await.unwrap();
     }
     let one_more = user_id!("@more:elsewhere.test");
