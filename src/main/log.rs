@@ -36,6 +36,8 @@ pub fn filter(config: &Config) -> Result<EnvFilter, Failure> {
 /// From here on everything that is logged goes to standard error, and so do panics.
 pub fn start(config: &Config) -> Result<(), Failure> {
     let lines = tracing_subscriber::fmt().with_env_filter(filter(config)?).with_writer(std::io::stderr);
+    // Where the log lies on a full disk, a line is lost. Saying so on the same stream would end whoever logs.
+    let lines = lines.log_internal_errors(false);
     match config.log.format {
         LogFormat::Text => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).init(),

@@ -93,6 +93,11 @@ impl View {
         Ok(found)
     }
 
+    /// The value of a key as it is stored, of whatever table.
+    pub async fn get_stored(&self, key: &Bytes) -> Result<Option<Bytes>, Fault> {
+        Ok(self.snapshot.get(key).await?)
+    }
+
     /// The first rows of a range as they are stored, of whatever table.
     pub async fn scan_stored(&self, range: Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, Fault> {
         Ok(self.snapshot.scan(range, false, limit).await?)
@@ -181,10 +186,15 @@ impl Tx {
         self.batch().operations.insert(key, Operation::Delete);
     }
 
-    /// Requires a row to be what the caller read earlier, in another batch.
-    pub fn assume<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K, value: Option<&V>) {
-        let requirement = value.map_or(Requirement::Absent, |value| Requirement::Is(value.encode()));
-        self.batch().requirements.insert(table.key(key), requirement);
+    /// Requires a row to be absent.
+    pub fn assume_absent<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K) {
+        self.batch().requirements.insert(table.key(key), Requirement::Absent);
+    }
+
+    /// Requires a row to be what the caller read earlier, in another batch: its stored bytes. A value will not do: of an
+    /// older version it would be written in other bytes now.
+    pub fn assume_stored(&self, key: Bytes, value: Option<Bytes>) {
+        self.batch().requirements.insert(key, value.map_or(Requirement::Absent, Requirement::Is));
     }
 
     /// Writes a row.

@@ -45,7 +45,7 @@ pub struct Accepted {
 
 /// Puts the rows of a new room into the batch, before its first event.
 pub fn found(working: &Working, tx: &Tx) {
-    tx.assume(&ROOM_NO, &(working.room.room_id.clone(),), None);
+    tx.assume_absent(&ROOM_NO, &(working.room.room_id.clone(),));
     tx.put(&ROOM_NO, &(working.room.room_id.clone(),), &working.no);
     tx.put(&ROOM, &(working.no,), &working.room);
 }

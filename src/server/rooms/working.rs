@@ -5,6 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
 use depesche_rules::{pdu::Pdu, power_levels::PowerLevels, redaction, tree::Node, versions, visibility};
 use ruma::{
     OwnedEventId, OwnedUserId, RoomVersionId, UserId, events::room::member::MembershipState,
@@ -20,6 +21,7 @@ use super::{
 use crate::{
     keyspace::{EVENT_NO, EventNo, HEAD, KEY_NO, KeyNo, NodeNo, RoomNo},
     records::rooms::{Head, Room, StateKey},
+    table::Record,
     tx::{Fault, Tx},
 };
 
@@ -44,8 +46,10 @@ pub struct Working {
     pub bytes: usize,
     /// What its events change in the index of relations.
     pub relations: Pending,
-    /// The stored head, which the batch requires; `None` for a room that does not exist yet.
+    /// The stored head; `None` for a room that does not exist yet.
     stored: Option<Head>,
+    /// Its bytes, which the batch requires. An older version's are others than it would be written in now.
+    stored_bytes: Option<Bytes>,
     state: HashMap<StateKey, Option<EventNo>>,
     keys: HashMap<StateKey, KeyNo>,
     pdus: HashMap<EventNo, Pdu>,
@@ -61,7 +65,8 @@ impl Working {
     pub async fn load(tx: &Tx, no: RoomNo) -> Result<Self, Fault> {
         let view = RoomView::open(tx.view(), no).await?;
         let head = Head::clone(&view.head);
-        Ok(Self { stored: Some(head.clone()), ..Self::new(no, view.room, view.rules, head) })
+        let stored_bytes = tx.view().get_stored(&HEAD.key(&(no,))).await?;
+        Ok(Self { stored: Some(head.clone()), stored_bytes, ..Self::new(no, view.room, view.rules, head) })
     }
 
     /// A room that is about to be created; its id is known once its first event is built.
@@ -81,6 +86,7 @@ impl Working {
             bytes: 0,
             relations: Pending::default(),
             stored: None,
+            stored_bytes: None,
             state: HashMap::new(),
             keys: HashMap::new(),
             pdus: HashMap::new(),
@@ -93,7 +99,7 @@ impl Working {
 
     /// Puts the requirement of the stored head into a batch that begins.
     pub fn begin(&mut self, tx: &Tx) {
-        tx.assume(&HEAD, &(self.no,), self.stored.as_ref());
+        tx.assume_stored(HEAD.key(&(self.no,)), self.stored_bytes.clone());
         self.appended = 0;
         self.bytes = 0;
         let entries = self.pdus.len().max(self.state.len()).max(self.nodes.len()).max(self.counted.len());
@@ -114,6 +120,7 @@ impl Working {
 
     /// The batch was committed: what it left is what is stored.
     pub fn committed(&mut self) {
+        self.stored_bytes = Some(self.head.encode());
         self.stored = Some(self.head.clone());
     }
 
