@@ -133,11 +133,11 @@ async fn a_restored_backup_goes_on_with_the_clients_there_are() {
     let done = server.command(&restore);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     server.restart();
+    goes_on(&server, &house).await;
     let bob = at(&server, &house.bob);
     let sync = from(&bob, &first).next().await;
     assert!(position(&text(&sync["next_batch"])) > position(&first), "{first}");
     assert!(RoomSync::joined(&sync, &house.room).field("timeline")["limited"] == true, "told anew: {sync}");
-    goes_on(&server, &house).await;
     let found = server.command(&["db", "verify"]);
     assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
 }

@@ -78,14 +78,11 @@ async fn what_a_browser_could_run_is_an_attachment() {
 #[tokio::test]
 async fn a_name_may_have_any_letters() {
     let alice = shared().user("alice").await;
-    let request = alice.post("/_matrix/media/v3/upload", &[]).query(&[("filename", "Lärm & \"Stille\".txt")]);
+    let request = alice.post("/_matrix/media/v3/upload", &[]).query(&[("filename", "Lärm, \"Stille\".txt")]);
     let id = id(&request.raw("text/plain", b"text".to_vec()).await.ok());
     let answer = alice.get(DOWNLOAD, &[HERE, &id]).await;
     let disposition = answer.header("content-disposition");
-    assert!(
-        disposition.to_lowercase().contains("filename*=utf-8''l%c3%a4rm%20%26%20%22stille%22.txt"),
-        "{disposition}"
-    );
+    assert!(disposition.to_lowercase().contains("filename*=utf-8''l%c3%a4rm%2c%20%22stille%22.txt"), "{disposition}");
 }
 
 #[tokio::test]

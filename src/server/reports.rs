@@ -83,7 +83,7 @@ impl Reports {
             return Err(ReportError::NotFound);
         }
         let mut viewer = Viewer::new(&found, reporter.to_owned(), None, self.base.now()).await?;
-        let seen = viewer.event(event).await.map_err(|refusal| match refusal {
+        let seen = viewer.known_event(event).await.map_err(|refusal| match refusal {
             ReadRefusal::Fault(fault) => ReportError::Fault(fault),
             _ => ReportError::NotFound,
         })?;

@@ -4,7 +4,7 @@
 use ruma::user_id;
 use serde_json::{Value, json};
 
-use super::{Home, Person, refused};
+use super::{CONFIG, Home, Person, refused};
 
 const CLIENT: &str = "/_matrix/client/v3";
 
@@ -108,7 +108,7 @@ async fn post_user_directory_search() {
     assert_eq!(home.send_as(&alice, &search, json!({ "search_term": "bob" })).await.body, nobody);
     assert_eq!(refused(&home.send_as(&alice, &search, json!({})).await), (400, "M_BAD_JSON"));
     assert_eq!(refused(&home.send(&search, json!({ "search_term": "bob" })).await), (401, "M_MISSING_TOKEN"));
-    let home = Home::with("[accounts]\nsearch_all_users = true\ntoken_login = true").await;
+    let home = Home::with(&CONFIG.replace("[accounts]", "[accounts]\nsearch_all_users = true")).await;
     let (alice, _) = (home.user("alice").await, home.user("bob").await);
     let found = home.send_as(&alice, &search, json!({ "search_term": "BO" })).await.body;
     assert_eq!(found, json!({ "results": [{ "user_id": "@bob:test", "display_name": "bob" }], "limited": false }));

@@ -74,11 +74,12 @@ struct Walk<'a> {
 }
 
 impl Viewer<'_> {
-    /// A page of the events about an event that the viewer may see.
+    /// A page of the events about an event. That may be an ignored user's: `/threads` lists theirs, and what others
+    /// answered there is to be read.
     pub async fn children(&mut self, query: &ChildrenQuery<'_>) -> Result<Children, ReadRefusal> {
         let from = query.from.map(tokens::place).transpose()?;
         let to = query.to.map(tokens::place).transpose()?;
-        self.event(query.parent).await?;
+        self.known_event(query.parent).await?;
         let end = self.horizon().await?;
         let (low, high) = if query.backwards { (to, from) } else { (from, to) };
         let within = (low.unwrap_or(Place::START), high.map_or(end, |high: Place| high.min(end)));

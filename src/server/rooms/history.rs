@@ -225,8 +225,14 @@ impl Viewer<'_> {
         self.show(&members, Format::WithRoom).await
     }
 
-    /// One event, if the viewer may see it.
+    /// One event, if the viewer may see it. Of ignored users there is none but state.
     pub async fn event(&mut self, id: &EventId) -> Result<Event, ReadRefusal> {
+        let event = self.known_event(id).await?;
+        if self.is_spared(&event).await? { Err(ReadRefusal::NotFound) } else { Ok(event) }
+    }
+
+    /// One event of the history that is open to the viewer, whomever they ignore: to be asked about, not to be shown.
+    pub(crate) async fn known_event(&mut self, id: &EventId) -> Result<Event, ReadRefusal> {
         if self.own().is_some_and(|own| own.forgotten) {
             // Who forgot a room sees of it what a stranger does.
             self.readable_root().await.map_err(|refusal| match refusal {
@@ -236,7 +242,7 @@ impl Viewer<'_> {
         }
         let no = self.room().event_no(id).await?.ok_or(ReadRefusal::NotFound)?;
         let event = self.room().event(no).await?;
-        if self.may_see(&event).await? { Ok(event) } else { Err(ReadRefusal::NotFound) }
+        if self.may_know(&event).await? { Ok(event) } else { Err(ReadRefusal::NotFound) }
     }
 
     /// An event with at most `limit` events around it.

@@ -217,7 +217,7 @@ async fn event(
 ) -> Result<Option<Event>, ReceiptError> {
     let Some(id) = id else { return Ok(None) };
     let mut viewer = Viewer::new(room, user.to_owned(), None, base.now()).await?;
-    let event = viewer.event(id).await.map_err(|refusal| match refusal {
+    let event = viewer.known_event(id).await.map_err(|refusal| match refusal {
         ReadRefusal::Fault(fault) => ReceiptError::Fault(fault),
         _ => ReceiptError::NotFound,
     })?;

@@ -190,13 +190,21 @@ impl<'a> Viewer<'a> {
         Ok(kept)
     }
 
-    /// Whether the viewer may see an event.
+    /// Whether the viewer may see an event, and does not ignore who sent it.
     pub async fn may_see(&mut self, event: &Event) -> Result<bool, Fault> {
+        Ok(!self.is_spared(event).await? && self.may_know(event).await?)
+    }
+
+    /// Whether the viewer is not shown an event because they ignore who sent it. State is shown all the same: the room
+    /// must not look different to who ignores somebody.
+    pub(super) async fn is_spared(&mut self, event: &Event) -> Result<bool, Fault> {
+        Ok(event.pdu.state_key().is_none() && self.ignores(event.pdu.sender()).await?)
+    }
+
+    /// Whether an event is in the part of the history that is open to the viewer, whomever they ignore. Of one that
+    /// they are spared, others' answers are shown, and never the content.
+    pub(super) async fn may_know(&mut self, event: &Event) -> Result<bool, Fault> {
         if event.meta.facts.status != Status::Accepted {
-            return Ok(false);
-        }
-        // State is shown all the same: the room must not look different to who ignores somebody.
-        if event.pdu.state_key().is_none() && self.ignores(event.pdu.sender()).await? {
             return Ok(false);
         }
         let root = self.root_before(event.no).await?;

@@ -40,7 +40,7 @@ pub struct Threads {
 }
 
 impl Viewer<'_> {
-    /// A page of the threads whose roots the viewer may see.
+    /// A page of the threads whose roots the viewer may see, or would if they ignored nobody.
     pub async fn threads(&mut self, query: &ThreadsQuery<'_>) -> Result<Threads, ReadRefusal> {
         self.readable_root().await?;
         let mut at = match query.from {
@@ -93,7 +93,7 @@ impl Viewer<'_> {
         let me = self.user().clone();
         let mine = *root.pdu.sender() == me;
         let takes_part = mine || !participated || self.sent_in_thread(root.pdu.event_id(), &[me]).await? > 0;
-        Ok(takes_part && self.may_see(root).await?)
+        Ok(takes_part && self.may_know(root).await?)
     }
 
     /// A root with its aggregations, if it has a thread that the viewer may see anything of. That of an ignored user is
@@ -103,7 +103,7 @@ impl Viewer<'_> {
         let bundles = self.bundles(event, Format::WithRoom).await?;
         let Some(bundle) = bundles.get(&root.no).filter(|bundle| bundle.thread.is_some()) else { return Ok(None) };
         let json = bundle.json();
-        if self.ignores(root.pdu.sender()).await? {
+        if self.is_spared(root).await? {
             let bare = Event { pdu: self.room().without_content(&root.pdu)?, ..root.clone() };
             return Ok(Some(self.show_bare(&bare, Format::WithRoom, json.as_deref()).await?));
         }

@@ -96,6 +96,8 @@ impl Run {
 
     /// Goes on until a request is not answered.
     pub async fn go(&mut self) -> Outcome {
+        // A profile that a crash stopped goes on beside the requests; here before them, so that the order is one.
+        self.server.propagate_profile(&user("alice")).await;
         while let Some(step) = STEPS.get(self.next) {
             step(self).await.map_err(|why| format!("request {}: {why}", self.next))?;
             self.next += 1;

@@ -1,6 +1,10 @@
 //! What intents are refused, what they do to each other, and what a redaction changes of it.
 
-use futures::{FutureExt, future::BoxFuture};
+use depesche_rules::bounds::MAX_CREATE_INITIAL_STATE;
+use futures::{
+    FutureExt,
+    future::{BoxFuture, join_all},
+};
 use ruma::{OwnedUserId, events::StateEventType, user_id};
 use serde_json::json;
 
@@ -118,16 +122,17 @@ async fn whoever_may_invite_vouches_in_a_large_room() {
     let hall = server.public_room(&bob).await;
     // Version 11, whose creator has a level and no right of birth; more members before zoe than are looked at.
     let version = Some(ruma::RoomVersionId::V11);
-    let initial_state: Vec<_> = (0..998)
+    let initial_state: Vec<_> = (0..MAX_CREATE_INITIAL_STATE)
         .map(|n| {
             let member = format!("@m{n:04}:agency.test");
             (StateEventType::RoomMember, member, object(json!({ "membership": "invite" })))
         })
         .collect();
     let room = server.rooms.create(Creation { version, initial_state, ..creation(&alice) }).await.unwrap();
-    for name in ["n0", "n1", "n2", "n3", "zoe"] {
-        server.change(&room, &alice, &user(name), Action::Invite).await.unwrap();
-    }
+    let more: Vec<_> = (0..600).map(|n| user(&format!("n{n:04}"))).collect();
+    let invited = join_all(more.iter().map(|more| server.change(&room, &alice, more, Action::Invite))).await;
+    assert!(invited.iter().all(Result::is_ok));
+    server.change(&room, &alice, &zoe, Action::Invite).await.unwrap();
     server.join(&room, &zoe).await;
     let levels = json!({ "users": { zoe.as_str(): 50, alice.as_str(): 100 }, "invite": 50 });
     server.set(&room, &alice, StateEventType::RoomPowerLevels, levels).await;

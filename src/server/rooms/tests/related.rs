@@ -147,11 +147,16 @@ async fn who_is_ignored_is_not_aggregated() {
     server.relate(&room, &bob, "m.reference", &parent).await;
     let edited = server.say(&room, &bob, "b").await;
     server.relate(&room, &bob, "m.replace", &edited).await;
+    let answer = server.relate(&room, &carol, "m.reference", &edited).await;
     server.ignore(&alice, &[&bob]).await;
     let expected = json!({ "m.reference": { "chunk": [{ "event_id": seen }] } });
     assert_eq!(bundle(&server, &room, &alice, &parent).await, expected);
-    assert_eq!(bundle(&server, &room, &alice, &edited).await, Value::Null);
     assert_eq!(ids(&children(&server, &room, &alice, &query(&parent)).await.events), [seen]);
+    let now = view(&server, &room).await;
+    let outcome = viewer(&server, &now, &alice).await.event(&edited).await;
+    assert!(matches!(outcome, Err(ReadRefusal::NotFound)), "what they said is not shown");
+    let answers = children(&server, &room, &alice, &query(&edited)).await;
+    assert_eq!(ids(&answers.events), [answer], "what others answered is");
     assert_eq!(children(&server, &room, &bob, &query(&parent)).await.events.len(), 2);
 }
 

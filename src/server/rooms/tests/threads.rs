@@ -111,12 +111,24 @@ async fn the_root_of_an_ignored_user_is_shown_without_its_content() {
     let room = server.public_room(&alice).await;
     server.join(&room, &bob).await;
     let root = server.say(&room, &bob, "secret").await;
-    server.relate(&room, &alice, "m.thread", &root).await;
+    let own = server.relate(&room, &alice, "m.thread", &root).await;
+    server.relate(&room, &bob, "m.thread", &root).await;
+    let edit = server.relate(&room, &bob, "m.replace", &root).await;
+    let of_bob_alone = server.say(&room, &bob, "alone").await;
+    server.relate(&room, &bob, "m.thread", &of_bob_alone).await;
     server.ignore(&alice, &[&bob]).await;
-    let listed = threads(&server, &room, &alice, false).await;
-    assert_eq!(listed[0]["content"], json!({}));
-    assert_eq!(listed[0]["unsigned"]["m.relations"]["m.thread"]["count"], 1);
-    assert_eq!(threads(&server, &room, &bob, false).await[0]["content"]["body"], "secret");
+    for participated in [false, true] {
+        let listed = threads(&server, &room, &alice, participated).await;
+        assert_eq!(ids(&listed), [root.as_str()], "of a thread without others there is nothing to see");
+        assert_eq!(listed[0]["content"], json!({}));
+        let said = &listed[0]["unsigned"]["m.relations"];
+        assert_eq!((&said["m.thread"]["count"], &said["m.replace"]), (&json!(1), &Value::Null));
+        assert_eq!(said["m.thread"]["latest_event"]["event_id"], json!(own));
+    }
+    let listed = threads(&server, &room, &bob, false).await;
+    assert_eq!(ids(&listed), [of_bob_alone.as_str(), root.as_str()]);
+    assert_eq!(listed[1]["content"]["body"], "secret");
+    assert_eq!(listed[1]["unsigned"]["m.relations"]["m.replace"]["event_id"], json!(edit));
 }
 
 #[tokio::test]
