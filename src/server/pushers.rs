@@ -102,6 +102,7 @@ impl Pushers {
                     tx.delete(&PUSH_DELIVERY, key);
                 }
                 tx.put(&PUSHER, key, row);
+                // Its queue goes on at once. Of the count nothing is told: the app that sets a pusher knows it.
                 tx.put(&BADGE_DUE, &(user.to_owned(),), &());
                 tx.topic(topic::push());
                 Ok(())
@@ -171,7 +172,8 @@ pub async fn of(view: &View, user: &UserId) -> Result<Vec<(PusherKey, Pusher)>, 
     view.scan(&PUSHER, PUSHER.under(&(user.to_owned(),)), MAX_SCAN).await
 }
 
-/// Puts it into the batch that a user has read something: pushers tell how much is left.
+/// Puts it into the batch that a user has read something: pushers tell how much is left, if that has
+/// changed.
 pub async fn count_changed(base: &Base, tx: &Tx, user: &UserId) -> Result<(), Fault> {
     if base.pushers.load(Ordering::Relaxed) == 0 {
         return Ok(());

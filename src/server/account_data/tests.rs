@@ -81,6 +81,7 @@ async fn push_rules_are_there_from_the_start_and_nobodys_to_write() {
     let all = desk.data.all(&view, &desk.alice).await.unwrap();
     let kinds: Vec<_> = all.iter().map(|entry| entry.kind.as_str()).collect();
     assert_eq!(kinds, [PUSH_RULES]);
+    let (_, _, mut expected) = plain(&all[0]);
     let event: Raw<AnyGlobalAccountDataEvent> = all[0].event();
     assert!(matches!(event.deserialize().unwrap(), AnyGlobalAccountDataEvent::PushRules(_)));
     assert!(desk.data.get(&view, &desk.alice, GLOBAL, PUSH_RULES).await.unwrap().get().contains(".m.rule.master"));
@@ -91,11 +92,18 @@ async fn push_rules_are_there_from_the_start_and_nobodys_to_write() {
         }
     }
     let tx = desk.house.base.tx();
-    let own = to_raw_value(&json!({ "global": {} })).unwrap();
+    let chosen = json!({ "rule_id": ".m.rule.reaction", "default": true, "enabled": false, "conditions": [], "actions": [] });
+    let own = to_raw_value(&json!({ "global": { "override": [chosen] } })).unwrap();
     desk.data.put(&tx, &desk.alice, GLOBAL, PUSH_RULES, &own).await.unwrap();
     desk.house.base.commit(&tx).await.unwrap();
     let all = desk.data.all(&desk.house.base.view(), &desk.alice).await.unwrap();
-    assert_eq!(all.iter().map(plain).collect::<Vec<_>>(), [(GLOBAL, PUSH_RULES.into(), json!({ "global": {} }))]);
+    // What the user chose of a default rule stays; its conditions, and all other rules, are those of today.
+    for rule in expected["global"]["override"].as_array_mut().unwrap() {
+        if rule["rule_id"] == ".m.rule.reaction" {
+            rule["enabled"] = json!(false);
+        }
+    }
+    assert_eq!(all.iter().map(plain).collect::<Vec<_>>(), [(GLOBAL, PUSH_RULES.into(), expected)]);
 }
 
 #[tokio::test]

@@ -6,6 +6,9 @@
 //! pushers at a time; a row is deleted when its gateway has answered. A gateway that fails is asked again after a pause
 //! that doubles and is kept in the database. A gateway may thus hear of an event twice, and knows it by its id.
 //!
+//! A count goes out without an event only after its user has read something that changed it. Who sets a pusher knows the
+//! count, and an event that waits to be distributed tells it itself.
+//!
 //! A queue that grew while its gateway was away is coalesced: of each room the newest event and the highlights go out,
 //! the counts say how many there are.
 //!
@@ -54,7 +57,7 @@ pub struct Worker {
     courier: Arc<Courier>,
     distributor: Distributor,
     lines: BTreeMap<PusherKey, Line>,
-    running: JoinSet<Next>,
+    running: JoinSet<(Next, bool)>,
     /// Which pusher a running delivery is for.
     tasks: HashMap<task::Id, PusherKey>,
     watch: Watch,
@@ -183,9 +186,9 @@ impl Worker {
             }
             let badge = std::mem::take(&mut line.badge);
             *line = Line { running: true, ..Line::default() };
-            let (courier, key) = (Arc::clone(&self.courier), key.clone());
+            let (courier, key, rest) = (Arc::clone(&self.courier), key.clone(), self.distributor.rest());
             let pusher = key.clone();
-            let task = self.running.spawn(async move { courier.deliver(&key, badge).await });
+            let task = self.running.spawn(async move { courier.deliver(&key, badge, &rest).await });
             self.tasks.insert(task.id(), pusher);
         }
     }
@@ -212,25 +215,27 @@ impl Worker {
             () = pause => None,
         };
         match done {
-            Some(Ok((task, next))) => self.delivered(task, next),
+            Some(Ok((task, (next, badge)))) => self.delivered(task, next, badge),
             Some(Err(error)) => {
                 tracing::error!(%error, "a delivery broke off");
-                self.delivered(error.id(), Next::At(self.base.clock.now_ms() + BROKEN_OFF_MS));
+                self.delivered(error.id(), Next::At(self.base.clock.now_ms() + BROKEN_OFF_MS), false);
             }
             None => {}
         }
         false
     }
 
-    fn delivered(&mut self, task: task::Id, next: Next) {
+    /// With `badge` the count is still to be told.
+    fn delivered(&mut self, task: task::Id, next: Next, badge: bool) {
         let now_ms = self.base.clock.now_ms();
         let Some(key) = self.tasks.remove(&task) else { return };
         let Some(line) = self.lines.get_mut(&key) else { return };
         line.running = false;
+        line.badge |= badge;
         line.due_ms = match next {
             Next::Gone => None,
             Next::Nothing => line.again.then_some(now_ms),
-            Next::More => Some(now_ms),
+            Next::More | Next::Behind => Some(now_ms),
             Next::At(due_ms) => Some(due_ms),
         };
         if line.due_ms.is_none() {

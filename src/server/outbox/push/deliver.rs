@@ -1,9 +1,12 @@
 //! Delivering: one pusher's queue to its gateway.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use depesche_store::{MAX_SCAN, Position};
-use ruma::{OwnedUserId, UserId};
+use depesche_store::{MAX_SCAN, Position, Range};
+use ruma::{OwnedUserId, UserId, events::room::member::MembershipState};
 use serde::Deserialize;
 
 use super::{
@@ -13,7 +16,7 @@ use super::{
 };
 use crate::{
     Base, Fault,
-    keyspace::{PUSH_DELIVERY, PUSH_QUEUE, PUSHER, RoomNo},
+    keyspace::{MEMBER, PUSH_DELIVERY, PUSH_OUTBOX, PUSH_QUEUE, PUSHER, RoomNo},
     pushers::{self, PusherKey},
     records::push::{Delivery, Notice},
     rooms::{
@@ -55,6 +58,8 @@ pub enum Next {
     Nothing,
     /// There is more.
     More,
+    /// The count is to be told, but events are to be distributed before.
+    Behind,
     /// The gateway failed: not before then.
     At(u64),
 }
@@ -71,47 +76,82 @@ impl Courier {
         Self { base, gateway, counter: Counter::default() }
     }
 
-    /// Tells a pusher's gateway what waits, up to a bound; with `badge` of the count too, if it has changed.
-    pub async fn deliver(&self, key: &PusherKey, badge: bool) -> Next {
+    /// Tells a pusher's gateway what waits, up to a bound; with `badge` of the count too, if it has changed. Events that
+    /// are not distributed yet stand in `rest`. Says too whether the count is still to be told.
+    pub async fn deliver(&self, key: &PusherKey, mut badge: bool, rest: &Range) -> (Next, bool) {
+        let next = match self.go(key, &mut badge, rest).await {
+            Ok(next) => next,
+            Err(Setback::Gateway(why)) => self.failed(key, &why).await,
+            Err(Setback::Fault(fault)) => {
+                tracing::error!(%fault, "a push queue cannot be read or written");
+                Next::At(self.base.clock.now_ms() + FAULT_PAUSE_MS)
+            }
+        };
+        (next, badge && !matches!(next, Next::Gone | Next::Nothing))
+    }
+
+    async fn go(&self, key: &PusherKey, badge: &mut bool, rest: &Range) -> Result<Next, Setback> {
+        if *badge && self.begin(key).await? {
+            *badge = false;
+        }
         for _ in 0..GO {
-            match self.next(key, badge).await {
-                Ok(Next::More) => {}
-                Ok(next) => return next,
-                Err(Setback::Gateway(why)) => return self.failed(key, &why).await,
-                Err(Setback::Fault(fault)) => {
-                    tracing::error!(%fault, "a push queue cannot be read or written");
-                    return Next::At(self.base.clock.now_ms() + FAULT_PAUSE_MS);
-                }
+            match self.next(key, *badge, rest).await? {
+                Next::More => {}
+                next => return Ok(next),
             }
         }
-        Next::More
+        Ok(Next::More)
+    }
+
+    /// An app that sets its pusher shows the count of that moment by itself: it is written down as told. Says whether the
+    /// pusher was set and nothing told since.
+    async fn begin(&self, key: &PusherKey) -> Result<bool, Fault> {
+        let view = self.base.view();
+        if !self.base.config.push.enabled || view.get(&PUSH_DELIVERY, key).await?.is_some() {
+            return Ok(false);
+        }
+        let unread = badge::count(&self.base, &self.counter, &view, &key.0).await?;
+        self.settle(key, &[], Some(unread)).await?;
+        Ok(true)
     }
 
     /// One notification.
-    async fn next(&self, key: &PusherKey, badge: bool) -> Result<Next, Setback> {
+    async fn next(&self, key: &PusherKey, badge: bool, rest: &Range) -> Result<Next, Setback> {
         let view = self.base.view();
         let Some(pusher) = view.get(&PUSHER, key).await? else { return Ok(Next::Gone) };
         let device = Device::new(key, &pusher)?;
-        let delivery = view.get(&PUSH_DELIVERY, key).await?.unwrap_or_default();
         let rows = view.scan(&PUSH_QUEUE, PUSH_QUEUE.under(key), MAX_SCAN).await?;
         let (stale, first) = self.sort(rows);
         if first.is_none() && (!badge || !self.base.config.push.enabled) {
-            self.settle(key, &stale, delivery).await?;
+            self.settle(key, &stale, None).await?;
             return Ok(Next::Nothing);
         }
         let unread = badge::count(&self.base, &self.counter, &view, &key.0).await?;
         let Some((row, notice)) = first else {
-            if unread == delivery.told {
-                self.settle(key, &stale, delivery).await?;
+            if unread == view.get(&PUSH_DELIVERY, key).await?.unwrap_or_default().told {
+                self.settle(key, &stale, None).await?;
                 return Ok(Next::Nothing);
+            }
+            if self.is_behind(&view, &key.0, rest).await? {
+                return Ok(Next::Behind);
             }
             return self.send(key, &device.url, device.count(unread), &stale, unread).await;
         };
         let Some(body) = self.body(&view, &key.0, &device, &notice, unread).await? else {
-            self.settle(key, &[stale, vec![row]].concat(), delivery).await?;
+            self.settle(key, &[stale, vec![row]].concat(), None).await?;
             return Ok(Next::More);
         };
         self.send(key, &device.url, body, &[stale, vec![row]].concat(), unread).await
+    }
+
+    /// Whether events of the user's rooms are not distributed yet. They are in the count already, and those that notify
+    /// the user tell it themselves.
+    async fn is_behind(&self, view: &View, user: &UserId, rest: &Range) -> Result<bool, Fault> {
+        let rows = view.scan(&PUSH_OUTBOX, rest.clone(), MAX_SCAN).await?;
+        let rooms: BTreeSet<RoomNo> = rows.into_iter().map(|(_, (room, _))| room).collect();
+        let keys: Vec<_> = rooms.into_iter().map(|room| (user.to_owned(), room)).collect();
+        let members = view.get_many(&MEMBER, &keys).await?;
+        Ok(members.into_iter().flatten().any(|member| member.state == MembershipState::Join))
     }
 
     /// Which rows are not told, and the first that is.
@@ -178,13 +218,13 @@ impl Courier {
             return Ok(Next::Gone);
         }
         count("delivered");
-        self.settle(key, rows, Delivery { told: unread, ..Delivery::default() }).await?;
+        self.settle(key, rows, Some(unread)).await?;
         Ok(Next::More)
     }
 
-    /// Deletes rows that are done with, and writes down how the gateway did. A crash that loses this has it told again.
-    async fn settle(&self, key: &PusherKey, rows: &[QueueKey], delivery: Delivery) -> Result<(), Fault> {
-        let delivery = &delivery;
+    /// Deletes rows that are done with, and writes down the count that was told, if it was. A crash that loses this has
+    /// it told again.
+    async fn settle(&self, key: &PusherKey, rows: &[QueueKey], told: Option<u32>) -> Result<(), Fault> {
         self.base
             .transact(|tx| async move {
                 tx.lazy();
@@ -195,7 +235,10 @@ impl Courier {
                 for row in rows {
                     tx.delete(&PUSH_QUEUE, row);
                 }
-                note(&tx, key, delivery).await
+                match told {
+                    Some(told) => note(&tx, key, told).await,
+                    None => Ok(()),
+                }
             })
             .await
     }
@@ -235,10 +278,11 @@ struct Answer {
     rejected: Vec<String>,
 }
 
-async fn note(tx: &Tx, key: &PusherKey, delivery: &Delivery) -> Result<(), Fault> {
-    let before = tx.read(&PUSH_DELIVERY, key).await?.unwrap_or_default();
-    if before != *delivery {
-        tx.put(&PUSH_DELIVERY, key, delivery);
+/// A success: the next failure is the first one. That there is a row says that the pusher was told a count.
+async fn note(tx: &Tx, key: &PusherKey, told: u32) -> Result<(), Fault> {
+    let delivery = Delivery { told, ..Delivery::default() };
+    if tx.read(&PUSH_DELIVERY, key).await?.as_ref() != Some(&delivery) {
+        tx.put(&PUSH_DELIVERY, key, &delivery);
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use depesche_rules::push::{self, FlatEvent};
-use depesche_store::{CommitError, MAX_SCAN, Position};
+use depesche_store::{CommitError, MAX_SCAN, Position, Range};
 use ruma::{OwnedUserId, UserId, events::room::member::MembershipState, push::Ruleset};
 
 use crate::{
@@ -76,14 +76,9 @@ impl Distributor {
     pub async fn distribute(&mut self) -> Result<BTreeSet<PusherKey>, Fault> {
         let mut woken = BTreeSet::new();
         loop {
-            let all = PUSH_OUTBOX.under(&());
-            let range = self.done.map_or(all.clone(), |(position, sub)| {
-                let next = sub.checked_add(1).map_or((Position(position.0 + 1), 0), |sub| (position, sub));
-                PUSH_OUTBOX.from(&(), &next)
-            });
             let tx = self.base.tx();
             let view = tx.view().clone();
-            let rows = view.scan(&PUSH_OUTBOX, range, EVENTS).await?;
+            let rows = view.scan(&PUSH_OUTBOX, self.rest(), EVENTS).await?;
             if rows.is_empty() {
                 return Ok(woken);
             }
@@ -106,6 +101,17 @@ impl Distributor {
                 Err(fault) => return Err(fault),
             }
             woken.extend(batch.woken);
+        }
+    }
+
+    /// Where the events stand that are not distributed yet.
+    pub fn rest(&self) -> Range {
+        match self.done {
+            Some((position, sub)) => {
+                let next = sub.checked_add(1).map_or((Position(position.0 + 1), 0), |sub| (position, sub));
+                PUSH_OUTBOX.from(&(), &next)
+            }
+            None => PUSH_OUTBOX.under(&()),
         }
     }
 

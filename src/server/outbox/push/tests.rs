@@ -367,6 +367,62 @@ async fn reading_is_told_as_a_count() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_sets_a_pusher_is_not_told_the_count_but_how_it_changes() {
+    let mut world = World::new().await;
+    world.fixture.say(&world.room, &world.ann, "one").await;
+    assert_eq!(world.next().await["counts"]["unread"], 1);
+    let data = json!({ "url": URL });
+    world.phone(&world.ben.clone(), "key", &data).await;
+    world.phone(&world.ben.clone(), "new", &data).await;
+    world.nothing_more().await;
+    world.fixture.say(&world.room, &world.ben, "seen").await;
+    let base = Arc::clone(&world.fixture.base);
+    let tx = base.tx();
+    pushers::count_changed(&base, &tx, &world.ben).await.unwrap();
+    base.commit(&tx).await.unwrap();
+    for _ in ["key", "new"] {
+        assert_eq!(world.next().await["counts"], json!({ "unread": 0 }));
+    }
+    world.nothing_more().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_count_that_a_gateway_did_not_take_is_told_later() {
+    let mut world = World::new().await;
+    world.fixture.say(&world.room, &world.ann, "one").await;
+    world.next().await;
+    world.fixture.say(&world.room, &world.ben, "seen").await;
+    world.nothing_more().await;
+    world.fail(1);
+    let base = Arc::clone(&world.fixture.base);
+    let tx = base.tx();
+    pushers::count_changed(&base, &tx, &world.ben).await.unwrap();
+    base.commit(&tx).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(world.next().await["counts"], json!({ "unread": 0 }));
+    }
+    world.nothing_more().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_count_waits_for_the_events_in_it() {
+    let mut world = World::new().await;
+    world.stop();
+    let gateway: Arc<dyn PushGateway> = Arc::<Gateway>::clone(&world.gateway);
+    let courier = Courier::new(Arc::clone(&world.fixture.base), gateway);
+    let (key, rest) = ((world.ben.clone(), "org.app".to_owned(), "key".to_owned()), PUSH_OUTBOX.under(&()));
+    assert_eq!(courier.deliver(&key, true, &rest).await, (Next::Nothing, false), "a pusher that was set");
+    let other = world.fixture.public_room(&world.ann).await;
+    world.fixture.say(&other, &world.ann, "ben is not here").await;
+    assert_eq!(courier.deliver(&key, true, &rest).await, (Next::Nothing, false));
+    let id = world.fixture.say(&world.room, &world.ann, "one").await;
+    assert_eq!(courier.deliver(&key, true, &rest).await, (Next::Behind, true));
+    world.start();
+    assert_eq!(world.next().await["event_id"], json!(id));
+    world.nothing_more().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pusher_that_goes_takes_its_queue_along() {
     let mut world = World::new().await;
     world.fail(usize::from(u8::MAX));
