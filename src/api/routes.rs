@@ -14,6 +14,7 @@ use crate::{
 };
 
 /// Every endpoint that is served.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn endpoints() -> Vec<Endpoint> {
     vec![
         // /.well-known/matrix/

@@ -70,15 +70,19 @@ pub fn is_public(address: IpAddr) -> bool {
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
-    !matches!(
-        (a, b, c),
-        // This network, loopback, multicast and what is reserved.
-        (0 | 127 | 224..=255, ..)
-            // Private networks, shared address space, link-local.
-            | (10, ..) | (172, 16..=31, _) | (192, 168, _) | (100, 64..=127, _) | (169, 254, _)
-            // Protocol assignments, documentation, benchmarking, the 6to4 relay.
-            | (192, 0, 0 | 2) | (198, 51, 100) | (203, 0, 113) | (198, 18..=19, _) | (192, 88, 99)
-    )
+    match (a, b) {
+        // This network, loopback, multicast and what is reserved; private networks, shared address space, link-local;
+        // benchmarking.
+        (0 | 10 | 127 | 224..=255, _) | (172, 16..=31) | (192, 168) | (100, 64..=127) | (169, 254) | (198, 18..=19) => {
+            false
+        }
+        // Protocol assignments, documentation, the 6to4 relay, documentation.
+        (192, 0) => !matches!(c, 0 | 2),
+        (192, 88) => c != 99,
+        (198, 51) => c != 100,
+        (203, 0) => c != 113,
+        _ => true,
+    }
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {

@@ -13,7 +13,9 @@ use depesche_store::Position;
 use ruma::{
     UserId,
     events::push_rules::PushRulesEventContent,
-    push::{Action, AnyPushRule, InsertPushRuleError, NewPushRule, RemovePushRuleError, RuleKind, Ruleset},
+    push::{
+        Action, AnyPushRule, AnyPushRuleRef, InsertPushRuleError, NewPushRule, RemovePushRuleError, RuleKind, Ruleset,
+    },
 };
 use serde_json::value::to_raw_value;
 
@@ -91,7 +93,7 @@ impl Editor {
     /// A rule.
     pub async fn get(&self, user: &UserId, kind: &RuleKind, id: &str) -> Result<AnyPushRule, PushRuleError> {
         let rules = of(&self.base.view(), user).await?.rules;
-        rules.get(kind.clone(), id).map(|rule| rule.to_owned()).ok_or(PushRuleError::NotFound)
+        rules.get(kind.clone(), id).map(AnyPushRuleRef::to_owned).ok_or(PushRuleError::NotFound)
     }
 
     /// Adds a rule, or changes the one of its id.
@@ -170,7 +172,7 @@ fn insert(rules: &mut Ruleset, rule: NewPushRule, beside: Beside<'_>) -> Result<
         }
     }
     let moves = beside.before.is_some() || beside.after.is_some();
-    let known = rules.get(kind.clone(), &id).map(|rule| rule.enabled());
+    let known = rules.get(kind.clone(), &id).map(AnyPushRuleRef::enabled);
     if moves && known.is_some() && !id.starts_with('.') {
         rules.remove(kind.clone(), &id).map_err(|_| PushRuleError::InvalidId)?;
     }

@@ -61,18 +61,15 @@ impl Typing {
             return Err(TypingError::NotJoined);
         }
         let key = (room, user.to_owned());
-        match timeout.filter(|timeout| !timeout.is_zero()) {
-            Some(timeout) => {
-                // First the timer: whatever becomes of the batch, what it wrote ends.
-                self.end_after(key.clone(), timeout.min(Duration::from_millis(MAX_TYPING_TIMEOUT_MS)));
-                self.write(&key, true).await?;
+        if let Some(timeout) = timeout.filter(|timeout| !timeout.is_zero()) {
+            // First the timer: whatever becomes of the batch, what it wrote ends.
+            self.end_after(key.clone(), timeout.min(Duration::from_millis(MAX_TYPING_TIMEOUT_MS)));
+            self.write(&key, true).await?;
+        } else {
+            if let Some(timer) = self.timers().remove(&key) {
+                timer.abort();
             }
-            None => {
-                if let Some(timer) = self.timers().remove(&key) {
-                    timer.abort();
-                }
-                self.write(&key, false).await?;
-            }
+            self.write(&key, false).await?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The manifest of a backup: what it is of, and every file with its size and hash.
 
+use std::fmt::Write as _;
 use std::path::{Component, Path};
 
 use serde_json::{Value, json};
@@ -83,7 +84,11 @@ fn is_inside(name: &str) -> bool {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn unhex(text: &str) -> Option<[u8; 32]> {

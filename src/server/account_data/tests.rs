@@ -92,7 +92,8 @@ async fn push_rules_are_there_from_the_start_and_nobodys_to_write() {
         }
     }
     let tx = desk.house.base.tx();
-    let chosen = json!({ "rule_id": ".m.rule.reaction", "default": true, "enabled": false, "conditions": [], "actions": [] });
+    let chosen =
+        json!({ "rule_id": ".m.rule.reaction", "default": true, "enabled": false, "conditions": [], "actions": [] });
     let own = to_raw_value(&json!({ "global": { "override": [chosen] } })).unwrap();
     desk.data.put(&tx, &desk.alice, GLOBAL, PUSH_RULES, &own).await.unwrap();
     desk.house.base.commit(&tx).await.unwrap();

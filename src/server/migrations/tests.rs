@@ -137,6 +137,6 @@ fn copy(migration: &Migration) -> Migration {
 
 #[test]
 fn every_schema_has_its_migration() {
-    let steps: Vec<u32> = MIGRATIONS.iter().map(|migration| migration.to).collect();
-    assert_eq!(steps, (2..=SCHEMA).collect::<Vec<_>>());
+    let steps = MIGRATIONS.iter().map(|migration| migration.to);
+    assert!(steps.eq((1..SCHEMA).map(|from| from + 1)));
 }

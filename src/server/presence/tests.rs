@@ -28,6 +28,7 @@ impl Course {
         self
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "calls read better")]
     fn poll(&mut self, device: &str, state: PresenceState) -> &mut Self {
         let now = self.now();
         self.live.poll(device.into(), &state, now);
@@ -40,6 +41,7 @@ impl Course {
         self
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "calls read better")]
     fn say(&mut self, state: PresenceState) -> &mut Self {
         let now = self.now();
         self.live.say(&state, Some("here".into()), now);

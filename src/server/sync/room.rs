@@ -164,7 +164,6 @@ pub async fn joined(
         timeline: wire_timeline(asked, &mut viewer, &timeline, &span).await?,
         state: wire_state(asked, &mut viewer, state).await?,
         account_data,
-        ..JoinedRoom::default()
     }))
 }
 

@@ -202,7 +202,7 @@ async fn a_report_does_not_grow_without_bound() {
         let rows = (n * 100..(n + 1) * 100).map(|ordinal| (user("bob"), 7, ordinal));
         house
             .change(|tx| {
-                rows.for_each(|key| tx.put(&crate::keyspace::NAMED, &key, &crate::records::reading::Named::default()))
+                rows.for_each(|key| tx.put(&crate::keyspace::NAMED, &key, &crate::records::reading::Named::default()));
             })
             .await;
     }

@@ -259,7 +259,7 @@ impl Rooms {
 }
 
 fn is_invite(content: &CanonicalJsonObject) -> bool {
-    content.get("membership").is_some_and(|membership| *membership == CanonicalJsonValue::from("invite".to_owned()))
+    content.get("membership").is_some_and(|membership| membership.as_str() == Some("invite"))
 }
 
 /// A canonical alias of the initial state can only be the alias that the room is born with.

@@ -28,7 +28,7 @@ pub struct Device {
     /// Where its gateway is.
     pub url: String,
     /// What stands under `devices`, without tweaks.
-    device: Map<String, Value>,
+    wire: Map<String, Value>,
     /// Whether it asked to be told no content.
     event_id_only: bool,
     user: OwnedUserId,
@@ -46,13 +46,13 @@ impl Device {
         device.insert("pushkey".to_owned(), key.2.clone().into());
         device.insert("pushkey_ts".to_owned(), (pusher.set_ms / 1000).into());
         device.insert("data".to_owned(), data.into());
-        Ok(Self { url, device, event_id_only, user: key.0.clone() })
+        Ok(Self { url, wire: device, event_id_only, user: key.0.clone() })
     }
 
     /// The body that tells of the count alone. A count of zero is said here: it is all there is to say, and gateways take
     /// a missing one for no news.
     pub fn count(&self, unread: u32) -> Vec<u8> {
-        body(&json!({ "counts": { "unread": unread }, "devices": [self.device] }))
+        body(&json!({ "counts": { "unread": unread }, "devices": [self.wire] }))
     }
 
     /// The body that tells of an event. `None` if there is nothing to tell, because it was redacted.
@@ -76,7 +76,7 @@ impl Device {
         told.insert("prio".to_owned(), if is_urgent { "high" } else { "low" }.into());
         // "Counts whose value is zero should be omitted."
         told.insert("counts".to_owned(), if unread == 0 { json!({}) } else { json!({ "unread": unread }) });
-        let mut device = self.device.clone();
+        let mut device = self.wire.clone();
         if !self.event_id_only {
             device.insert("tweaks".to_owned(), tweaks.into());
             if include_content {

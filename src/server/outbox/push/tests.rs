@@ -412,11 +412,14 @@ async fn a_count_waits_for_the_events_in_it() {
     let courier = Courier::new(Arc::clone(&world.fixture.base), gateway);
     let (key, rest) = ((world.ben.clone(), "org.app".to_owned(), "key".to_owned()), PUSH_OUTBOX.under(&()));
     assert_eq!(courier.deliver(&key, true, &rest).await, (Next::Nothing, false), "a pusher that was set");
-    let other = world.fixture.public_room(&world.ann).await;
-    world.fixture.say(&other, &world.ann, "ben is not here").await;
-    assert_eq!(courier.deliver(&key, true, &rest).await, (Next::Nothing, false));
     let id = world.fixture.say(&world.room, &world.ann, "one").await;
     assert_eq!(courier.deliver(&key, true, &rest).await, (Next::Behind, true));
+    let later = Position(world.fixture.base.view().position().0 + 1);
+    let other = world.fixture.public_room(&world.ann).await;
+    world.fixture.say(&other, &world.ann, "ben is not here").await;
+    let rest = PUSH_OUTBOX.from(&(), &(later, 0));
+    assert_eq!(courier.deliver(&key, true, &rest).await, (Next::Nothing, false), "other rooms do not hold it up");
+    assert_eq!(world.next().await["counts"], json!({ "unread": 1 }));
     world.start();
     assert_eq!(world.next().await["event_id"], json!(id));
     world.nothing_more().await;

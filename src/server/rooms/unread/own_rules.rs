@@ -236,7 +236,7 @@ impl Rules {
     /// What these rules do in a room.
     pub fn bearing(&self, room: &RoomId) -> Bearing {
         let mut known = 0;
-        for rule in self.own.iter() {
+        for rule in &self.own {
             if rule.is_server_default() {
                 known += 1;
                 if self.is_default(rule) {

@@ -63,6 +63,7 @@ fn steps() -> impl Strategy<Value = Step> {
 }
 
 /// An event as the model knows it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a dimension of the model")]
 struct Said {
     id: OwnedEventId,
     thread: Option<usize>,
@@ -105,6 +106,7 @@ impl Course {
         }
     }
 
+    #[expect(clippy::fn_params_excessive_bools, reason = "each is a dimension of the model")]
     async fn send(
         &mut self,
         by_bob: bool,
@@ -125,8 +127,7 @@ impl Course {
         let key = self.said.len().to_string();
         let kind = if matches!(what, Say::Reaction) { "m.reaction" } else { "m.room.message" };
         let relation = match what {
-            Say::Text => "m.reference",
-            Say::Notice => "m.reference",
+            Say::Text | Say::Notice => "m.reference",
             Say::Edit => "m.replace",
             Say::Reaction => "m.annotation",
         };

@@ -59,7 +59,7 @@ pub fn silenced(mut levels: CanonicalJsonObject, own: &UserPowerLevel) -> Option
     }
     let reaches = match own {
         UserPowerLevel::Int(own) => i64::from(*own) >= needed,
-        _ => true,
+        UserPowerLevel::Infinite => true,
     };
     (changed && reaches).then_some(levels)
 }
@@ -91,5 +91,5 @@ fn integer(level: Option<&CanonicalJsonValue>) -> Option<i64> {
 
 fn number(level: i64) -> CanonicalJsonValue {
     let int = ruma::Int::new(level).unwrap_or(if level < 0 { ruma::Int::MIN } else { ruma::Int::MAX });
-    CanonicalJsonValue::Integer(int.into())
+    CanonicalJsonValue::Integer(int)
 }
