@@ -140,6 +140,7 @@ trusted_key_servers: []
 federation_domain_whitelist: []
 serve_server_wellknown: false
 allow_public_rooms_without_auth: true
+room_list_publication_rules: [{action: allow}]
 enable_authenticated_media: true
 max_upload_size: 4M
 max_pending_media_uploads: 5

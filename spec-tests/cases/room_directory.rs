@@ -1,11 +1,15 @@
 //! The published room directory and room summaries. Client-server API, "Published room directory", "Room Summaries".
 
+use std::time::Duration;
+
 use depesche_spec_tests::prelude::*;
 use depesche_spec_tests::server::{SERVER_NAME, unique};
 
 const LISTED: &str = "/_matrix/client/v3/directory/list/room/{roomId}";
 const ROOMS: &str = "/_matrix/client/v3/publicRooms";
 const SUMMARY: &str = "/_matrix/client/v1/room_summary/{roomIdOrAlias}";
+/// A server may take its time to list a change.
+const LIMIT: Duration = Duration::from_secs(20);
 
 /// A published room whose name has a word of its own.
 async fn published(user: &User, word: &str) -> String {
@@ -21,10 +25,32 @@ fn search(term: &str) -> Value {
     json!({ "filter": { "generic_search_term": term } })
 }
 
+/// Searches until the rooms found are as wanted.
+async fn until(user: &User, term: &str, wanted: impl Fn(&[&str]) -> bool) -> Value {
+    let mut last = Value::Null;
+    let look = async {
+        loop {
+            last = user.post(ROOMS, &[]).json(search(term)).await.ok();
+            if wanted(&ids(&last)) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let found = tokio::time::timeout(LIMIT, look).await;
+    assert!(found.is_ok(), "{term} finds {last}");
+    last
+}
+
+/// A word that no other room has, nor the beginning of one.
+fn distinct(name: &str) -> String {
+    unique(name) + "z"
+}
+
 #[tokio::test]
 async fn a_room_is_published_and_taken_out() {
     let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
-    let word = unique("word");
+    let word = distinct("word");
     let body = json!({ "preset": "public_chat", "name": format!("{word} room") });
     let room = alice.create_room(body).await;
     let shown = alice.get("/_matrix/client/v3/directory/list/room/{roomId}", &[&room]).await.ok();
@@ -37,9 +63,9 @@ async fn a_room_is_published_and_taken_out() {
         .await
         .ok();
     assert_eq!(shared().client().get(path, &[&room]).await.ok()["visibility"], "public");
-    assert_eq!(ids(&bob.post(ROOMS, &[]).json(search(&word)).await.ok()), [&room]);
+    until(&bob, &word, |ids| ids == [&room]).await;
     alice.put(path, &[&room]).json(json!({ "visibility": "private" })).await.ok();
-    assert!(ids(&bob.post(ROOMS, &[]).json(search(&word)).await.ok()).is_empty());
+    until(&bob, &word, |ids| ids.is_empty()).await;
     // Public is the default.
     alice.put(path, &[&room]).json(json!({})).await.ok();
     assert_eq!(alice.get(path, &[&room]).await.ok()["visibility"], "public");
@@ -79,13 +105,18 @@ async fn the_visibility_of_an_unknown_room_is_not_found() {
     let alice = shared().user("alice").await;
     let nowhere = format!("!nowhere:{SERVER_NAME}");
     alice.get(LISTED, &[&nowhere]).await.error(404, "M_NOT_FOUND");
-    alice.put(LISTED, &[&nowhere]).json(json!({ "visibility": "public" })).await.error(404, "M_NOT_FOUND");
+    let answer = alice.put(LISTED, &[&nowhere]).json(json!({ "visibility": "public" })).await;
+    differs(
+        "client-server-api#put_matrixclientv3directorylistroomroomid",
+        || answer.clone().error(404, "M_NOT_FOUND"),
+        || answer.clone().error(400, "M_UNKNOWN"),
+    );
 }
 
 #[tokio::test]
 async fn the_directory_says_what_rooms_are_like() {
     let alice = shared().user("alice").await;
-    let (word, name) = (unique("word"), unique("alias"));
+    let (word, name) = (distinct("word"), unique("alias"));
     let state = json!([
         { "type": "m.room.avatar", "content": { "url": "mxc://depesche.test/abc" } },
         { "type": "m.room.history_visibility", "content": { "history_visibility": "world_readable" } },
@@ -96,7 +127,7 @@ async fn the_directory_says_what_rooms_are_like() {
         "room_alias_name": name, "initial_state": state, "creation_content": { "type": "org.example.kind" },
     });
     let room = alice.create_room(body).await;
-    let page = alice.post("/_matrix/client/v3/publicRooms", &[]).json(search(&word)).await.ok();
+    let page = until(&alice, &word, |ids| ids == [&room]).await;
     let shown = &page["chunk"][0];
     for (field, value) in [
         ("room_id", json!(room)),
@@ -118,14 +149,14 @@ async fn the_directory_says_what_rooms_are_like() {
 #[tokio::test]
 async fn a_search_looks_at_name_topic_and_alias() {
     let alice = shared().user("alice").await;
-    let (name, topic, alias) = (unique("name"), unique("topic"), unique("alias"));
+    let (name, topic, alias) = (distinct("name"), distinct("topic"), distinct("alias"));
     let body = json!({
         "visibility": "public", "preset": "public_chat", "name": format!("A {name}"), "topic": format!("on {topic}"),
         "room_alias_name": alias
     });
     let room = alice.create_room(body).await;
     for term in [&name, &topic, &alias, &name.to_uppercase()] {
-        assert_eq!(ids(&alice.post(ROOMS, &[]).json(search(term)).await.ok()), [&room], "{term}");
+        until(&alice, term, |ids| ids == [&room]).await;
     }
     assert!(ids(&alice.post(ROOMS, &[]).json(search(&unique("nothing"))).await.ok()).is_empty());
 }
@@ -133,13 +164,14 @@ async fn a_search_looks_at_name_topic_and_alias() {
 #[tokio::test]
 async fn a_search_can_be_for_types() {
     let alice = shared().user("alice").await;
-    let word = unique("word");
+    let word = distinct("word");
     let plain = published(&alice, &word).await;
     let body = json!({
         "visibility": "public", "preset": "public_chat", "name": format!("{word} space"),
         "creation_content": { "type": "m.space" }
     });
     let space = alice.create_room(body).await;
+    until(&alice, &word, |ids| ids.len() == 2).await;
     let found = async |types: Value| {
         let filter = json!({ "filter": { "generic_search_term": word, "room_types": types } });
         let page = alice.post(ROOMS, &[]).json(filter).await.ok();
@@ -157,12 +189,14 @@ async fn a_search_can_be_for_types() {
 #[tokio::test]
 async fn the_directory_is_paged_both_ways() {
     let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
-    let word = unique("word");
+    let word = distinct("word");
     let mut rooms = Vec::new();
     for _ in 0..3 {
         rooms.push(published(&alice, &word).await);
     }
     bob.join(&rooms[1]).await;
+    // Those with most members come first.
+    until(&alice, &word, |ids| ids.len() == 3 && ids[0] == rooms[1]).await;
     let page = async |since: Option<&Value>| {
         let mut body = json!({ "limit": 2, "filter": { "generic_search_term": word } });
         if let Some(since) = since {
@@ -173,7 +207,6 @@ async fn the_directory_is_paged_both_ways() {
     let first = page(None).await;
     let second = page(Some(&first["next_batch"])).await;
     assert!(first.get("prev_batch").is_none() && second.get("next_batch").is_none(), "{first} {second}");
-    // Those with most members come first.
     assert_eq!(ids(&first)[0], rooms[1]);
     let mut seen = [ids(&first), ids(&second)].concat();
     assert_eq!(seen.len(), 3, "{first} {second}");
@@ -186,7 +219,9 @@ async fn the_directory_is_paged_both_ways() {
 #[tokio::test]
 async fn the_directory_is_read_without_a_filter() {
     let alice = shared().user("alice").await;
-    let (first, second) = (published(&alice, "plain").await, published(&alice, "plain").await);
+    let word = distinct("word");
+    let (first, second) = (published(&alice, &word).await, published(&alice, &word).await);
+    until(&alice, &word, |ids| ids.len() == 2).await;
     let page = shared().client().get("/_matrix/client/v3/publicRooms", &[]).query(&[("limit", "1")]).await.ok();
     assert_eq!(ids(&page).len(), 1);
     let mut seen: Vec<String> = ids(&page).into_iter().map(str::to_owned).collect();
@@ -227,10 +262,12 @@ async fn there_is_no_directory_of_a_server_that_cannot_be_asked() {
 #[tokio::test]
 async fn no_other_network_has_rooms() {
     let alice = shared().user("alice").await;
-    let word = unique("word");
+    let word = distinct("word");
     let room = published(&alice, &word).await;
+    until(&alice, &word, |ids| ids == [&room]).await;
     let mut body = search(&word);
-    body["third_party_instance_id"] = "irc-example".into();
+    // The specification leaves open what an id looks like: Synapse refuses those that are not two parts.
+    body["third_party_instance_id"] = "irc|example".into();
     assert!(ids(&alice.post(ROOMS, &[]).json(body).await.ok()).is_empty());
     let mut body = search(&word);
     body["include_all_networks"] = true.into();
