@@ -64,7 +64,15 @@ async fn what_a_browser_could_run_is_an_attachment() {
     for kind in ["text/html", "image/svg+xml", "application/javascript", "application/pdf"] {
         let id = upload(&alice, kind, b"<svg onload='alert(1)'/>").await;
         let answer = alice.get(DOWNLOAD, &[HERE, &id]).await;
-        assert_eq!(answer.header("content-type"), kind);
+        // A charset may be added to a text, and Synapse takes SVG for one.
+        let is_text = differs(
+            "client-server-api#get_matrixclientv1mediadownloadservernamemediaid",
+            || kind.starts_with("text/"),
+            || ["text/html", "image/svg+xml"].contains(&kind),
+        );
+        let said = answer.header("content-type");
+        let bare = if is_text { said.split(';').next().unwrap_or_default() } else { said };
+        assert_eq!(bare, kind, "{said}");
         assert!(answer.header("content-disposition").starts_with("attachment"), "{kind}");
         let policy = answer.header("content-security-policy");
         for part in ["sandbox", "default-src 'none'", "script-src 'none'", "object-src 'self'"] {

@@ -78,13 +78,18 @@ async fn only_what_notifies_is_pushed() {
     alice.send(&room, "m.room.message", json!({ "msgtype": "m.notice", "body": "from a bot" })).await;
     let rule = json!({ "actions": [] });
     bob.put("/_matrix/client/v3/pushrules/global/{kind}/{ruleId}", &["sender", &alice.id]).json(rule).await.ok();
-    alice.say(&room, "muted").await;
+    let muted = alice.say(&room, "muted").await;
     bob.delete("/_matrix/client/v3/pushrules/global/{kind}/{ruleId}", &["sender", &alice.id]).await.ok();
     let rule = json!({ "pattern": "cake", "actions": ["notify", { "set_tweak": "sound", "value": "cake.wav" }] });
     bob.put("/_matrix/client/v3/pushrules/global/{kind}/{ruleId}", &["content", "cake"]).json(rule).await.ok();
     let id = alice.say(&room, "There is Cake!").await;
-    let told = gateway.next().await;
-    assert_eq!(told["event_id"], id.as_str(), "the first that is pushed: {told}");
+    // Synapse has rules of the kind `sender` look for the sender in a field that no event has.
+    let pushed = differs("client-server-api#push-rules", || vec![&id], || vec![&muted, &id]);
+    let mut told = Value::Null;
+    for wanted in pushed {
+        told = gateway.next().await;
+        assert_eq!(told["event_id"], wanted.as_str(), "the next that is pushed: {told}");
+    }
     assert_eq!(told["devices"][0]["tweaks"]["sound"], "cake.wav");
 }
 

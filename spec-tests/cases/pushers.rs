@@ -83,10 +83,23 @@ async fn pushers_with_a_wrong_url_or_kind() {
         wrong["data"]["url"] = json!(url);
         set(&alice, wrong).await.error_in(400, &codes);
     }
-    let mut wrong = pusher("key");
-    wrong["kind"] = json!("org.example.pigeon");
-    set(&alice, wrong).await.error_in(400, &codes);
     assert!(pushkeys(&alice).await.is_empty());
+    let key = unique("key");
+    let mut wrong = pusher(&key);
+    wrong["kind"] = json!("org.example.pigeon");
+    let answer = set(&alice, wrong).await;
+    let kept = pushkeys(&alice).await;
+    differs(
+        "client-server-api#post_matrixclientv3pushersset",
+        || {
+            answer.clone().error_in(400, &codes);
+            assert!(kept.is_empty());
+        },
+        || {
+            answer.clone().ok();
+            assert_eq!(kept, [key.as_str()]);
+        },
+    );
 }
 
 #[tokio::test]

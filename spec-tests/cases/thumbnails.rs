@@ -110,10 +110,7 @@ async fn a_small_picture_is_not_blown_up() {
         differs(
             "client-server-api#thumbnails",
             || assert!(answer.file() == bytes, "not the original"),
-            || {
-                let (width, height) = size(&answer);
-                assert!(width <= 24 && height <= 24, "{width}x{height}");
-            },
+            || assert_eq!(size(&answer), if method == "crop" { (96, 96) } else { (24, 16) }),
         );
     }
 }
@@ -183,17 +180,19 @@ async fn what_is_no_picture_has_no_thumbnail() {
         ("text/plain", b"just words".to_vec()),
         ("application/pdf", b"%PDF-1.7".to_vec()),
         ("image/png", b"just words".to_vec()),
-        ("image/png", whole[..whole.len() / 2].to_vec()),
         ("image/jpeg", b"\xFF\xD8\xFF\xE0\0\x10JFIF".to_vec()),
     ] {
         let id = upload(&alice, kind, bytes).await;
-        let answer = ask(&alice, &id, &size).await;
-        differs(
-            "client-server-api#get_matrixclientv1mediathumbnailservernamemediaid",
-            || answer.clone().error(400, "M_UNKNOWN"),
-            || answer.clone().error_in(answer.status, &["M_UNKNOWN", "M_NOT_FOUND"]),
-        );
+        ask(&alice, &id, &size).await.error(400, "M_UNKNOWN");
     }
+    let id = upload(&alice, "image/png", whole[..whole.len() / 2].to_vec()).await;
+    let answer = ask(&alice, &id, &size).await;
+    differs(
+        "client-server-api#get_matrixclientv1mediathumbnailservernamemediaid",
+        || drop(answer.clone().error(400, "M_UNKNOWN")),
+        // Of half a picture Synapse makes a whole thumbnail.
+        || assert_eq!(shown(&answer).width(), 32),
+    );
     // Wrong about what it is, and a picture all the same.
     let id = upload(&alice, "image/jpeg", whole).await;
     assert_eq!(shown(&ask(&alice, &id, &size).await).width(), 32);
@@ -236,10 +235,12 @@ async fn a_picture_that_says_it_is_huge_does_no_harm() {
 #[tokio::test]
 async fn an_animation_without_end_does_no_harm() {
     let alice = shared().user("alice").await;
-    // One frame of a thousand pixels square is small; so are thousands of them.
-    let one = gif(1000, 1000, 1);
+    // One frame of a thousand pixels square is small; so are thousands of them. Synapse decodes them all before it
+    // answers the upload, which would take minutes.
+    let (side, count) = if target() == Target::Depesche { (1000, 400) } else { (320, 250) };
+    let one = gif(side, side, 1);
     let (head, frame) = one[..one.len() - 1].split_at(13);
-    let bytes = [head, &frame.repeat(400), b";"].concat();
+    let bytes = [head, &frame.repeat(count), b";"].concat();
     let id = upload(&alice, "image/gif", bytes).await;
     let query = [("width", "96"), ("height", "96"), ("method", "crop"), ("animated", "true")];
     let answer = ask(&alice, &id, &query).await;
