@@ -127,6 +127,9 @@ async fn run(count: &mut Count) -> Option<()> {
         .await;
 
     let emoji = async {
+        // The request goes into the room of the two; otherwise the library makes one.
+        alice.client.account().mark_as_dm(&room, std::slice::from_ref(&bob_id)).await?;
+        alice.until("the room of the two", || async { alice.client.get_dm_room(&bob_id).map(drop) }).await?;
         let identity = alice.client.encryption().request_user_identity(&bob_id).await?.context("bob's identity")?;
         let mine = identity.request_verification().await?;
         compare(&mine, &bob.requested(&alice_id).await?).await?;
@@ -138,10 +141,16 @@ async fn run(count: &mut Count) -> Option<()> {
 
     let third = async {
         let tablet = Person::log_in(&url, &alice_id, PASSWORD).await?;
+        let device = tablet.client.device_id().context("a device")?.to_owned();
+        // A request from a device that is not known yet is not listened to.
+        alice
+            .until("the tablet", || async {
+                alice.client.encryption().get_device(&alice_id, &device).await.ok().flatten().map(drop)
+            })
+            .await?;
         let own = tablet.client.encryption().request_user_identity(&alice_id).await?.context("own identity")?;
         let mine = own.request_verification().await?;
         compare(&mine, &alice.requested(&alice_id).await?).await?;
-        let device = tablet.client.device_id().context("a device")?.to_owned();
         bob.until("the tablet signed by alice", || async {
             let identity = bob.client.encryption().request_user_identity(&alice_id).await;
             drop(identity);

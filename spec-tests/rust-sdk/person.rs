@@ -66,7 +66,7 @@ impl Person {
     pub async fn log_in(url: &str, user: &UserId, password: &str) -> Result<Self> {
         let settings = EncryptionSettings {
             auto_enable_cross_signing: false,
-            auto_enable_backups: true,
+            auto_enable_backups: false,
             backup_download_strategy: BackupDownloadStrategy::Manual,
         };
         let client = Client::builder().homeserver_url(url).with_encryption_settings(settings).build().await?;
