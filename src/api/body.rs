@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 use crate::error::Error;
 
 /// The most bytes read and thrown away to keep a connection after an error.
-const DRAIN_LIMIT: usize = 4 * 1024 * 1024;
+const DRAIN_LIMIT: usize = 16 * 1024 * 1024;
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a client may take between two pieces of an upload.

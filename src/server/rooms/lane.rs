@@ -379,7 +379,7 @@ pub async fn write(
     let event_id = pdu.event_id().clone();
     let sent_with = transaction
         .map(|transaction| SentWith { device: transaction.device.to_string(), transaction: transaction.id.clone() });
-    let push = base.pushers.load(Ordering::Relaxed) > 0;
+    let push = working.tells && base.pushers.load(Ordering::Relaxed) > 0;
     append::event(working, tx, &base.name, Accepted { pdu, auth, sent_with, push }).await?;
     Ok(event_id)
 }

@@ -46,6 +46,8 @@ pub struct Working {
     pub bytes: usize,
     /// What its events change in the index of relations.
     pub relations: Pending,
+    /// Whether its events leave rows for push. Rows are numbered within a batch, so one room of a batch may have them.
+    pub tells: bool,
     /// The stored head; `None` for a room that does not exist yet.
     stored: Option<Head>,
     /// Its bytes, which the batch requires. An older version's are others than it would be written in now.
@@ -85,6 +87,7 @@ impl Working {
             appended: 0,
             bytes: 0,
             relations: Pending::default(),
+            tells: true,
             stored: None,
             stored_bytes: None,
             state: HashMap::new(),

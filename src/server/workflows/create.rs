@@ -71,6 +71,8 @@ pub(super) struct Birth<'a> {
     pub(super) content: CanonicalJsonObject,
     /// The events behind it.
     pub(super) drafts: Vec<EventDraft>,
+    /// Whether its events are told by push.
+    pub(super) tells: bool,
 }
 
 /// The presets of the specification.
@@ -171,7 +173,7 @@ impl Rooms {
         if creation.preset == Preset::TrustedPrivateChat && rules.authorization.additional_room_creators {
             add_creators(&mut content, creation);
         }
-        let birth = Birth { creator: &creation.creator, version, rules, content, drafts: drafts(creation, rules) };
+        let birth = Birth { creator: &creation.creator, version, rules, content, drafts: drafts(creation, rules), tells: true };
         let working = self.bear(&tx, no, birth).await?;
         let room_id = working.room.room_id.clone();
         self.name_room(creation, &tx, &working).await?;
@@ -184,11 +186,12 @@ impl Rooms {
 
     /// Puts a new room with its first events into the batch.
     pub(super) async fn bear(&self, tx: &Tx, no: RoomNo, birth: Birth<'_>) -> Result<Working, Refusal> {
-        let Birth { creator, version, rules, content, drafts } = birth;
+        let Birth { creator, version, rules, content, drafts, tells } = birth;
         let create = self.create_event(creator, version, rules, content)?;
         let room = Room { room_id: create.room_id().clone(), version: version.clone() };
         let unknown = || Fault::Bug(format!("room version {version} has rules and no room"));
         let mut working = Working::create(no, room).ok_or_else(unknown)?;
+        working.tells = tells;
         working.begin(tx);
         append::found(&working, tx);
         auth::check_state_independent(&create, rules, |_| None)?;

@@ -130,6 +130,8 @@ impl Replace {
             rules: self.rules,
             content: self.create_content(turn).await?,
             drafts: self.drafts(turn, &levels).await?,
+            // Whoever is told of the upgrade is told by the old room.
+            tells: false,
         };
         let new = self.rooms.bear(turn.tx, self.no, birth).await?;
         self.move_names(turn, &new).await?;
