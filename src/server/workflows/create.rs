@@ -173,7 +173,8 @@ impl Rooms {
         if creation.preset == Preset::TrustedPrivateChat && rules.authorization.additional_room_creators {
             add_creators(&mut content, creation);
         }
-        let birth = Birth { creator: &creation.creator, version, rules, content, drafts: drafts(creation, rules), tells: true };
+        let birth =
+            Birth { creator: &creation.creator, version, rules, content, drafts: drafts(creation, rules), tells: true };
         let working = self.bear(&tx, no, birth).await?;
         let room_id = working.room.room_id.clone();
         self.name_room(creation, &tx, &working).await?;

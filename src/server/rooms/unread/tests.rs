@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use depesche_rules::bounds::MAX_THREAD_HOPS;
 use proptest::prelude::*;
 use ruma::{
     OwnedRoomId,
@@ -67,6 +68,8 @@ fn steps() -> impl Strategy<Value = Step> {
 struct Said {
     id: OwnedEventId,
     thread: Option<usize>,
+    /// How many events lie between it and the root of its thread.
+    hops: usize,
     has_parent: bool,
     by_bob: bool,
     notifies: bool,
@@ -137,10 +140,13 @@ impl Course {
         // A thread begins at what is about nothing.
         let starts = in_thread && matches!(what, Say::Text | Say::Notice);
         let root = about.filter(|n| starts && !self.said[*n].has_parent);
-        let thread = match (root, about) {
-            (Some(root), _) => Some(root),
-            (None, Some(parent)) => self.said[parent].thread,
-            (None, None) => None,
+        let (thread, hops) = match (root, about) {
+            (Some(root), _) => (Some(root), 0),
+            (None, Some(parent)) => {
+                let hops = self.said[parent].hops + 1;
+                (self.said[parent].thread.filter(|_| hops <= MAX_THREAD_HOPS), hops)
+            }
+            (None, None) => (None, 0),
         };
         if let Some(parent) = about {
             let relation = if root.is_some() { "m.thread" } else { relation };
@@ -157,6 +163,7 @@ impl Course {
         let said = Said {
             id,
             thread,
+            hops,
             has_parent: about.is_some(),
             by_bob,
             notifies: !by_bob && !silent && (loud || names_bob),
