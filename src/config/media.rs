@@ -45,7 +45,7 @@ section! {
         thumbnail_memory_mb: u64 = preset(1024).within(128..=65_536),
         /// Thumbnails made at a time, each by a process of its own.
         thumbnail_processes: usize = preset(2).within(1..=64),
-        /// An object store that keeps the files instead of the folder.
+        /// An object store that keeps the files instead of the folder. Not there yet: the server does not start with it.
         store: Option<ObjectStore> = optional(""),
     }
 }
