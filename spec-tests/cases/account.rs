@@ -148,3 +148,103 @@ async fn a_deactivated_user_leaves_its_rooms() {
     };
     syncer.until(left).await;
 }
+
+#[tokio::test]
+async fn no_address_can_be_added_or_used() {
+    let alice = shared().user("alice").await;
+    let mail = json!({ "client_secret": "secret", "email": "alice@example.org", "send_attempt": 1 });
+    let telephone = json!({
+        "client_secret": "secret", "country": "DE", "phone_number": "030123456", "send_attempt": 1
+    });
+    let client = shared().client();
+    for (answer, code) in [
+        (
+            client.post("/_matrix/client/v3/register/email/requestToken", &[]).json(mail.clone()).await,
+            "M_THREEPID_MEDIUM_NOT_SUPPORTED",
+        ),
+        (
+            client.post("/_matrix/client/v3/register/msisdn/requestToken", &[]).json(telephone.clone()).await,
+            "M_THREEPID_MEDIUM_NOT_SUPPORTED",
+        ),
+        (
+            client.post("/_matrix/client/v3/account/3pid/email/requestToken", &[]).json(mail.clone()).await,
+            "M_THREEPID_MEDIUM_NOT_SUPPORTED",
+        ),
+        (
+            client.post("/_matrix/client/v3/account/3pid/msisdn/requestToken", &[]).json(telephone.clone()).await,
+            "M_THREEPID_MEDIUM_NOT_SUPPORTED",
+        ),
+        (
+            client.post("/_matrix/client/v3/account/password/email/requestToken", &[]).json(mail).await,
+            "M_THREEPID_NOT_FOUND",
+        ),
+        (
+            client.post("/_matrix/client/v3/account/password/msisdn/requestToken", &[]).json(telephone).await,
+            "M_THREEPID_NOT_FOUND",
+        ),
+    ] {
+        // Synapse without mail says so in other words, here and there.
+        differs(
+            "client-server-api#other-error-codes",
+            || answer.clone().error(400, code),
+            || answer.clone().error_in(400, &["M_UNKNOWN", "M_THREEPID_MEDIUM_NOT_SUPPORTED", "M_THREEPID_DENIED"]),
+        );
+    }
+    let named = json!({ "medium": "email", "address": "alice@example.org" });
+    let gone = alice.post("/_matrix/client/v3/account/3pid/delete", &[]).json(named.clone()).await.ok();
+    assert!(
+        ["success", "no-support"].contains(&gone["id_server_unbind_result"].as_str().unwrap_or_default()),
+        "{gone}"
+    );
+    let unbound = alice.post("/_matrix/client/v3/account/3pid/unbind", &[]).json(named).await.ok();
+    assert_eq!(unbound["id_server_unbind_result"], "no-support");
+    let added = alice.post("/_matrix/client/v3/account/3pid/add", &[]);
+    let added = added.json(json!({ "client_secret": "secret", "sid": "unknown" })).await;
+    let bound = alice.post("/_matrix/client/v3/account/3pid/bind", &[]);
+    let bound = bound.json(json!({
+        "client_secret": "secret", "sid": "unknown", "id_server": "127.0.0.1:1", "id_access_token": "token"
+    }));
+    let bound = bound.await;
+    differs(
+        "client-server-api#other-error-codes",
+        || {
+            added.clone().error(400, "M_THREEPID_AUTH_FAILED");
+            bound.clone().error(400, "M_SERVER_NOT_TRUSTED");
+        },
+        || assert!(added.status >= 400 && bound.status >= 400, "{added} {bound}"),
+    );
+}
+
+#[tokio::test]
+async fn an_account_has_no_addresses() {
+    let alice = shared().user("alice").await;
+    let path = "/_matrix/client/v3/account/3pid";
+    assert_eq!(alice.get("/_matrix/client/v3/account/3pid", &[]).await.ok(), json!({ "threepids": [] }));
+    shared().client().get(path, &[]).await.error(401, "M_MISSING_TOKEN");
+}
+
+#[tokio::test]
+async fn a_password_that_is_too_short_is_refused() {
+    let client = shared().client();
+    let body = json!({
+        "username": depesche_spec_tests::server::unique("weak"), "password": "short",
+        "auth": { "type": "m.login.dummy" }
+    });
+    let registered = client.post("/_matrix/client/v3/register", &[]).json(body).await;
+    let alice = shared().user("alice").await;
+    let path = "/_matrix/client/v3/account/password";
+    let asked = alice.post(path, &[]).json(json!({ "new_password": "a long enough one" })).await.status(401);
+    let stage = password_stage(&alice, &asked["session"], PASSWORD);
+    let changed = alice.post(path, &[]).json(json!({ "new_password": "short", "auth": stage })).await;
+    let refused = |code: &str| {
+        registered.clone().error(400, code);
+        changed.clone().error(400, code);
+    };
+    differs(
+        "client-server-api#post_matrixclientv3accountpassword",
+        || refused("M_WEAK_PASSWORD"),
+        || refused("M_PASSWORD_TOO_SHORT"),
+    );
+    // The old one is still good.
+    alice.another_device().await;
+}

@@ -8,7 +8,7 @@ use axum::Router;
 use http::StatusCode;
 
 use crate::{
-    App, client, envelope, media,
+    App, client, envelope, federation, media,
     route::{Endpoint, endpoint, raw_endpoint, unrecognized},
     r#static, well_known,
 };
@@ -24,7 +24,16 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::versions::get),
         // /_matrix/client/v3/account/
         endpoint(client::account::deactivate::post),
+        endpoint(client::account::get_3pids),
+        endpoint(client::account::add_3pid).missing_is_a_parameter(),
+        endpoint(client::account::bind_3pid),
+        endpoint(client::account::delete_3pid),
+        endpoint(client::account::unbind_3pid),
+        endpoint(client::account::request_token_by_mail).missing_is_a_parameter(),
+        endpoint(client::account::request_token_by_telephone).missing_is_a_parameter(),
         endpoint(client::account::password::post),
+        endpoint(client::account::password::request_token_by_mail).missing_is_a_parameter(),
+        endpoint(client::account::password::request_token_by_telephone).missing_is_a_parameter(),
         endpoint(client::account::whoami::get),
         // /_matrix/client/v1/admin/, v3/admin/
         endpoint(client::admin::lock::get),
@@ -106,6 +115,8 @@ fn endpoints() -> Vec<Endpoint> {
         // /_matrix/client/v3/register
         endpoint(client::register::post),
         endpoint(client::register::available),
+        endpoint(client::register::request_token_by_mail).missing_is_a_parameter(),
+        endpoint(client::register::request_token_by_telephone).missing_is_a_parameter(),
         endpoint(client::register::token_validity),
         // /_matrix/client/v1/room_summary/
         endpoint(client::room_summary::get),
@@ -115,6 +126,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::context::get),
         endpoint(client::rooms::event::get),
         endpoint(client::rooms::forget::post),
+        endpoint(client::rooms::hierarchy::get),
         endpoint(client::rooms::initial_sync::get),
         endpoint(client::rooms::invite::post),
         endpoint(client::rooms::join::post),
@@ -159,6 +171,9 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::send_to_device::put).large_body(),
         // /_matrix/client/v3/sync
         endpoint(client::sync::get),
+        // /_matrix/client/v3/thirdparty/
+        endpoint(client::thirdparty::protocols),
+        endpoint(client::thirdparty::protocol),
         // /_matrix/client/v3/user/
         endpoint(client::user::account_data::put),
         endpoint(client::user::account_data::get),
@@ -174,6 +189,8 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::user_directory::search::post),
         // /_matrix/client/v3/users/
         endpoint(client::users::report::post),
+        // /_matrix/federation/
+        endpoint(federation::openid::userinfo),
         // /_matrix/media/
         endpoint(media::config::get),
         endpoint(media::create::post),

@@ -11,12 +11,14 @@ use ruma::{
             check_registration_token_validity::v1 as validity,
             get_username_availability::v3 as availability,
             register::{LoginType, RegistrationKind, v3::Request},
+            request_registration_token_via_email as by_mail, request_registration_token_via_msisdn as by_telephone,
         },
         error::{DeserializationError, ErrorKind},
     },
 };
 use serde_json::json;
 
+use super::account::no_medium;
 use crate::{
     caller::Anyone,
     error::Error,
@@ -120,4 +122,22 @@ fn answer(user: &UserId, session: Option<LoggedIn>) -> JsonResponse {
         }
     }
     JsonResponse(answer)
+}
+
+/// `POST /_matrix/client/v3/register/email/requestToken`
+pub async fn request_token_by_mail(
+    _: Context,
+    _: Anyone,
+    _: by_mail::v3::Request,
+) -> Result<by_mail::v3::Response, Error> {
+    Err(no_medium())
+}
+
+/// `POST /_matrix/client/v3/register/msisdn/requestToken`
+pub async fn request_token_by_telephone(
+    _: Context,
+    _: Anyone,
+    _: by_telephone::v3::Request,
+) -> Result<by_telephone::v3::Response, Error> {
+    Err(no_medium())
 }

@@ -2,9 +2,20 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpassword>
 
 use depesche_server::accounts::{ChangePassword, ChangePasswordError, Purpose};
-use ruma::api::client::account::change_password::v3::{Request, Response};
+use ruma::api::{
+    client::account::{
+        change_password::v3::{Request, Response},
+        request_password_change_token_via_email as by_mail, request_password_change_token_via_msisdn as by_telephone,
+    },
+    error::ErrorKind,
+};
 
-use crate::{caller::User, error::Error, route::Context, uia};
+use crate::{
+    caller::{Anyone, User},
+    error::Error,
+    route::Context,
+    uia,
+};
 
 /// `POST /_matrix/client/v3/account/password`. Without an access token it is the password that says whose it is.
 pub async fn post(context: Context, caller: Option<User>, request: Request) -> Result<Response, Error> {
@@ -24,4 +35,27 @@ pub async fn post(context: Context, caller: Option<User>, request: Request) -> R
     let change = ChangePassword { user: &user, device, new_password, logout_devices: *logout_devices };
     accounts.change_password(change).await?;
     Ok(Response {})
+}
+
+/// `POST /_matrix/client/v3/account/password/email/requestToken`
+pub async fn request_token_by_mail(
+    _: Context,
+    _: Anyone,
+    _: by_mail::v3::Request,
+) -> Result<by_mail::v3::Response, Error> {
+    Err(no_address())
+}
+
+/// `POST /_matrix/client/v3/account/password/msisdn/requestToken`
+pub async fn request_token_by_telephone(
+    _: Context,
+    _: Anyone,
+    _: by_telephone::v3::Request,
+) -> Result<by_telephone::v3::Response, Error> {
+    Err(no_address())
+}
+
+/// 400 `M_THREEPID_NOT_FOUND`: whatever the address, no account has it.
+fn no_address() -> Error {
+    Error::bad_request(ErrorKind::ThreepidNotFound, "No account of this server has this address")
 }
