@@ -24,8 +24,8 @@ use crate::{
     tx::Fault,
 };
 
-/// Events looked at in one step.
-const STEP: usize = 64;
+/// Events looked at in one step, at most.
+const STEP: usize = 128;
 /// Events that one page looks at, at most: where most are hidden or filtered out, the client asks again.
 const LOOKED_AT: usize = 2000;
 
@@ -175,12 +175,14 @@ impl Viewer<'_> {
             if !query.backwards && at >= horizon {
                 return Ok((found, None));
             }
+            // Mostly all that is looked at is shown; where it is not, the next steps are wider.
+            let step = if looked_at == 0 { query.limit.clamp(1, STEP) } else { STEP };
             let rows = if query.backwards {
-                self.room().timeline_before(at, STEP).await?
+                self.room().timeline_before(at, step).await?
             } else {
-                self.room().timeline_from(at, STEP).await?
+                self.room().timeline_from(at, step).await?
             };
-            let last_step = rows.len() < STEP;
+            let last_step = rows.len() < step;
             let within = |place: Place| to.is_none_or(|to| if query.backwards { place >= to } else { place < to });
             let kept: Vec<_> = rows.iter().copied().take_while(|(place, _)| within(*place)).collect();
             let stopped = kept.len() < rows.len();
@@ -196,7 +198,7 @@ impl Viewer<'_> {
                     }
                 }
             }
-            looked_at += STEP;
+            looked_at += step;
             if stopped {
                 // There is more, though not for this question; whoever asks on from there has it all.
                 return Ok((found, to.filter(|to| *to != from)));

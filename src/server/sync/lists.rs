@@ -19,11 +19,15 @@ use depesche_rules::visibility;
 use depesche_store::{MAX_SCAN, Position};
 use ruma::{OwnedUserId, UserId, events::room::member::MembershipState};
 
-use super::{SyncError, Syncs, delta, session};
+use super::{
+    SyncError, Syncs, delta,
+    session::{self, Session},
+};
 use crate::{
     keyspace::{EventNo, KEY_NO, MEMBER, ROOT_AT, RoomNo},
     records::rooms::{Membership, RootRecord},
     rooms::view::RoomView,
+    topic,
     tx::{Fault, View},
 };
 
@@ -55,17 +59,36 @@ impl Syncs {
         let rooms = session::memberships(&view, user).await?;
         let joined = rooms.iter().filter(|(_, member)| member.state == MembershipState::Join);
         let joined: Vec<_> = joined.map(|(room, _)| *room).collect();
-        Ok(self.device_lists(&view, user, from.position, &rooms, &joined).await?)
+        Ok(self.device_lists(&view, user, from.position, (&rooms, &joined), true).await?)
     }
 
-    /// The lists between a position and a snapshot. `perhaps` are the joined rooms in which something may have changed.
-    pub(super) async fn device_lists(
+    /// The lists of an answer to a device: what no topic spoke of since is not looked for.
+    pub(super) async fn device_lists_of(
+        &self,
+        view: &View,
+        session: &Session,
+        since: Position,
+    ) -> Result<DeviceLists, Fault> {
+        let keys = session.user_changed(since) || self.keys_changed(since);
+        let rooms = (&session.rooms, &session.changed_rooms(since)[..]);
+        self.device_lists(view, session.user(), since, rooms, keys).await
+    }
+
+    /// Whether anybody's keys may have changed since a position.
+    fn keys_changed(&self, since: Position) -> bool {
+        let (begun, watch) = &self.key_news;
+        *begun > since || watch.last(topic::keys()).is_some_and(|last| last > since)
+    }
+
+    /// The lists between a position and a snapshot. `perhaps` are the joined rooms in which something may have changed;
+    /// `keys` says whether keys or signatures may have.
+    async fn device_lists(
         &self,
         view: &View,
         user: &UserId,
         since: Position,
-        rooms: &BTreeMap<RoomNo, Membership>,
-        perhaps: &[RoomNo],
+        (rooms, perhaps): (&BTreeMap<RoomNo, Membership>, &[RoomNo]),
+        keys: bool,
     ) -> Result<DeviceLists, Fault> {
         let mut compare = Compare {
             view,
@@ -92,8 +115,10 @@ impl Syncs {
                 lists.left.insert(gone);
             }
         }
-        let sharing = self.sharing_changed(&mut compare).await?;
-        lists.changed = self.keys.changed_among(view, user, since, &sharing).await?;
+        if keys {
+            let sharing = self.sharing_changed(&mut compare).await?;
+            lists.changed = self.keys.changed_among(view, user, since, &sharing).await?;
+        }
         lists.changed.extend(compare.came);
         lists.changed.retain(|changed| !lists.left.contains(changed));
         Ok(lists)
