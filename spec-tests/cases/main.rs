@@ -37,6 +37,7 @@ mod spaces;
 mod sync_filters;
 mod sync_rooms;
 mod sync_timeline;
+mod third_party_ids;
 mod threads;
 mod thumbnails;
 mod timestamps;

@@ -1,94 +1,79 @@
-//! `/_matrix/client/v3/account/`: one's own account; here its mail addresses and telephone numbers, of which there are
-//! none: this server sends no mail, and knows no identity server. What asks for one is told so, with the codes of the
-//! specification.
+//! `/_matrix/client/v3/account/`: one's own account, and `/account/3pid`: its third-party identifiers.
+//!
+//! There are none: this server keeps no addresses of mail or telephone, sends no messages to any, and trusts no identity
+//! server. So clients are told that the list is empty, and that nothing can come onto it.
 //! <https://spec.matrix.org/v1.19/client-server-api/#adding-account-administrative-contact-information>
 
 pub mod deactivate;
 pub mod password;
 pub mod whoami;
 
+use http::StatusCode;
 use ruma::api::{
-    IncomingRequest, Metadata,
     client::account::{
         ThirdPartyIdRemovalStatus, add_3pid, bind_3pid, delete_3pid, get_3pids,
-        request_3pid_management_token_via_email as by_mail, request_3pid_management_token_via_msisdn as by_telephone,
+        request_3pid_management_token_via_email as by_email, request_3pid_management_token_via_msisdn as by_msisdn,
         unbind_3pid,
     },
-    error::{DeserializationError, ErrorKind},
+    error::ErrorKind,
 };
 use serde_json::json;
 
 use crate::{
     caller::{Anyone, User},
     error::Error,
-    route::{Context, JsonResponse},
+    route::{Answering, Context, JsonResponse},
 };
 
-/// `GET /_matrix/client/v3/account/3pid`
-pub async fn get_3pids(_: Context, _: User, _: Get3pids) -> Result<JsonResponse, Error> {
+/// `GET /_matrix/client/v3/account/3pid`. ruma's response would leave out the empty list.
+pub async fn list(
+    _: Context,
+    _: User,
+    _: Answering<get_3pids::v3::Request, JsonResponse>,
+) -> Result<JsonResponse, Error> {
     Ok(JsonResponse(json!({ "threepids": [] })))
 }
 
-/// `POST /_matrix/client/v3/account/3pid/add`
-pub async fn add_3pid(_: Context, _: User, _: add_3pid::v3::Request) -> Result<add_3pid::v3::Response, Error> {
-    Err(Error::bad_request(ErrorKind::ThreepidAuthFailed, "This server has validated no address"))
+/// `POST /_matrix/client/v3/account/3pid/add`. Nobody should confirm what will not be done, so nothing is asked.
+pub async fn add(_: Context, _: User, _: add_3pid::v3::Request) -> Result<add_3pid::v3::Response, Error> {
+    let words = "No address has been proven to be yours";
+    Err(Error::new(StatusCode::FORBIDDEN, ErrorKind::ThreepidAuthFailed, words))
 }
 
 /// `POST /_matrix/client/v3/account/3pid/bind`
-pub async fn bind_3pid(_: Context, _: User, _: bind_3pid::v3::Request) -> Result<bind_3pid::v3::Response, Error> {
-    Err(Error::bad_request(ErrorKind::ServerNotTrusted, "This server knows no identity server"))
+pub async fn bind(_: Context, _: User, _: bind_3pid::v3::Request) -> Result<bind_3pid::v3::Response, Error> {
+    let words = "This server trusts no identity server";
+    Err(Error::new(StatusCode::FORBIDDEN, ErrorKind::ServerNotTrusted, words))
 }
 
-/// `POST /_matrix/client/v3/account/3pid/delete`
-pub async fn delete_3pid(_: Context, _: User, _: delete_3pid::v3::Request) -> Result<delete_3pid::v3::Response, Error> {
-    Ok(delete_3pid::v3::Response { id_server_unbind_result: ThirdPartyIdRemovalStatus::NoSupport })
+/// `POST /_matrix/client/v3/account/3pid/delete`. It is not there.
+pub async fn delete(_: Context, _: User, _: delete_3pid::v3::Request) -> Result<delete_3pid::v3::Response, Error> {
+    Ok(delete_3pid::v3::Response::new(ThirdPartyIdRemovalStatus::NoSupport))
 }
 
 /// `POST /_matrix/client/v3/account/3pid/unbind`
-pub async fn unbind_3pid(_: Context, _: User, _: unbind_3pid::v3::Request) -> Result<unbind_3pid::v3::Response, Error> {
-    Ok(unbind_3pid::v3::Response { id_server_unbind_result: ThirdPartyIdRemovalStatus::NoSupport })
+pub async fn unbind(_: Context, _: User, _: unbind_3pid::v3::Request) -> Result<unbind_3pid::v3::Response, Error> {
+    Ok(unbind_3pid::v3::Response::new(ThirdPartyIdRemovalStatus::NoSupport))
 }
 
 /// `POST /_matrix/client/v3/account/3pid/email/requestToken`
-pub async fn request_token_by_mail(
+pub async fn request_by_email(
     _: Context,
     _: Anyone,
-    _: by_mail::v3::Request,
-) -> Result<by_mail::v3::Response, Error> {
-    Err(no_medium())
+    _: by_email::v3::Request,
+) -> Result<by_email::v3::Response, Error> {
+    Err(medium_not_supported())
 }
 
 /// `POST /_matrix/client/v3/account/3pid/msisdn/requestToken`
-pub async fn request_token_by_telephone(
+pub async fn request_by_msisdn(
     _: Context,
     _: Anyone,
-    _: by_telephone::v3::Request,
-) -> Result<by_telephone::v3::Response, Error> {
-    Err(no_medium())
+    _: by_msisdn::v3::Request,
+) -> Result<by_msisdn::v3::Response, Error> {
+    Err(medium_not_supported())
 }
 
-/// 400 `M_THREEPID_MEDIUM_NOT_SUPPORTED`: an account has no addresses here.
-pub(super) fn no_medium() -> Error {
-    let words = "This server keeps no mail addresses and telephone numbers";
-    Error::bad_request(ErrorKind::ThreepidMediumNotSupported, words)
-}
-
-/// The request of [`get_3pids`]. ruma's response leaves out an empty list, without which clients have an error to show.
-pub struct Get3pids;
-
-impl Metadata for Get3pids {
-    const METHOD: http::Method = get_3pids::v3::Request::METHOD;
-    const RATE_LIMITED: bool = get_3pids::v3::Request::RATE_LIMITED;
-    type Authentication = <get_3pids::v3::Request as Metadata>::Authentication;
-    type PathBuilder = <get_3pids::v3::Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = get_3pids::v3::Request::PATH_BUILDER;
-}
-
-impl IncomingRequest for Get3pids {
-    type EndpointError = <get_3pids::v3::Request as IncomingRequest>::EndpointError;
-    type OutgoingResponse = JsonResponse;
-
-    fn try_from_http_request_inner(request: http::Request<&[u8]>, path: &[&str]) -> Result<Self, DeserializationError> {
-        get_3pids::v3::Request::try_from_http_request_inner(request, path).map(|_| Self)
-    }
+fn medium_not_supported() -> Error {
+    Error::bad_request(ErrorKind::ThreepidMediumNotSupported, "This server keeps no such addresses")
 }

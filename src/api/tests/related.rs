@@ -20,7 +20,7 @@ async fn scene(home: &Home, creator: &Person) -> Scene {
 }
 
 async fn say(home: &Home, person: &Person, scene: &Scene, txn: &str, relates_to: Value) -> String {
-    let content = json!({ "body": txn, "m.relates_to": relates_to });
+    let content = json!({ "msgtype": "m.text", "body": txn, "m.relates_to": relates_to });
     let line = format!("PUT /_matrix/client/v3/rooms/{}/send/m.room.message/{txn}", scene.room);
     let said = home.send_as(person, &line, content).await;
     said.body["event_id"].as_str().unwrap().to_owned()
@@ -109,7 +109,7 @@ async fn what_may_not_be_said_of_an_event() {
     assert_eq!(send("m.reaction", "1", reaction.clone()).await.status, 200);
     assert_eq!(refused(&send("m.reaction", "2", reaction).await), (400, "M_DUPLICATE_ANNOTATION"));
     let nested = json!({ "rel_type": "m.thread", "event_id": reply });
-    assert_eq!(refused(&send("m.room.message", "3", nested).await), (400, "M_UNKNOWN"));
+    assert_eq!(refused(&send("org.example.x", "3", nested).await), (400, "M_UNKNOWN"));
 }
 
 #[tokio::test]

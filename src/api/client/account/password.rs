@@ -1,11 +1,11 @@
-//! `POST /_matrix/client/v3/account/password`
+//! `POST /_matrix/client/v3/account/password`, and the ways to a forgotten one, which need addresses that are not kept.
 //! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpassword>
 
 use depesche_server::accounts::{ChangePassword, ChangePasswordError, Purpose};
 use ruma::api::{
     client::account::{
         change_password::v3::{Request, Response},
-        request_password_change_token_via_email as by_mail, request_password_change_token_via_msisdn as by_telephone,
+        request_password_change_token_via_email as by_email, request_password_change_token_via_msisdn as by_msisdn,
     },
     error::ErrorKind,
 };
@@ -38,24 +38,23 @@ pub async fn post(context: Context, caller: Option<User>, request: Request) -> R
 }
 
 /// `POST /_matrix/client/v3/account/password/email/requestToken`
-pub async fn request_token_by_mail(
+pub async fn request_by_email(
     _: Context,
     _: Anyone,
-    _: by_mail::v3::Request,
-) -> Result<by_mail::v3::Response, Error> {
-    Err(no_address())
+    _: by_email::v3::Request,
+) -> Result<by_email::v3::Response, Error> {
+    Err(nobody())
 }
 
 /// `POST /_matrix/client/v3/account/password/msisdn/requestToken`
-pub async fn request_token_by_telephone(
+pub async fn request_by_msisdn(
     _: Context,
     _: Anyone,
-    _: by_telephone::v3::Request,
-) -> Result<by_telephone::v3::Response, Error> {
-    Err(no_address())
+    _: by_msisdn::v3::Request,
+) -> Result<by_msisdn::v3::Response, Error> {
+    Err(nobody())
 }
 
-/// 400 `M_THREEPID_NOT_FOUND`: whatever the address, no account has it.
-fn no_address() -> Error {
-    Error::bad_request(ErrorKind::ThreepidNotFound, "No account of this server has this address")
+fn nobody() -> Error {
+    Error::bad_request(ErrorKind::ThreepidNotFound, "No account here has such an address")
 }
