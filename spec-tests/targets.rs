@@ -115,7 +115,7 @@ pub fn synapse(directory: &Path, address: SocketAddr, options: &Options) -> Resu
         ),
         Registration::Closed => "enable_registration: false\n".to_owned(),
     };
-    let resources = "{names: [client], compress: false}";
+    let resources = "{names: [client, openid], compress: false}";
     let limited = options.limited;
     let limits = if limited {
         format!(
@@ -168,6 +168,7 @@ nonrefreshable_access_token_lifetime: 24h
 ui_auth: {session_timeout: 0}
 ip_range_whitelist: ['127.0.0.0/8']
 push: {group_unread_count_by_room: false}
+password_config: {policy: {enabled: true, minimum_length: 8}}
 login_via_existing_session: {enabled: true, require_ui_auth: true}
 default_room_version: '12'
 caches: {sync_response_cache_duration: 0}

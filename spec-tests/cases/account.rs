@@ -148,3 +148,29 @@ async fn a_deactivated_user_leaves_its_rooms() {
     };
     syncer.until(left).await;
 }
+
+#[tokio::test]
+async fn a_password_that_is_too_short_is_refused() {
+    let client = shared().client();
+    let body = json!({
+        "username": depesche_spec_tests::server::unique("weak"), "password": "short",
+        "auth": { "type": "m.login.dummy" }
+    });
+    let registered = client.post("/_matrix/client/v3/register", &[]).json(body).await;
+    let alice = shared().user("alice").await;
+    let path = "/_matrix/client/v3/account/password";
+    let asked = alice.post(path, &[]).json(json!({ "new_password": "a long enough one" })).await.status(401);
+    let stage = password_stage(&alice, &asked["session"], PASSWORD);
+    let changed = alice.post(path, &[]).json(json!({ "new_password": "short", "auth": stage })).await;
+    let refused = |code: &str| {
+        registered.clone().error(400, code);
+        changed.clone().error(400, code);
+    };
+    differs(
+        "client-server-api#post_matrixclientv3accountpassword",
+        || refused("M_WEAK_PASSWORD"),
+        || refused("M_PASSWORD_TOO_SHORT"),
+    );
+    // The old one is still good.
+    alice.another_device().await;
+}

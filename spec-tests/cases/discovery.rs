@@ -79,3 +79,16 @@ async fn errors_too_may_be_read_by_browsers() {
     assert_eq!(answer.header("access-control-allow-origin"), "*", "{answer}");
     answer.error(401, "M_MISSING_TOKEN");
 }
+
+#[tokio::test]
+async fn no_other_networks_are_bridged() {
+    let alice = shared().user("alice").await;
+    assert_eq!(alice.get("/_matrix/client/v3/thirdparty/protocols", &[]).await.ok(), json!({}));
+    let answer = alice.get("/_matrix/client/v3/thirdparty/protocol/{protocol}", &["irc"]).await;
+    differs(
+        "client-server-api#get_matrixclientv3thirdpartyprotocolprotocol",
+        || answer.clone().error(404, "M_NOT_FOUND"),
+        || answer.clone().status(404),
+    );
+    shared().client().get("/_matrix/client/v3/thirdparty/protocols", &[]).await.error(401, "M_MISSING_TOKEN");
+}

@@ -33,6 +33,7 @@ mod reports;
 mod room_directory;
 mod room_initial_sync;
 mod send;
+mod spaces;
 mod sync_filters;
 mod sync_rooms;
 mod sync_timeline;

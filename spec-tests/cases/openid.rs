@@ -22,3 +22,17 @@ async fn nobody_gets_a_token_of_another_user() {
     alice.post(TOKEN, &[&bob.id]).json(json!({})).await.error(403, "M_FORBIDDEN");
     alice.without_token().post(TOKEN, &[&alice.id]).json(json!({})).await.error(401, "M_MISSING_TOKEN");
 }
+
+#[tokio::test]
+async fn a_service_asks_whose_token_it_is() {
+    let alice = shared().user("alice").await;
+    let answer = alice.post(TOKEN, &[&alice.id]).json(json!({})).await.ok();
+    let token = answer["access_token"].as_str().expect("a token");
+    let service = shared().client();
+    let whose = |token| service.get("/_matrix/federation/v1/openid/userinfo", &[]).query(&[("access_token", token)]);
+    assert_eq!(whose(token).await.ok(), json!({ "sub": alice.id }));
+    whose("nonsense").await.error(401, "M_UNKNOWN_TOKEN");
+    // A token of the client is none.
+    whose(alice.token()).await.error(401, "M_UNKNOWN_TOKEN");
+    service.get("/_matrix/federation/v1/openid/userinfo", &[]).await.error(401, "M_MISSING_TOKEN");
+}

@@ -52,6 +52,34 @@ async fn those_who_share_a_room_learn_of_a_change() {
 }
 
 #[tokio::test]
+async fn a_new_name_is_told_with_the_presence() {
+    let server = server();
+    let (alice, bob) = pair(&server).await;
+    set(&bob, json!({ "presence": "online" })).await;
+    let mut syncer = unseen(&alice);
+    syncer.next().await;
+    let path = "/_matrix/client/v3/profile/{userId}/{keyName}";
+    bob.put(path, &[&bob.id, "displayname"]).json(json!({ "displayname": "Bobby" })).await.ok();
+    bob.put(path, &[&bob.id, "avatar_url"]).json(json!({ "avatar_url": "mxc://depesche.test/abc" })).await.ok();
+    set(&bob, json!({ "presence": "unavailable" })).await;
+    let sync = syncer.until(|sync| told(sync, &bob).is_some_and(|told| told["presence"] == "unavailable")).await;
+    let content = told(&sync, &bob).expect("it was there").clone();
+    differs(
+        "client-server-api#events-on-change-of-profile-information",
+        || {
+            assert_eq!(content["displayname"], "Bobby");
+            assert_eq!(content["avatar_url"], "mxc://depesche.test/abc");
+        },
+        || assert!(content.get("displayname").is_none()),
+    );
+    // The new name alone is told as well.
+    bob.put(path, &[&bob.id, "displayname"]).json(json!({ "displayname": "Rob" })).await.ok();
+    if target() == Target::Depesche {
+        syncer.until(|sync| told(sync, &bob).is_some_and(|told| told["displayname"] == "Rob")).await;
+    }
+}
+
+#[tokio::test]
 async fn a_presence_can_be_asked_for() {
     let server = server();
     let (alice, bob) = pair(&server).await;

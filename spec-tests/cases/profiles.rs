@@ -163,6 +163,29 @@ async fn a_profile_has_its_limits() {
 }
 
 #[tokio::test]
+async fn a_name_an_avatar_and_a_time_zone_are_text() {
+    let alice = shared().user("alice").await;
+    let path = "/_matrix/client/v3/profile/{userId}/{keyName}";
+    let set =
+        async |field: &str, value: Value| alice.put(path, &[&alice.id, field]).json(json!({ field: value })).await;
+    set("displayname", json!("Alice")).await.ok();
+    for value in [json!(null), json!(7)] {
+        set("displayname", value).await.error_in(400, &["M_BAD_JSON", "M_INVALID_PARAM"]);
+    }
+    assert_eq!(alice.get(path, &[&alice.id, "displayname"]).await.ok()["displayname"], "Alice");
+    set("avatar_url", json!(null)).await.error_in(400, &["M_BAD_JSON", "M_INVALID_PARAM"]);
+    let zone = set("m.tz", json!(5)).await;
+    differs(
+        "client-server-api#put_matrixclientv3profileuseridkeyname",
+        || zone.clone().error(400, "M_BAD_JSON"),
+        || zone.clone().ok(),
+    );
+    set("m.tz", json!("Europe/Berlin")).await.ok();
+    let profile = alice.get("/_matrix/client/v3/profile/{userId}", &[&alice.id]).await.ok();
+    assert_eq!((&profile["displayname"], &profile["m.tz"]), (&json!("Alice"), &json!("Europe/Berlin")));
+}
+
+#[tokio::test]
 async fn of_two_names_at_once_one_is_in_all_rooms() {
     let alice = shared().user("alice").await;
     let mut rooms = Vec::new();

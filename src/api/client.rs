@@ -29,6 +29,7 @@ pub mod room_summary;
 pub mod rooms;
 pub mod send_to_device;
 pub mod sync;
+pub mod thirdparty;
 pub mod user;
 pub mod user_directory;
 pub mod users;

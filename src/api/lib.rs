@@ -12,6 +12,7 @@ pub mod caller;
 pub mod client;
 mod envelope;
 pub mod error;
+pub mod federation;
 pub mod media;
 mod page;
 mod rate_limit;

@@ -8,7 +8,7 @@ use axum::Router;
 use http::StatusCode;
 
 use crate::{
-    App, client, envelope, media,
+    App, client, envelope, federation, media,
     route::{Endpoint, endpoint, raw_endpoint, unrecognized},
     r#static, uia, well_known,
 };
@@ -126,6 +126,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::context::get),
         endpoint(client::rooms::event::get),
         endpoint(client::rooms::forget::post),
+        endpoint(client::rooms::hierarchy::get),
         endpoint(client::rooms::initial_sync::get),
         endpoint(client::rooms::invite::post),
         endpoint(client::rooms::join::post),
@@ -170,6 +171,9 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::send_to_device::put).large_body(),
         // /_matrix/client/v3/sync
         endpoint(client::sync::get),
+        // /_matrix/client/v3/thirdparty/
+        endpoint(client::thirdparty::protocols),
+        endpoint(client::thirdparty::protocol),
         // /_matrix/client/v3/user/
         endpoint(client::user::account_data::put),
         endpoint(client::user::account_data::get),
@@ -185,6 +189,8 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::user_directory::search::post),
         // /_matrix/client/v3/users/
         endpoint(client::users::report::post),
+        // /_matrix/federation/
+        endpoint(federation::openid::userinfo),
         // /_matrix/media/
         endpoint(media::config::get),
         endpoint(media::create::post),

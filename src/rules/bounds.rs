@@ -204,6 +204,14 @@ pub const MAX_UPGRADE_BANS: usize = 500;
 pub const MAX_UPGRADE_STATE: usize = 500;
 /// Rooms of a restricted room's `allow` that are looked at, from the first on. Ours: each is read when someone joins.
 pub const MAX_ALLOWED_ROOMS: usize = 200;
+/// Rooms in one answer of `/hierarchy` when the client does not say. Ours; the specification leaves it open.
+pub const DEFAULT_HIERARCHY_LIMIT: u32 = 50;
+/// Spaces within spaces that `/hierarchy` follows. Ours, as the specification demands a bound.
+pub const MAX_HIERARCHY_DEPTH: u32 = 20;
+/// Rooms that one walk through a space looks at. Ours: each page walks from the start.
+pub const MAX_HIERARCHY_ROOMS: usize = 2000;
+/// Children of one space that are looked at. Ours.
+pub const MAX_SPACE_CHILDREN: usize = 1000;
 /// Rooms in the published room directory. Ours: what is searched of each is kept in memory.
 pub const MAX_PUBLISHED_ROOMS: usize = 20_000;
 /// Aliases that point at one room on this server. Ours.

@@ -24,7 +24,7 @@ const ORDER: &[&[&str]] = &[
     &["media"],
     &["typing", "presence"],
     &["rooms"],
-    &["directory", "user_directory"],
+    &["directory", "user_directory", "spaces"],
     &["reports"],
     &["verify", "restored"],
     &["sync"],

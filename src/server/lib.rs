@@ -28,6 +28,7 @@ pub mod reports;
 pub mod restored;
 pub mod rooms;
 mod server;
+pub mod spaces;
 pub mod sync;
 pub mod table;
 pub mod to_device;

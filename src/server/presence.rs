@@ -128,7 +128,7 @@ impl Presences {
         }
     }
 
-    /// The user is new in a room: its members are to learn how they are.
+    /// The user is new in a room, or is called something else: others are to learn how they are.
     pub fn moved(self: &Arc<Self>, user: &UserId) {
         let person = self.users().get(user).cloned();
         if let Some(person) = person {

@@ -24,6 +24,8 @@ use crate::{
 pub const DISPLAYNAME: &str = "displayname";
 /// The name of the field with the avatar.
 pub const AVATAR_URL: &str = "avatar_url";
+/// The name of the field with the time zone.
+pub const TIME_ZONE: &str = "m.tz";
 
 /// A profile: fields by name.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -53,7 +55,7 @@ pub enum ProfileError {
     /// The field's name is not of the grammar.
     #[error("this is not a name for a profile field")]
     InvalidKey,
-    /// The value is not what the field holds: text for a display name, an mxc URI for an avatar.
+    /// The value is not what the field holds: text for a display name or a time zone, an mxc URI for an avatar.
     #[error("this is not a value for {0}")]
     InvalidValue(&'static str),
     /// The profile would become too large.
@@ -77,9 +79,7 @@ impl Profiles {
 
     /// A user's profile; an empty one for users who are unknown or have said nothing.
     pub async fn find(&self, view: &View, user: &UserId) -> Result<Profile, Fault> {
-        let key = (user.to_owned(),);
-        let stored = view.get(&PROFILE, &key).await?;
-        parse(&key, stored)
+        of(view, user).await
     }
 
     /// A user's profile.
@@ -94,7 +94,7 @@ impl Profiles {
         profile.0.remove(field).ok_or(ProfileError::NotFound)
     }
 
-    /// Sets a field and returns the profile with it. An empty display name or avatar, or `null` for either, removes it.
+    /// Sets a field and returns the profile with it. An empty display name or avatar removes it.
     pub async fn set_field(&self, user: &UserId, field: &str, value: Value) -> Result<Profile, ProfileError> {
         check_key(field)?;
         let value = check_value(field, value)?;
@@ -135,6 +135,12 @@ impl Profiles {
             })
             .await
     }
+}
+
+/// A user's profile; an empty one for users who are unknown or have said nothing.
+pub async fn of(view: &View, user: &UserId) -> Result<Profile, Fault> {
+    let key = (user.to_owned(),);
+    parse(&key, view.get(&PROFILE, &key).await?)
 }
 
 /// Whether a field stands in the membership events of the user's rooms as well.
@@ -189,13 +195,14 @@ fn check_value(field: &str, value: Value) -> Result<Option<Value>, ProfileError>
             }
             Ok(value)
         }
+        // Which names there are changes from year to year: clients expect some that they do not know.
+        TIME_ZONE if !value.is_string() => Err(ProfileError::InvalidValue(TIME_ZONE)),
         _ => Ok(Some(value)),
     }
 }
 
 fn text(field: &'static str, value: Value, max_bytes: usize) -> Result<Option<Value>, ProfileError> {
     match value {
-        Value::Null => Ok(None),
         Value::String(text) if text.is_empty() => Ok(None),
         Value::String(text) if text.len() <= max_bytes => Ok(Some(text.into())),
         _ => Err(ProfileError::InvalidValue(field)),
@@ -231,7 +238,7 @@ mod tests {
         profiles.remove_field(alice, "org.example.any-thing").await.unwrap();
         profiles.set_field(alice, "displayname", json!("")).await.unwrap();
         assert!(matches!(profiles.get_field(alice, "displayname").await, Err(ProfileError::NotFound)));
-        profiles.set_field(alice, "avatar_url", json!(null)).await.unwrap();
+        profiles.set_field(alice, "avatar_url", json!("")).await.unwrap();
         assert!(matches!(profiles.get(alice).await, Err(ProfileError::NotFound)));
     }
 

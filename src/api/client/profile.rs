@@ -2,7 +2,8 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#profiles>
 //!
 //! Everybody may look a profile up. Display name and avatar also stand in the membership events of the user's rooms: a
-//! change of either goes there before it is answered, or, where that takes longer than a client waits, by itself.
+//! change of either goes there before it is answered, or, where that takes longer than a client waits, by itself. It is
+//! told with the user's presence, too.
 
 use depesche_server::profiles::{self, ProfileError};
 use http::Method;
@@ -47,7 +48,8 @@ pub async fn get_field(
 ) -> Result<get_profile_field::v3::Response, Error> {
     let field = request.field.as_str();
     let value = context.app.server.profiles.get_field(&request.user_id, field).await?;
-    let value = ProfileFieldValue::new(field, value).map_err(Error::internal)?;
+    // A time zone that is no text could be stored once.
+    let value = ProfileFieldValue::new(field, value).map_err(|_| ProfileError::NotFound)?;
     Ok(get_profile_field::v3::Response { value: Some(value) })
 }
 
@@ -107,6 +109,7 @@ impl IncomingRequest for SetField {
 async fn propagate(context: &Context, user: &UserId, field: &str) {
     if profiles::is_spread(field) {
         context.app.server.propagate_profile(user).await;
+        context.app.server.presence.moved(user);
     }
 }
 

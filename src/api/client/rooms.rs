@@ -6,6 +6,7 @@ pub mod context;
 mod errors;
 pub mod event;
 pub mod forget;
+pub mod hierarchy;
 pub mod initial_sync;
 pub mod invite;
 pub mod join;

@@ -51,6 +51,10 @@ async fn what_cannot_be_set_has_the_right_code() {
     let large = json!({ "org.example.x": "x".repeat(65_536) });
     for (field, body, expected) in [
         ("displayname", json!({ "displayname": 7 }), (400, "M_BAD_JSON")),
+        ("displayname", json!({ "displayname": null }), (400, "M_BAD_JSON")),
+        ("avatar_url", json!({ "avatar_url": null }), (400, "M_BAD_JSON")),
+        ("m.tz", json!({ "m.tz": 5 }), (400, "M_BAD_JSON")),
+        ("m.tz", json!({ "m.tz": null }), (400, "M_BAD_JSON")),
         ("displayname", json!({}), (400, "M_MISSING_PARAM")),
         ("displayname", json!({ "avatar_url": "mxc://test/a" }), (400, "M_MISSING_PARAM")),
         ("avatar_url", json!({ "avatar_url": "https://test/a" }), (400, "M_BAD_JSON")),

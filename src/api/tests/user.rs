@@ -93,3 +93,15 @@ async fn tags_are_set_listed_and_removed() {
         assert_eq!(refused(&home.ask_as(&bob, &line, "").await), (403, "M_FORBIDDEN"), "{line}");
     }
 }
+
+#[tokio::test]
+async fn whose_an_openid_token_is() {
+    let home = Home::open().await;
+    let alice = home.user("alice").await;
+    let line = format!("POST /_matrix/client/v3/user/{}/openid/request_token", alice.id);
+    let token = home.send_as(&alice, &line, json!({})).await.body["access_token"].as_str().unwrap().to_owned();
+    let ask = async |query: &str| home.ask(&format!("GET /_matrix/federation/v1/openid/userinfo{query}"), "").await;
+    assert_eq!(ask(&format!("?access_token={token}")).await.body, json!({ "sub": alice.id }));
+    assert_eq!(refused(&ask(&format!("?access_token={}", alice.token)).await), (401, "M_UNKNOWN_TOKEN"));
+    assert_eq!(refused(&ask("").await), (401, "M_MISSING_TOKEN"));
+}

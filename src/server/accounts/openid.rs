@@ -3,7 +3,7 @@
 //! Such a token is good for nothing else. Stored are its hash, its user and its end.
 //!
 //! Spec: [OpenID](https://spec.matrix.org/v1.19/client-server-api/#openid); the question comes by
-//! [federation](https://spec.matrix.org/v1.19/server-server-api/#openid), for which [`Accounts::openid_user`] waits.
+//! [federation](https://spec.matrix.org/v1.19/server-server-api/#openid): [`Accounts::openid_user`].
 
 use ruma::{OwnedUserId, UserId};
 

@@ -71,17 +71,7 @@ impl Rooms {
         viewer: Option<&UserId>,
     ) -> Result<(RoomSummary, Option<MembershipState>), SummaryError> {
         let room = self.find(room).await?.ok_or(SummaryError::NotFound)?;
-        let summary = room.summary().await?;
-        let membership = match viewer {
-            Some(viewer) => Some(room.membership(viewer).await?.map_or(MembershipState::Leave, |member| member.state)),
-            None => None,
-        };
-        let is_in =
-            matches!(membership, Some(MembershipState::Join | MembershipState::Invite | MembershipState::Knock));
-        if is_in || is_told(&room.view, &summary, viewer).await? {
-            return Ok((summary, membership));
-        }
-        Err(SummaryError::NotFound)
+        room.summary_for(viewer).await?.ok_or(SummaryError::NotFound)
     }
 }
 
@@ -140,6 +130,23 @@ impl Card {
 }
 
 impl RoomView {
+    /// What the room says of itself to somebody, or to anybody, with what they have to do with it. `None` if it says
+    /// nothing to them: they are not in it, and may neither join nor read it.
+    pub async fn summary_for(
+        &self,
+        viewer: Option<&UserId>,
+    ) -> Result<Option<(RoomSummary, Option<MembershipState>)>, Fault> {
+        let summary = self.summary().await?;
+        let membership = match viewer {
+            Some(viewer) => Some(self.membership(viewer).await?.map_or(MembershipState::Leave, |member| member.state)),
+            None => None,
+        };
+        let is_in =
+            matches!(membership, Some(MembershipState::Join | MembershipState::Invite | MembershipState::Knock));
+        let is_told = is_in || is_told(&self.view, &summary, viewer).await?;
+        Ok(is_told.then_some((summary, membership)))
+    }
+
     /// What the room says of itself.
     pub async fn summary(&self) -> Result<RoomSummary, Fault> {
         let card = self.card().await?;

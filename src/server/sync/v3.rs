@@ -31,6 +31,7 @@ use crate::{
     keys::KeyCounts,
     keyspace::{HEAD, ROOM, RoomNo},
     presence,
+    profiles::{self, Profile},
     records::rooms::Membership,
     rooms::{
         receipts::{self, Shown},
@@ -167,7 +168,8 @@ impl Syncs {
             let shown = self.presence.shown(&user);
             // A first answer has those who are there.
             if asked.since.is_some() || shown.state != PresenceState::Offline {
-                events.push(presence_event(user, shown)?);
+                let profile = profiles::of(view, &user).await?;
+                events.push(presence_event(user, shown, &profile)?);
             }
             if events.len() == limit {
                 break;
@@ -351,12 +353,14 @@ impl Asked<'_> {
     }
 }
 
-fn presence_event(sender: OwnedUserId, shown: presence::Shown) -> Result<Raw<PresenceEvent>, Fault> {
+fn presence_event(sender: OwnedUserId, shown: presence::Shown, profile: &Profile) -> Result<Raw<PresenceEvent>, Fault> {
     let presence::Shown { state, currently_active, status, last_active_ago_ms } = shown;
     let mut content = PresenceEventContent::new(state.clone());
     content.currently_active = (state == PresenceState::Online).then_some(currently_active);
     content.status_msg = status;
     content.last_active_ago = last_active_ago_ms.map(UInt::new_wrapping);
+    content.displayname = profile.displayname().map(str::to_owned);
+    content.avatar_url = profile.avatar_url().map(ToOwned::to_owned);
     let event = PresenceEvent { content, sender };
     Raw::new(&event).map_err(|error| Fault::Bug(format!("our own presence is no JSON: {error}")))
 }

@@ -1,0 +1,42 @@
+//! `GET /_matrix/client/v1/rooms/{roomId}/hierarchy`: the rooms of a space.
+//! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1roomsroomidhierarchy>
+
+use depesche_rules::bounds::DEFAULT_HIERARCHY_LIMIT;
+use depesche_server::spaces::{HierarchyError, HierarchyQuery};
+use ruma::{
+    UInt,
+    api::client::space::get_hierarchy::v1::{Request, Response},
+};
+
+use super::page_limit;
+use crate::{caller::User, error::Error, route::Context};
+
+/// `GET /_matrix/client/v1/rooms/{roomId}/hierarchy`. Of rooms that are not here nothing is said: there is nobody to ask.
+pub async fn get(context: Context, user: User, request: Request) -> Result<Response, Error> {
+    let Request { room_id, from, limit, max_depth, suggested_only, .. } = request;
+    if limit == Some(UInt::MIN) {
+        return Err(Error::invalid_param("`limit` is greater than zero"));
+    }
+    let query = HierarchyQuery {
+        from: from.as_deref(),
+        max_depth: max_depth.map(|depth| u32::try_from(u64::from(depth)).unwrap_or(u32::MAX)),
+        suggested_only,
+        limit: page_limit(limit, DEFAULT_HIERARCHY_LIMIT),
+    };
+    let page = context.app.server.rooms.hierarchy(&room_id, &user.user_id, &query).await?;
+    let mut response = Response::new();
+    response.rooms = page.rooms;
+    response.next_batch = page.next;
+    Ok(response)
+}
+
+impl From<HierarchyError> for Error {
+    fn from(error: HierarchyError) -> Self {
+        let words = error.to_string();
+        match error {
+            HierarchyError::Forbidden => Self::forbidden(words),
+            HierarchyError::BadToken | HierarchyError::OtherQuestion => Self::invalid_param(words),
+            HierarchyError::Fault(fault) => fault.into(),
+        }
+    }
+}
