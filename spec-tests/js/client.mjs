@@ -46,7 +46,11 @@ function note(event) {
 }
 
 function follow() {
-    client.on("Room.timeline", note);
+    client.on("Room.timeline", (event) => {
+        note(event);
+        // The library does not tell of every event that it decrypts: not of those behind events that it had already.
+        client.decryptEventIfNeeded(event).then(() => note(event));
+    });
     client.on("Event.decrypted", note);
     client.on("crypto.verificationRequestReceived", (request) => (verification = request));
     client.on("Session.logged_out", () => (loggedOut = true));

@@ -91,10 +91,10 @@ await check("the third device reads from the key backup what was before the serv
     await tablet.expect({ wanted: from(ids.bob, { body: "hello alice" }) });
 });
 
-await check("what bob's client shows is what the server has", async () => {
-    const texts = await bob.history({ room });
-    const left = ["hello bob", "hello alice", "I am still here", "so am I", "good"];
-    assert.deepEqual(texts, [...left, "to the tablet", "to it from alice", "from the tablet"]);
+await check("bob's client shows what the server has, once and in order, and may keep what was lost", async () => {
+    const texts = (await bob.history({ room })).filter((body) => !body.startsWith("lost"));
+    const before = ["hello bob", "hello alice", "I am still here", "so am I", "good"];
+    assert.deepEqual(texts, [...before, "to the tablet", "to it from alice", "from the tablet"]);
 });
 
 end();
