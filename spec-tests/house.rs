@@ -43,6 +43,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ),
     ("net", &["depesche-server", "depesche-config"], &["depesche-store", "axum", "rocksdb"]),
     ("blobs-files", &["depesche-server"], &["depesche-store", "ruma", "axum"]),
+    ("blobs-s3", &["depesche-server", "depesche-config"], &["depesche-store", "ruma", "axum"]),
     ("thumbnails", &["depesche-server", "depesche-rules"], &["depesche-store", "ruma", "axum"]),
     ("api", &["depesche-server", "depesche-rules", "depesche-config"], &["rocksdb"]),
 ];

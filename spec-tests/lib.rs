@@ -9,6 +9,7 @@
 //! - [`user`] is a registered person with a device; [`sync`] follows `/sync` for one.
 //! - [`gateway`] is a push gateway.
 //! - [`keys`] makes end-to-end keys with real signatures.
+//! - [`object_store`] is a store of files that speaks the S3 protocol.
 //! - [`oracle`] reads the cases' sources and keeps `oracle.tsv`.
 //!
 //! Nothing here knows the inside of a server. Only the test of the ledger reads our table of routes.
@@ -16,6 +17,7 @@
 pub mod client;
 pub mod gateway;
 pub mod keys;
+pub mod object_store;
 mod operator;
 pub mod oracle;
 mod process;

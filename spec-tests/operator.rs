@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::server::{Server, Target, target, unique};
+use crate::server::{SERVER_NAME, Server, Target, target, unique};
 use crate::user::PASSWORD;
 use crate::{User, targets};
 
@@ -49,6 +49,33 @@ impl Server {
             Target::Synapse => {
                 let request = self.admin("admin").await.put("/_synapse/admin/v2/users/{user}", &[&user.id]);
                 request.json(json!({ "locked": locked })).await.ok();
+            }
+        }
+    }
+
+    /// The ids of the files that a user uploaded, oldest first.
+    pub async fn media_of(&self, user: &User) -> Vec<String> {
+        let (list, id) = match target() {
+            Target::Depesche => (self.depesche_json(&["media", "list", &user.id]), "id"),
+            Target::Synapse => {
+                let request = self.admin("admin").await.get("/_synapse/admin/v1/users/{user}/media", &[&user.id]);
+                (request.query(&[("order_by", "created_ts"), ("dir", "f")]).await.ok(), "media_id")
+            }
+        };
+        let files = list["media"].as_array().expect("a list").iter();
+        files.map(|file| file[id].as_str().expect("an id").to_owned()).collect()
+    }
+
+    /// Deletes a file of this server.
+    pub async fn delete_media(&self, id: &str) {
+        match target() {
+            Target::Depesche => {
+                let address = format!("mxc://{SERVER_NAME}/{id}");
+                self.depesche(&["media", "delete", &address]);
+            }
+            Target::Synapse => {
+                let path = "/_synapse/admin/v1/media/{server}/{id}";
+                self.admin("admin").await.delete(path, &[SERVER_NAME, id]).await.ok();
             }
         }
     }

@@ -15,6 +15,9 @@ const START_LIMIT: Duration = Duration::from_secs(90);
 /// Pause between two looks at a server that is starting.
 const POLL: Duration = Duration::from_millis(2);
 
+/// What a Matrix server answers first.
+const VERSIONS: &str = "/_matrix/client/versions";
+
 /// A running server.
 #[derive(Debug)]
 pub struct Process {
@@ -41,7 +44,12 @@ pub fn under(program: &str, arguments: &[String], command: &Command) -> Command 
 
 impl Process {
     /// Starts `command` with its output in `log`, and waits until it answers `/_matrix/client/versions` at `address`.
-    pub fn start(mut command: Command, address: SocketAddr, log: &Path) -> Result<Self, String> {
+    pub fn start(command: Command, address: SocketAddr, log: &Path) -> Result<Self, String> {
+        Self::start_and_ask(command, address, VERSIONS, log)
+    }
+
+    /// As [`Self::start`], for a server of another kind, which answers at this path.
+    pub fn start_and_ask(mut command: Command, address: SocketAddr, path: &str, log: &Path) -> Result<Self, String> {
         let out = File::options().create(true).append(true).open(log).map_err(|e| format!("{}: {e}", log.display()))?;
         let err = out.try_clone().map_err(|e| e.to_string())?;
         command.stdin(Stdio::null()).stdout(out).stderr(err);
@@ -53,7 +61,7 @@ impl Process {
             .spawn()
             .map_err(|e| format!("sh: {e}"))?;
         let mut process = Self { child, watchdog, started_in: Duration::ZERO };
-        process.wait_until_it_answers(address)?;
+        process.wait_until_it_answers(address, path)?;
         process.started_in = start.elapsed();
         Ok(process)
     }
@@ -88,15 +96,15 @@ impl Process {
         None
     }
 
-    fn wait_until_it_answers(&mut self, address: SocketAddr) -> Result<(), String> {
+    fn wait_until_it_answers(&mut self, address: SocketAddr, path: &str) -> Result<(), String> {
         let deadline = Instant::now() + START_LIMIT;
         while Instant::now() < deadline {
             if let Ok(Some(status)) = self.child.try_wait() {
                 return Err(format!("the server ended at its start: {status}"));
             }
-            match first_line(address) {
+            match ask(address, "GET", path).as_deref().and_then(|answer| answer.lines().next()) {
                 Some(line) if line.starts_with("HTTP/1.1 200") => return Ok(()),
-                Some(line) => return Err(format!("the server answered {line:?} to /_matrix/client/versions")),
+                Some(line) => return Err(format!("the server answered {line:?} to {path}")),
                 None => {}
             }
             // The one place that waits for wall time: a foreign process gives no other sign.
@@ -114,13 +122,14 @@ impl Drop for Process {
     }
 }
 
-/// The first line of the answer about versions, if there is an answer.
-fn first_line(address: SocketAddr) -> Option<String> {
+/// The answer to a request without a body, if there is one.
+pub fn ask(address: SocketAddr, method: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    let request = format!("GET /_matrix/client/versions HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
-    String::from_utf8_lossy(&answer).lines().next().map(str::to_owned)
+    (!answer.is_empty()).then(|| String::from_utf8_lossy(&answer).into_owned())
 }

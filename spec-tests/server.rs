@@ -79,6 +79,8 @@ pub struct Options {
     pub data_dir: Option<PathBuf>,
     /// Which server; the one that `DEPESCHE_TARGET` chooses if not given.
     pub target: Option<Target>,
+    /// The URL of an object store that keeps the files. Without it, the one that `DEPESCHE_OBJECT_STORE` names, if any.
+    pub object_store: Option<String>,
     /// Words before the server's own command line, such as those of `taskset` or `valgrind`, which become the server.
     pub under: Vec<String>,
 }
@@ -135,6 +137,12 @@ impl Server {
     pub fn restart(&mut self) {
         self.process.kill();
         self.address = free_address();
+        self.restart_here();
+    }
+
+    /// As [`Self::restart`], at the same address, so that clients find it again.
+    pub fn restart_here(&mut self) {
+        self.process.kill();
         self.process =
             launch(&self.directory, self.address, &self.options).unwrap_or_else(|error| panic!("restart: {error}"));
     }
@@ -207,7 +215,7 @@ fn launch(directory: &Path, address: SocketAddr, options: &Options) -> Result<Pr
 
 /// A port of loopback that was free a moment ago. The kernel does not give it out again at once, so that two test
 /// binaries do not get the same one.
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a free port");
     listener.local_addr().expect("a bound socket has an address")
 }

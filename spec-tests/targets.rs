@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::object_store::{BUCKET, SECRET};
 use crate::server::{LIMITED_LOGINS, LIMITED_MESSAGES, Options, Registration, SERVER_NAME};
 
 /// The configuration of Depesche in a target's directory.
@@ -42,11 +43,27 @@ pub fn depesche(directory: &Path, address: SocketAddr, options: &Options) -> Res
     }
     let pending = options.pending_uploads.unwrap_or(5);
     text.push_str(&format!("\n[media]\nmax_upload_mb = 4\npending_per_user = {pending}\n"));
+    if let Some(url) = options.object_store.clone().or_else(|| std::env::var("DEPESCHE_OBJECT_STORE").ok()) {
+        text.push_str(&object_store(directory, &url)?);
+    }
     let config = directory.join(DEPESCHE_CONFIG);
     write(&config, &text)?;
     let mut command = Command::new(binary);
     command.arg("--config").arg(&config).arg("serve").env("RUST_BACKTRACE", "1");
     Ok(command)
+}
+
+/// The section of a store of files. Its prefix is the server's folder, which no other server has.
+fn object_store(directory: &Path, url: &str) -> Result<String, String> {
+    let secrets = ["id", "secret"].map(|name| directory.join(format!("object-store-{name}")));
+    write(&secrets[0], "an-access-key\n")?;
+    write(&secrets[1], &format!("{SECRET}\n"))?;
+    let [id, secret] = secrets;
+    let prefix = directory.to_str().ok_or("the directory is not UTF-8")?.trim_start_matches('/');
+    Ok(format!(
+        "\n[media.store]\nendpoint = \"{url}\"\nbucket = \"{BUCKET}\"\nprefix = \"{prefix}\"\n\
+         access_key_id_file = {id:?}\nsecret_access_key_file = {secret:?}\n"
+    ))
 }
 
 /// The binary of this workspace, or the one that `DEPESCHE_BIN` names.

@@ -205,3 +205,21 @@ async fn so_many_files_may_be_announced_at_a_time() {
     alice.put(PUT, &[HERE, &ids[2]]).raw("a/b", b"x".to_vec()).await.ok();
     announce(&alice).await;
 }
+
+#[tokio::test]
+async fn the_operator_finds_the_files_of_a_user_and_deletes_them() {
+    let server = shared();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let bytes = bytes("to be deleted");
+    let first = upload(&alice, "image/png", &bytes).await;
+    let second = upload(&alice, "text/plain", b"another").await;
+    let same = upload(&bob, "image/png", &bytes).await;
+    assert_eq!(server.media_of(&alice).await, [first.clone(), second.clone()]);
+    assert_eq!(server.media_of(&bob).await, [same.clone()]);
+    server.delete_media(&first).await;
+    alice.get(DOWNLOAD, &[HERE, &first]).await.error(404, "M_NOT_FOUND");
+    assert!(bob.get(DOWNLOAD, &[HERE, &same]).await.file() == bytes, "the same bytes belong to another file");
+    assert_eq!(server.media_of(&alice).await, [second.clone()]);
+    server.delete_media(&second).await;
+    assert_eq!(server.media_of(&alice).await, Vec::<String>::new());
+}

@@ -1,5 +1,5 @@
 // One person on one device: matrix-js-sdk with its Rust crypto, in a process of its own. Driven over the IPC channel by
-// run.mjs: `{ id, verb, args }` in, `{ id, value }` or `{ id, error }` out. Knows nothing of what is being tested.
+// people.mjs: `{ id, verb, args }` in, `{ id, value }` or `{ id, error }` out. Knows nothing of what is being tested.
 
 // matrix-js-sdk asks for Node 22; this is what Node 20 lacks of it.
 Promise.withResolvers ??= function () {
@@ -14,7 +14,7 @@ const crypto = await import("matrix-js-sdk/lib/crypto-api/index.js");
 logger.setLevel("silent", false);
 
 const PATIENCE_MS = 60_000;
-let client, storageKey, verification;
+let client, storageKey, verification, loggedOut;
 const seen = new Map(); // event id -> what this process made of the event
 
 /** Waits until `probe` gives something, looking again whenever the client tells of anything. */
@@ -46,9 +46,14 @@ function note(event) {
 }
 
 function follow() {
-    client.on("Room.timeline", note);
+    client.on("Room.timeline", (event) => {
+        note(event);
+        // The library does not tell of every event that it decrypts: not of those behind events that it had already.
+        client.decryptEventIfNeeded(event).then(() => note(event));
+    });
     client.on("Event.decrypted", note);
     client.on("crypto.verificationRequestReceived", (request) => (verification = request));
+    client.on("Session.logged_out", () => (loggedOut = true));
 }
 
 const matches = (event, wanted) =>
@@ -148,6 +153,19 @@ const verbs = {
         return until(JSON.stringify(wanted), () =>
             [...seen.values()].find((event) => !event.undecryptable && matches(event, wanted)),
         );
+    },
+
+    /** Encrypts what comes with keys that nobody has yet. */
+    newSession: async ({ room }) => void (await client.getCrypto().forceDiscardSession(room)),
+
+    /** Waits until this process knows the keys of a device, by what /sync told it. */
+    async knows({ user, device }) {
+        const devices = async () => (await client.getCrypto().getUserDeviceInfo([user], false)).get(user);
+        await until(`the device ${device} of ${user}`, async () => (await devices())?.has(device));
+    },
+
+    async loggedOut() {
+        await until("that the token is not valid any more", () => loggedOut);
     },
 
     seen: ({ room }) => [...seen.values()].filter((event) => event.room === room),

@@ -1,91 +1,17 @@
 // Two people and a third device with a real client against a running server, whose URL is in DEPESCHE_URL.
 //
-// Each device is an operating-system process of its own (client.mjs). A check looks at what *another* process than the
-// acting one received and decrypted, never at a local echo. Ends with one line `N passed, N failed`.
+// A check looks at what *another* process than the acting one received and decrypted, never at a local echo.
 
 import assert from "node:assert/strict";
-import { fork } from "node:child_process";
-import { randomBytes } from "node:crypto";
-
-const url = process.env.DEPESCHE_URL;
-if (!url) throw new Error("DEPESCHE_URL is not set: the server to test");
-const password = "correct horse battery staple";
-const tag = randomBytes(4).toString("hex");
-
-/** A device: a child process that is asked by `device.verb(args)`. */
-function device(label) {
-    const child = fork(new URL("client.mjs", import.meta.url), { stdio: ["ignore", "ignore", "inherit", "ipc"] });
-    const open = new Map();
-    let count = 0;
-    child.on("message", ({ id, value, error }) => {
-        const { resolve, reject } = open.get(id);
-        open.delete(id);
-        error ? reject(new Error(`${label}: ${error}`)) : resolve(value);
-    });
-    child.on("exit", (code) => {
-        for (const { reject } of open.values()) reject(new Error(`${label} ended with ${code}`));
-    });
-    const ask = (verb) => (args) =>
-        new Promise((resolve, reject) => {
-            open.set(++count, { resolve, reject });
-            child.send({ id: count, verb, args });
-        });
-    return new Proxy({ child }, { get: (target, verb) => (verb in target ? target[verb] : ask(verb)) });
-}
-
-async function register(name) {
-    const response = await fetch(`${url}/_matrix/client/v3/register`, {
-        method: "POST",
-        body: JSON.stringify({ username: name, password, inhibit_login: true, auth: { type: "m.login.dummy" } }),
-    });
-    const body = await response.json();
-    assert.equal(response.status, 200, JSON.stringify(body));
-    return body.user_id;
-}
-
-let passed = 0;
-let failed = 0;
-
-// Nothing here takes minutes; a client that hangs must not take the time of everything else.
-setTimeout(() => {
-    console.log(`FAILED   not done after five minutes\n${passed} passed, ${failed + 1} failed`);
-    end();
-    process.exit(1);
-}, 300_000).unref();
-
-/** A promise and its check. What follows builds on it: after a failure the rest counts as failed too. */
-async function check(promise, act) {
-    if (failed) {
-        failed += 1;
-        console.log(`not run  ${promise}`);
-        return;
-    }
-    try {
-        await act();
-        passed += 1;
-        console.log(`ok       ${promise}`);
-    } catch (error) {
-        failed += 1;
-        console.log(`FAILED   ${promise}\n${error.stack}`);
-    }
-}
-
-/** A stopped process does not end by itself. */
-function end() {
-    for (const { child } of [alice, bob, tablet]) child.kill("SIGKILL");
-}
-
-const text = (body, more = {}) => ({ msgtype: "m.text", body, ...more });
-/** Encrypted on the wire, readable in the process that is asked. */
-const from = (who, content, type = "m.room.message") => ({ sender: who, wireType: "m.room.encrypted", type, content });
+import { check, device, end, from, password, register, text, url } from "./people.mjs";
 
 const [alice, bob, tablet] = [device("alice"), device("bob"), device("alice's tablet")];
 const ids = {};
 let room, hello, recovery, tabletId;
 
 await check("two people log in, each with a device that has keys", async () => {
-    ids.alice = await register(`alice-${tag}`);
-    ids.bob = await register(`bob-${tag}`);
+    ids.alice = await register("alice");
+    ids.bob = await register("bob");
     ids.aliceDevice = (await alice.start({ url, user: ids.alice, password })).device;
     // A short timeline, so that what bob misses leaves a gap.
     ids.bobDevice = (await bob.start({ url, user: ids.bob, password, timelineLimit: 5 })).device;
@@ -214,5 +140,3 @@ await check("who is invited again comes back and reads on", async () => {
 });
 
 end();
-console.log(`${passed} passed, ${failed} failed`);
-process.exitCode = failed ? 1 : 0;

@@ -78,6 +78,17 @@ fn object_store(config: &Config, source: &mut Source<'_>) {
     if store.bucket.is_empty() {
         source.refuse("media.store.bucket", "must not be empty");
     }
+    if !store.path_style && url.domain().is_none() {
+        source.refuse("media.store.path_style", "must be true where the endpoint is an IP address");
+    }
+    // Other names would be escaped on their way, and be others than the operator sees.
+    let is_plain = |part: &str| {
+        part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+            && (part.is_empty() || part.bytes().any(|byte| byte != b'.'))
+    };
+    if !store.prefix.split('/').all(is_plain) {
+        source.refuse("media.store.prefix", "may have letters, digits, \"-\", \"_\", \".\" and \"/\"");
+    }
 }
 
 fn terms(config: &Config, source: &mut Source<'_>) {

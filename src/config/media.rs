@@ -45,7 +45,8 @@ section! {
         thumbnail_memory_mb: u64 = preset(1024).within(128..=65_536),
         /// Thumbnails made at a time, each by a process of its own.
         thumbnail_processes: usize = preset(2).within(1..=64),
-        /// An object store that keeps the files instead of the folder. Not there yet: the server does not start with it.
+        /// An object store that keeps the files instead of the folder. Files do not move by themselves: the server has
+        /// to be stopped, and all but tmp copied from the folder to the prefix, under the same names.
         store: Option<ObjectStore> = optional(""),
     }
 }
@@ -72,7 +73,8 @@ section! {
         region: String = preset("us-east-1".to_owned()),
         /// What the names of all objects begin with. Two servers must never share bucket and prefix.
         prefix: String = preset(String::new()),
-        /// A file that holds the id of the access key: its first line.
+        /// A file that holds the id of the access key: its first line. The key must allow to read, write and delete
+        /// objects, and to list the bucket.
         access_key_id_file: PathBuf = required("\"/etc/depesche/s3-id\""),
         /// A file that holds the secret of the access key: its first line.
         secret_access_key_file: PathBuf = required("\"/etc/depesche/s3-secret\""),

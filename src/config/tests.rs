@@ -199,6 +199,27 @@ fn the_store_of_media_is_a_section_in_its_section() {
 }
 
 #[test]
+fn a_store_of_media_that_cannot_work_is_refused() {
+    let found = |text: &str| {
+        let keys = "[media.store]\naccess_key_id_file = \"/id\"\nsecret_access_key_file = \"/secret\"\n";
+        problems(&format!("{keys}{text}"))
+    };
+    for (text, wanted) in [
+        ("endpoint = \"ftp://a.org\"\nbucket = \"b\"", "media.store.endpoint: must begin with https://"),
+        ("endpoint = \"https://u:p@a.org\"\nbucket = \"b\"", "media.store.endpoint: must not hold a password"),
+        ("endpoint = \"https://a.org\"\nbucket = \"\"", "media.store.bucket: must not be empty"),
+        ("endpoint = \"https://[::1]\"\nbucket = \"b\"\npath_style = false", "media.store.path_style: must be true"),
+        ("endpoint = \"https://a.org\"\nbucket = \"b\"\nprefix = \"a/../b\"", "media.store.prefix: may have"),
+        ("endpoint = \"https://a.org\"\nbucket = \"b\"\nprefix = \"a b\"", "media.store.prefix: may have"),
+    ] {
+        assert!(found(text).contains(wanted), "{text}: {}", found(text));
+    }
+    let keys = "access_key_id_file = \"/id\"\nsecret_access_key_file = \"/s\"\nprefix = \"/of/agency-1/\"\n";
+    let right = format!("[media.store]\nendpoint = \"https://a.org\"\nbucket = \"b\"\npath_style = false\n{keys}");
+    assert!(parse(&right).media.store.is_some());
+}
+
+#[test]
 fn paths_start_at_the_folder_of_the_file() {
     let mut config = parse("data_dir = \".\"\nsigning_key_file = \"/keys/k\"\n");
     config.server.resolve("/srv/depesche".as_ref());

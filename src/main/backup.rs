@@ -3,7 +3,7 @@
 //! ```text
 //! manifest.json    what this is, and every other file with its size and SHA-256
 //! db/              the database as of one moment, marked as a copy
-//! media/           the files that users uploaded
+//! media/           the files that users uploaded; not if they lie in an object store, which the manifest then names
 //! signing.key      signs this server's events
 //! config.toml      the configuration in force; it holds no secrets, and the manifest lists where those lie
 //! ```
@@ -31,7 +31,7 @@ use self::{
     files::{Blobs, Folder, copy_hashed, sync_folder},
     manifest::{Entry, Manifest},
 };
-use crate::node::long::Progress;
+use crate::{media, node::long::Progress};
 
 /// The names in a backup.
 pub const DATABASE: &str = "db";
@@ -79,7 +79,10 @@ struct Work {
 impl Work {
     fn finish(mut self) -> io::Result<Value> {
         let mut entries = self.hash_database()?;
-        entries.extend(self.copy_media(&Folder(media_folder(&self.config)))?);
+        let media_elsewhere = self.config.media.store.as_ref().map(media::place);
+        if media_elsewhere.is_none() {
+            entries.extend(self.copy_media(&Folder(media_folder(&self.config)))?);
+        }
         for (name, text) in [
             (SIGNING_KEY, fs::read_to_string(self.config.server.signing_key_file())?),
             (CONFIG, self.config.in_force()),
@@ -93,6 +96,7 @@ impl Work {
             server_name: self.config.server.name.to_string(),
             created_ms: self.now_ms,
             secrets: self.config.secret_files().into_iter().filter(|(key, _)| key != "signing_key_file").collect(),
+            media_elsewhere,
             files: entries,
         };
         files::write(&self.partial, MANIFEST, manifest.to_text().as_bytes())?;
@@ -102,7 +106,7 @@ impl Work {
         fs::rename(&self.partial, &self.into)?;
         sync_folder(self.into.parent().unwrap_or(Path::new("/")))?;
         Ok(json!({
-            "into": self.into, "files": count, "bytes": bytes,
+            "into": self.into, "files": count, "bytes": bytes, "media_elsewhere": manifest.media_elsewhere,
             "secrets": manifest.secrets.iter().map(|(key, path)| json!({ "key": key, "file": path })).collect::<Vec<_>>(),
         }))
     }

@@ -14,7 +14,7 @@ Examples:
 The configuration is the file named by --config, else by the environment variable DEPESCHE_CONFIG, else
 /etc/depesche/config.toml.
 
-The commands user, token, report, db and backup ask the running server, over a socket that only its owner may open. When no
+The commands user, token, report, media, db and backup ask the running server, over a socket that only its owner may open. When no
 server runs they open the database themselves. Run them as the user that the server runs as.
 
 Exit codes: 0 done; 1 tried and failed; 2 wrong command line or configuration; 3 a server runs but cannot be reached.";
@@ -48,6 +48,9 @@ pub enum Command {
     /// See what users report, and close it when it is dealt with.
     #[command(subcommand)]
     Report(ReportCommand),
+    /// See what users uploaded, and delete it.
+    #[command(subcommand)]
+    Media(MediaCommand),
     /// Look after the database.
     #[command(subcommand)]
     Db(DbCommand),
@@ -282,6 +285,24 @@ pub enum ReportCommand {
     },
 }
 
+/// `depesche media`
+#[derive(Debug, Subcommand)]
+pub enum MediaCommand {
+    /// List the files that a user uploaded, oldest first.
+    List {
+        /// The user.
+        user: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Delete a file for good. Messages that show it stay.
+    #[command(after_help = "Example:\n  depesche media delete mxc://example.org/AbCdEf")]
+    Delete {
+        /// Its address, or what stands in it behind the server.
+        file: String,
+    },
+}
+
 /// `depesche db`
 #[derive(Debug, Subcommand)]
 pub enum DbCommand {
@@ -325,7 +346,7 @@ mod tests {
             Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}\n{error}"));
             examples += 1;
         }
-        assert_eq!(examples, 11, "the help teaches by examples");
+        assert_eq!(examples, 12, "the help teaches by examples");
     }
 
     #[test]

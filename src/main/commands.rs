@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod config;
 pub mod db;
+pub mod media;
 mod password;
 pub mod report;
 pub mod token;

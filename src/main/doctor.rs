@@ -1,9 +1,10 @@
 //! `depesche doctor`: looks at the machine the server runs on, and says what is wrong and what to do about it.
 //!
-//! Each check is a function that gives findings; none changes anything, except that the disk is written to and read from
-//! in a file that is removed again.
+//! Each check is a function that gives findings; none changes anything, except that the disk, and an object store, are
+//! written to and read from in a file that is removed again.
 
 mod disk;
+mod media;
 mod network;
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::ExitCode, time::SystemTime};
@@ -88,6 +89,7 @@ fn examine(path: &Path, config: &Config) -> Vec<Finding> {
     }
     findings.extend(config.server.listen.iter().map(|address| network::listener(*address)));
     findings.extend(network::well_known(config));
+    findings.extend(media::object_store(config));
     findings
 }
 

@@ -17,6 +17,7 @@ mod log;
 mod media;
 mod metrics;
 mod node;
+mod secret;
 mod serve;
 mod signing_key;
 
@@ -53,6 +54,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::User(command) => commands::user::run(&config, command),
         Command::Token(command) => commands::token::run(&config, command),
         Command::Report(command) => commands::report::run(&config, command),
+        Command::Media(command) => commands::media::run(&config, command),
         Command::Db(command) => commands::db::run(&config, command),
         Command::ThumbnailWorker { arguments } => return Ok(depesche_thumbnails::work(&arguments)),
         Command::Backup { into } => commands::backup::run(&config, &into),

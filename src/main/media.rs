@@ -1,24 +1,60 @@
 //! The parts of media that touch the machine: where bytes lie, and the processes that make thumbnails.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use depesche_blobs_files::FileBlobs;
-use depesche_config::Config;
-use depesche_server::media::{blobs::Blobs, thumbnails::Thumbnailer};
+use depesche_blobs_s3::{AccessKey, Bucket, S3Blobs};
+use depesche_config::{Config, ObjectStore};
+use depesche_server::media::{
+    blobs::{BlobError, Blobs},
+    thumbnails::Thumbnailer,
+};
 use depesche_thumbnails::{Bounds, Workers};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, secret};
 
-/// The store that the configuration names.
+/// The store that the configuration names. An object store is not asked for anything: the server also starts while it
+/// does not answer.
 pub async fn blobs(config: &Config) -> Result<Arc<dyn Blobs>, Failure> {
-    if config.media.store.is_some() {
-        return Err(Failure::Usage("media.store: object stores are not part of this version".to_owned()));
-    }
+    let bucket = config.media.store.as_ref().map(bucket).transpose()?;
     let folder = config.media.dir(&config.server.data_dir);
     let what = format!("cannot use {} for media (media.dir)", folder.display());
-    let opened = tokio::task::spawn_blocking(move || FileBlobs::open(&folder)).await;
-    let opened = opened.map_err(|error| Failure::failed(&what, error))?;
-    Ok(Arc::new(opened.map_err(|error| Failure::failed(&what, error))?))
+    let opened = tokio::task::spawn_blocking(move || {
+        Ok::<Arc<dyn Blobs>, std::io::Error>(match bucket {
+            Some(bucket) => Arc::new(S3Blobs::open(bucket, &folder)?),
+            None => Arc::new(FileBlobs::open(&folder)?),
+        })
+    });
+    let opened = opened.await.map_err(|error| Failure::failed(&what, error))?;
+    opened.map_err(|error| Failure::failed(&what, error))
+}
+
+/// Whether an object store takes files, gives them back and deletes them.
+pub async fn probe(store: &ObjectStore) -> Result<(), String> {
+    let bucket = bucket(store).map_err(|failure| failure.to_string())?;
+    let probed = bucket.probe().await;
+    probed.map_err(|error| match error {
+        BlobError::Failed(why) => format!("{why} ({})", place(store)),
+        missing @ BlobError::Missing => format!("{missing} ({})", place(store)),
+    })
+}
+
+/// Where an object store keeps the files, in words.
+pub fn place(store: &ObjectStore) -> String {
+    let under = if store.prefix.is_empty() { String::new() } else { format!(" under \"{}\"", store.prefix) };
+    format!("the bucket {} at {}{under}", store.bucket, store.endpoint)
+}
+
+fn bucket(store: &ObjectStore) -> Result<Bucket, Failure> {
+    let key = AccessKey {
+        id: secret("media.store.access_key_id_file", &store.access_key_id_file)?,
+        secret: secret("media.store.secret_access_key_file", &store.secret_access_key_file)?,
+    };
+    Bucket::new(store, key).map_err(|why| Failure::Usage(format!("media.store: {why}")))
+}
+
+fn secret(key: &str, path: &Path) -> Result<String, Failure> {
+    secret::first_line_of(path).map_err(|error| Failure::Usage(format!("{key}: {}: {error}", path.display())))
 }
 
 /// Processes of this program.

@@ -12,7 +12,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use crate::{cli::ServeOptions, data_dir, failure::Failure, log, metrics, node::Node, serve::accept::Acceptor};
+use crate::{cli::ServeOptions, data_dir, failure::Failure, log, media, metrics, node::Node, serve::accept::Acceptor};
 
 /// How long the node may take to close after its last request.
 const CLOSING: Duration = Duration::from_secs(30);
@@ -63,6 +63,7 @@ async fn run(path: &Path, config: &Arc<Config>, options: &ServeOptions) -> Resul
     }
     announce(path, config);
     notify::tell("READY=1");
+    tokio::spawn(look_at_the_object_store(Arc::clone(config)));
 
     let cause = signals.next().await;
     tracing::info!(cause, "stopping: no new connections, requests in work may end");
@@ -129,6 +130,16 @@ fn announce(path: &Path, config: &Config) {
         ToString::to_string,
     );
     tracing::info!("to connect a client, choose as its homeserver: {url}");
+}
+
+/// Chats go on without files, so that an object store that does not work ends nothing. But it is said at once, and not
+/// only when somebody wants a file.
+async fn look_at_the_object_store(config: Arc<Config>) {
+    let Some(store) = &config.media.store else { return };
+    match media::probe(store).await {
+        Ok(()) => tracing::info!("files lie in {}, which works", media::place(store)),
+        Err(why) => tracing::error!(why, "the object store does not work: no file can be uploaded or read"),
+    }
 }
 
 /// Connections and database files are many; the soft limit of most systems is not.

@@ -132,7 +132,7 @@ async fn a_body_that_cannot_be_read_has_the_right_code() {
     let path = "/_matrix/client/v3/profile/@alice:test/displayname";
     for (body, expected) in [
         (&b"{\"displayname\":\"Alice\"}"[..], (200, "none")),
-        (b"", (200, "none")),
+        (b"", (400, "M_NOT_JSON")),
         (b"{", (400, "M_NOT_JSON")),
         (b"{\"displayname\":\"A\xff\"}", (400, "M_NOT_JSON")),
         (b"{\"displayname\":\"A\"} more", (400, "M_NOT_JSON")),

@@ -253,14 +253,23 @@ async fn the_operator_lists_and_removes_files() {
     let list = "GET /_depesche/admin/users/alice/media";
     let listed = ask(&admin, None, list, "").await.body;
     let expected = json!({
-        "id": first, "created_ms": 1_700_000_000_000_u64, "size": 5, "content_type": "a/b", "filename": "a"
+        "id": first, "uri": format!("mxc://test/{first}"), "created_ms": 1_700_000_000_000_u64, "size": 5, "content_type": "a/b", "filename": "a"
     });
     assert_eq!((&listed["media"][0], &listed["media"][1]["id"]), (&expected, &json!(second)));
+    assert!(listed.get("next").is_none(), "{listed}");
+    let page = ask(&admin, None, &format!("{list}?limit=1"), "").await.body;
+    assert_eq!(page["media"], json!([expected]));
+    assert_eq!(page["next"], json!({ "after_ms": 1_700_000_000_000_u64, "after_id": first }));
     let rest = ask(&admin, None, &format!("{list}?after_ms=1700000000000&after_id={first}"), "").await.body;
     assert_eq!((rest["media"].as_array().unwrap().len(), &rest["media"][0]["id"]), (1, &json!(second)));
+    let elsewhere = format!("DELETE /_depesche/admin/media/mxc%3A%2F%2Fother.test%2F{first}");
+    assert_eq!(refused(&ask(&admin, None, &elsewhere, "").await), (404, "M_NOT_FOUND"));
     let line = format!("DELETE /_depesche/admin/media/{first}");
     assert_eq!(ask(&admin, None, &line, "").await.status, 200);
     assert_eq!(refused(&ask(&admin, None, &line, "").await), (404, "M_NOT_FOUND"));
     assert_eq!(get(&home, &alice, &format!("download/test/{first}"), &[]).await.errcode().0, 404);
     assert_eq!(get(&home, &alice, &format!("download/test/{second}"), &[]).await.bytes, b"2");
+    let by_address = format!("DELETE /_depesche/admin/media/mxc%3A%2F%2Ftest%2F{second}");
+    assert_eq!(ask(&admin, None, &by_address, "").await.status, 200);
+    assert_eq!(ask(&admin, None, list, "").await.body, json!({ "media": [] }));
 }

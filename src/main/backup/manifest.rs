@@ -19,6 +19,8 @@ pub struct Manifest {
     pub created_ms: u64,
     /// The files that the configuration names and that the backup does not have, by their keys: secrets.
     pub secrets: Vec<(String, String)>,
+    /// Where the files of media lie, if that is an object store: then the backup does not have them.
+    pub media_elsewhere: Option<String>,
     /// Every file but the manifest.
     pub files: Vec<Entry>,
 }
@@ -43,7 +45,7 @@ impl Manifest {
         let secrets = self.secrets.iter().map(|(key, file)| json!({ "key": key, "file": file })).collect::<Vec<_>>();
         let manifest = json!({
             "format": FORMAT, "version": self.version, "server_name": self.server_name, "created_ms": self.created_ms,
-            "secrets": secrets, "files": files,
+            "secrets": secrets, "media_elsewhere": self.media_elsewhere, "files": files,
         });
         format!("{manifest:#}\n")
     }
@@ -73,6 +75,7 @@ impl Manifest {
                 .iter()
                 .map(|secret| Ok((text(secret, "key")?, text(secret, "file")?)))
                 .collect::<Result<_, String>>()?,
+            media_elsewhere: value["media_elsewhere"].as_str().map(str::to_owned),
             files: list("files")?.iter().map(entry).collect::<Result<_, String>>()?,
         })
     }
@@ -114,10 +117,13 @@ mod tests {
             server_name: "agency.test".into(),
             created_ms: 7,
             secrets: vec![("media.secret_file".into(), "/etc/secret".into())],
+            media_elsewhere: Some("the bucket b".into()),
             files: vec![Entry { name: "db/CURRENT".into(), size: 3, sha256: [0xAB; 32] }],
         };
         let text = manifest.to_text();
-        assert_eq!(Manifest::parse(&text), Ok(manifest));
+        assert_eq!(Manifest::parse(&text).as_ref(), Ok(&manifest));
+        let here = Manifest { media_elsewhere: None, ..manifest };
+        assert_eq!(Manifest::parse(&here.to_text()).as_ref(), Ok(&here));
         assert!(
             Manifest::parse(&text.replace("\"format\": 1", "\"format\": 2")).is_err_and(|why| why.contains("newer"))
         );

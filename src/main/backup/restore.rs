@@ -21,7 +21,7 @@ use super::{
     manifest::{Entry, Manifest},
     media_folder,
 };
-use crate::{commands::moment, data_dir::DataDir, failure::Failure, log, node::Node};
+use crate::{commands::moment, data_dir::DataDir, failure::Failure, log, media, node::Node};
 
 /// How often the copying says how far it is, in seconds.
 const SAY_EVERY_S: u64 = 1;
@@ -38,11 +38,33 @@ pub fn run(path: &Path, backup: &Path) -> Result<(), Failure> {
     drop(data);
     adopt(&config)?;
     println!("Restored the backup of {} with {} files.", moment(manifest.created_ms), manifest.files.len());
+    if let Some(told) = about_media(&config, &manifest) {
+        println!("{told}");
+    }
     for (key, file) in &manifest.secrets {
         println!("Not part of it: {file} ({key}). See that it is there.");
     }
     println!("Look at it (depesche db verify, depesche doctor), then start the server.");
     Ok(())
+}
+
+/// What is left to do about the files that users uploaded, if they lie or are to lie in an object store.
+fn about_media(config: &Config, manifest: &Manifest) -> Option<String> {
+    let now = config.media.store.as_ref().map(media::place);
+    match (&manifest.media_elsewhere, now) {
+        (None, None) => None,
+        (Some(then), now) if now.as_ref() == Some(then) => {
+            Some(format!("Not part of it: the files that users uploaded. See that they are in {then}."))
+        }
+        (Some(then), now) => Some(format!(
+            "Not part of it: the files that users uploaded, which lay in {then}. Bring them to {}.",
+            now.unwrap_or_else(|| media_folder(config).display().to_string())
+        )),
+        (None, Some(now)) => Some(format!(
+            "The files that users uploaded are in {}, and the configuration keeps them in {now}. Copy them there.",
+            media_folder(config).display()
+        )),
+    }
 }
 
 fn read_manifest(backup: &Path) -> Result<Manifest, Failure> {
@@ -177,4 +199,38 @@ fn adopt(config: &Arc<Config>) -> Result<(), Failure> {
         node.stop().await;
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use depesche_config::Config;
+
+    use super::{Manifest, about_media};
+
+    #[test]
+    fn files_in_an_object_store_are_not_forgotten() {
+        let here = Config::parse("[server]\nname = \"example.org\"\n").expect("valid");
+        let store = "[server]\nname = \"example.org\"\n[media.store]\nendpoint = \"https://s3.example.org\"\n\
+                     bucket = \"b\"\naccess_key_id_file = \"/id\"\nsecret_access_key_file = \"/secret\"\n";
+        let store = Config::parse(store).expect("valid");
+        let manifest = |media_elsewhere: Option<&str>| Manifest {
+            version: String::new(),
+            server_name: "example.org".to_owned(),
+            created_ms: 0,
+            secrets: Vec::new(),
+            media_elsewhere: media_elsewhere.map(str::to_owned),
+            files: Vec::new(),
+        };
+        let same = "the bucket b at https://s3.example.org/";
+        assert_eq!(about_media(&here, &manifest(None)), None);
+        for (config, then, told) in [
+            (&store, Some(same), "See that they are in the bucket b"),
+            (&store, Some("the bucket a"), "Bring them to the bucket b"),
+            (&here, Some(same), "Bring them to /var/lib/depesche/media"),
+            (&store, None, "Copy them there"),
+        ] {
+            let said = about_media(config, &manifest(then)).expect("something to do");
+            assert!(said.contains(told), "{said}");
+        }
+    }
 }

@@ -17,6 +17,9 @@ pub fn run(config: &Path, into: &Path) -> Result<(), Failure> {
     let made = made?;
     let megabytes = made["bytes"].as_u64().unwrap_or_default() >> 20;
     println!("Backed up to {}: {} files, {megabytes} MB.", into.display(), text(&made["files"]));
+    if let Some(place) = made["media_elsewhere"].as_str() {
+        println!("Not part of it: the files that users uploaded, which lie in {place}. Keep what is deleted there.");
+    }
     for secret in entries(&made, "secrets") {
         println!("Not part of it: {} ({}). Keep it elsewhere.", text(&secret["file"]), text(&secret["key"]));
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use depesche_config::Config;
+use url::Host;
 
 use crate::{cli::ConfigCommand, failure::Failure, log, signing_key};
 
@@ -43,10 +44,33 @@ pub fn warnings(config: &Config) -> Vec<String> {
     if signing_key::readable_by_others(&key) {
         warnings.push(format!("server.signing_key_file: {0} can be read by others: chmod 600 {0}", key.display()));
     }
+    if let Some(store) = &config.media.store {
+        if store.endpoint.scheme() == "http" && !is_here(store.endpoint.host()) {
+            warnings
+                .push("media.store.endpoint: files and their names cross the network without encryption".to_owned());
+        }
+        let secret = &store.secret_access_key_file;
+        if signing_key::readable_by_others(secret) {
+            warnings.push(format!(
+                "media.store.secret_access_key_file: {0} can be read by others: chmod 600 {0}",
+                secret.display()
+            ));
+        }
+    }
     if config.registration.mode == depesche_config::RegistrationMode::Open {
         warnings.push("registration.mode: whoever reaches this server can make accounts".to_owned());
     }
     warnings
+}
+
+/// Whether a host is this machine.
+fn is_here(host: Option<Host<&str>>) -> bool {
+    match host {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
 }
 
 fn example(name: Option<String>, data_dir: Option<&Path>) -> Result<String, Failure> {
@@ -86,5 +110,15 @@ mod tests {
         let text = "[server]\nname = \"example.org\"\nlisten = [\"0.0.0.0:8008\"]\n\
                     [metrics]\nlisten = \"[::]:1\"\n[registration]\nmode = \"open\"\n";
         assert_eq!(warnings(&Config::parse(text).expect("valid")).len(), 3);
+        let store = |endpoint: &str| {
+            let text = format!(
+                "[server]\nname = \"example.org\"\n[media.store]\nendpoint = \"{endpoint}\"\nbucket = \"b\"\n\
+                 access_key_id_file = \"/none/id\"\nsecret_access_key_file = \"/none/secret\"\n"
+            );
+            warnings(&Config::parse(&text).expect("valid"))
+        };
+        assert!(store("http://s3.example.org")[0].contains("without encryption"));
+        assert_eq!(store("http://127.0.0.1:9000"), Vec::<String>::new());
+        assert_eq!(store("https://s3.example.org"), Vec::<String>::new());
     }
 }

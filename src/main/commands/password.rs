@@ -1,8 +1,12 @@
 //! Where passwords come from: a prompt, standard input, or a file. Never the command line.
 
-use std::io::{BufRead, IsTerminal, stdin};
+use std::io::{IsTerminal, stdin};
 
-use crate::{cli::Password, failure::Failure};
+use crate::{
+    cli::Password,
+    failure::Failure,
+    secret::{first_line, first_line_of},
+};
 
 /// The password; a prompt asks twice.
 pub fn read(source: &Password, user: &str) -> Result<String, Failure> {
@@ -10,9 +14,7 @@ pub fn read(source: &Password, user: &str) -> Result<String, Failure> {
         return first_line(stdin().lock()).map_err(|error| Failure::failed("cannot read the password", error));
     }
     if let Some(path) = &source.password_file {
-        return std::fs::File::open(path)
-            .and_then(|file| first_line(std::io::BufReader::new(file)))
-            .map_err(|error| Failure::failed(path.display(), error));
+        return first_line_of(path).map_err(|error| Failure::failed(path.display(), error));
     }
     if !stdin().is_terminal() {
         return Err(Failure::Usage(
@@ -30,27 +32,4 @@ fn prompt(user: &str) -> std::io::Result<Result<String, Failure>> {
     } else {
         Err(Failure::Usage("the two passwords differ; nothing was changed".to_owned()))
     })
-}
-
-/// The first line, without its end. An empty one is most likely a mistake.
-fn first_line(mut from: impl BufRead) -> std::io::Result<String> {
-    let mut line = String::new();
-    from.read_line(&mut line)?;
-    let line = line.trim_end_matches(['\r', '\n']);
-    if line.is_empty() {
-        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "the first line is empty"));
-    }
-    Ok(line.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::first_line;
-
-    #[test]
-    fn the_first_line_is_the_password() {
-        assert_eq!(first_line(&b" pass word \r\nmore\n"[..]).ok().as_deref(), Some(" pass word "));
-        assert_eq!(first_line(&b"no newline"[..]).ok().as_deref(), Some("no newline"));
-        assert!(first_line(&b"\nsecond"[..]).is_err());
-    }
 }

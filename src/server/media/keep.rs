@@ -1,6 +1,6 @@
 //! Giving blobs their rows and taking them away: the only writer of `BLOB` and `LOOSE_BLOB`.
 
-use std::future::Future;
+use std::{future::Future, time::Duration};
 
 use super::{
     Media,
@@ -16,6 +16,8 @@ use crate::{
 
 /// Loose blobs looked at together at the start.
 const PAGE: usize = 500;
+/// How long the start may wait for a store that does not answer.
+const SWEEP_LIMIT: Duration = Duration::from_secs(10);
 
 impl Media {
     /// Keeps bytes that have arrived, together with the rows that `decide` puts into the batch. Afterwards the bytes are
@@ -90,8 +92,17 @@ impl Media {
         Ok(())
     }
 
-    /// Deletes what a crash left between the bytes and their row. To be called once, at the start.
+    /// Deletes what a crash left between the bytes and their row. To be called once, at the start. What a slow store has
+    /// not deleted in time is left for the next one.
     pub async fn sweep(&self) -> Result<(), Fault> {
+        let swept = tokio::time::timeout(SWEEP_LIMIT, self.sweep_all()).await;
+        swept.unwrap_or_else(|_| {
+            tracing::warn!("the store of media is slow: bytes that nobody needs stay until the next start");
+            Ok(())
+        })
+    }
+
+    async fn sweep_all(&self) -> Result<(), Fault> {
         let mut range = LOOSE_BLOB.under(&());
         loop {
             let rows = self.base.view().scan(&LOOSE_BLOB, range.clone(), PAGE).await?;

@@ -1,13 +1,22 @@
 //! From the upload to the end of a file.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    ops::Range,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
+use futures::{FutureExt, future::BoxFuture};
 use ruma::{server_name, user_id};
 
 use super::{BlobName, BrokenBody, Fake, Home, NewFile, UploadError, id, pieces};
 use crate::{
     keyspace::{BLOB, LOOSE_BLOB},
-    media::{FindError, ReadError, RemoveError},
+    media::{
+        FindError, Media, ReadError, RemoveError,
+        blobs::{BlobError, Blobs, ByteStream, Draft},
+        memory::MemoryBlobs,
+    },
 };
 
 #[tokio::test]
@@ -50,6 +59,44 @@ async fn bytes_without_a_row_are_deleted_at_the_start_and_no_others() {
     assert_eq!(home.text(&kept).await, "kept");
     let view = home.fixture.base.view();
     assert!(view.scan(&LOOSE_BLOB, LOOSE_BLOB.under(&()), 10).await.unwrap().is_empty());
+}
+
+/// A store that deletes nothing, and never says so.
+struct Stuck(MemoryBlobs);
+
+impl Blobs for Stuck {
+    fn draft(&self) -> BoxFuture<'_, Result<Box<dyn Draft>, BlobError>> {
+        self.0.draft()
+    }
+
+    fn open(&self, name: BlobName, range: Range<u64>) -> BoxFuture<'_, Result<ByteStream, BlobError>> {
+        self.0.open(name, range)
+    }
+
+    fn exists(&self, name: BlobName) -> BoxFuture<'_, Result<bool, BlobError>> {
+        self.0.exists(name)
+    }
+
+    fn delete(&self, _: BlobName) -> BoxFuture<'_, Result<(), BlobError>> {
+        futures::future::pending().boxed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_does_not_answer_does_not_hold_up_the_start() {
+    let home = Home::new("");
+    let left = BlobName([1; 32]);
+    let tx = home.fixture.base.tx();
+    tx.put(&LOOSE_BLOB, &(left.0,), &1);
+    home.fixture.base.commit(&tx).await.unwrap();
+    let base = Arc::clone(&home.media.base);
+    let media = Media::new(base, Arc::new(Stuck(home.blobs.clone())), Arc::new(Fake::default()));
+    tokio::time::timeout(Duration::from_mins(1), media.sweep()).await.unwrap().unwrap();
+    let view = home.fixture.base.view();
+    assert!(view.get(&LOOSE_BLOB, &(left.0,)).await.unwrap().is_some(), "left for the next start");
+    home.media.sweep().await.unwrap();
+    let view = home.fixture.base.view();
+    assert!(view.get(&LOOSE_BLOB, &(left.0,)).await.unwrap().is_none());
 }
 
 #[tokio::test]
