@@ -89,6 +89,7 @@ pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, event: Acc
     }
 
     if let Some(target) = redacts {
+        count::redacted(working, tx, name, target).await?;
         redact(working, tx, target, no).await?;
     }
     annotations::remember(working, tx, no, &pdu);

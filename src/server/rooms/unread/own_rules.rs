@@ -2,7 +2,7 @@
 //!
 //! Most rules bear on one room, or on none: where they leave all as the default rules have it, or silence the room,
 //! nothing is looked at. What was counted is kept by user and room, and goes on from there; so each event is looked at
-//! once for each such member who asks.
+//! once for each such member who asks. Only the redaction of an event that may have been counted begins it anew.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -130,7 +130,10 @@ impl Counter {
         }
         let (threads, after) = kept.map_or_else(Default::default, |kept| (kept.threads.clone(), kept.newest));
         let mut counted = Counted { rules: rules.changed, marks: *marks, threads, newest };
-        counted.go_on(room, user, &rules.own, after).await?;
+        if !counted.go_on(room, user, &rules.own, after).await? {
+            counted.threads.clear();
+            counted.go_on(room, user, &rules.own, 0).await?;
+        }
         let counted = Arc::new(counted);
         let mut kept = self.kept();
         if kept.counts.len() >= MAX_KEPT {
@@ -167,29 +170,38 @@ impl Counted {
         Ok(threads.iter().zip(now).all(|(thread, mark)| self.threads[thread].0 == mark.event.max(marks.all.event)))
     }
 
-    /// Adds the events behind one, those that are read left out.
-    async fn go_on(&mut self, room: &RoomView, user: &UserId, rules: &Ruleset, after: EventNo) -> Result<(), Fault> {
+    /// Adds the events behind one, those that are read left out. Says whether the sum is right: not if one of those up to
+    /// there has been redacted since.
+    async fn go_on(&mut self, room: &RoomView, user: &UserId, rules: &Ruleset, after: EventNo) -> Result<bool, Fault> {
         let joined = room.membership(user).await?.map_or(0, |member| member.event);
-        let stop = after.max(self.marks.all.event).max(joined);
+        let read = self.marks.all.event.max(joined);
+        let stop = after.max(read);
         let context = Context::of(room).await?.for_user(user, rules).await?;
         let mut before = RoomView::place_after(room.view.position());
         let mut looked_at = 0;
         while looked_at < MAX_COUNTED_BY_RULES {
             let rows = room.timeline_before(before, STEP).await?;
-            let Some((oldest, _)) = rows.last() else { return Ok(()) };
+            let Some((oldest, _)) = rows.last() else { return Ok(true) };
             before = *oldest;
             looked_at += rows.len();
             let numbers: Vec<_> =
                 rows.iter().filter(|(place, no)| place.back == 0 && *no > stop).map(|(_, no)| *no).collect();
             let done = numbers.len() < rows.len();
             for event in room.events(&numbers).await? {
+                let redacted = match event.pdu.redacts() {
+                    Some(target) => room.event_no(target).await?,
+                    None => None,
+                };
+                if redacted.is_some_and(|no| no > read && no <= after) {
+                    return Ok(false);
+                }
                 self.add(room, user, rules, &context, event).await?;
             }
             if done {
-                return Ok(());
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn add(
