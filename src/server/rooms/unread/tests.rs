@@ -331,6 +331,35 @@ async fn rules_of_ones_own_change_the_counts() {
 }
 
 #[tokio::test]
+async fn what_somebody_ignored_says_does_not_count() {
+    let course = Course::new().await;
+    let (bob, carol) = (user("bob"), user("carol"));
+    let said = async |sender: &UserId, names_bob: bool| {
+        let mentions = if names_bob { json!({ "user_ids": [&bob] }) } else { json!({}) };
+        let content = json!({ "msgtype": "m.text", "body": "x", "m.mentions": mentions });
+        course.server.send(&course.room, sender, "m.room.message", content).await;
+    };
+    let counts = async || {
+        let total = course.counted(&course.counter).await.total();
+        (total.notifications, total.highlights)
+    };
+    course.server.join(&course.room, &carol).await;
+    said(&carol, true).await;
+    said(&user("alice"), false).await;
+    assert_eq!(counts().await, (2, 1));
+    course.server.ignore(&bob, &[&carol]).await;
+    assert_eq!(counts().await, (1, 0));
+    said(&carol, true).await;
+    said(&user("alice"), true).await;
+    assert_eq!(counts().await, (2, 1));
+    // Who is not in the room is looked for in no event.
+    course.server.ignore(&bob, &[&user("dave")]).await;
+    assert_eq!(counts().await, (4, 3));
+    course.server.ignore(&bob, &[]).await;
+    assert_eq!(counts().await, (4, 3));
+}
+
+#[tokio::test]
 async fn an_event_and_its_redaction_in_one_batch_count_nothing() {
     let course = Course::new().await;
     let (alice, bob) = (user("alice"), user("bob"));

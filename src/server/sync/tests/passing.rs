@@ -356,3 +356,30 @@ async fn time_alone_makes_somebody_idle_while_they_poll() {
     server.presence.active(&carol);
     assert_eq!(presence(&client.sync_for(LONG).await), ["@carol online active"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_who_is_ignored_nothing_passes() {
+    let (server, room, mut client) = house().await;
+    let (alice, bob, carol) = users();
+    let said = server.rooms.say(&room, &alice, "1").await;
+    client.sync().await;
+    server.rooms.ignore(&bob, &[&carol]).await;
+    for user in [&alice, &carol] {
+        server.types(user, &room, Some(20)).await;
+        server.read(user, &room, &said, Thread::None).await;
+        server.presence.set(user, &PresenceState::Online, None).await.unwrap();
+    }
+    let expect = |answer: &Value| {
+        assert_eq!(typists(answer, &room), Some(vec![alice.to_string()]));
+        assert_eq!(receipts(answer, &room), [format!("{said} m.read {alice} -")]);
+        assert_eq!(presence(answer), ["@alice online active"]);
+    };
+    expect(&client.sync().await);
+    expect(&server.client(&bob).sync().await);
+    // From then on they pass again, as they are.
+    server.rooms.ignore(&bob, &[]).await;
+    let answer = server.client(&bob).sync().await;
+    assert_eq!(typists(&answer, &room), Some(vec![alice.to_string(), carol.to_string()]));
+    assert_eq!(receipts(&answer, &room).len(), 2);
+    assert_eq!(presence(&answer), ["@alice online active", "@carol online active"]);
+}
