@@ -253,17 +253,19 @@ async fn typing_is_told_once_and_ends_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn typing_ends_by_saying_so_by_a_message_and_by_leaving() {
+async fn typing_ends_by_saying_so_and_by_leaving_and_not_by_a_message() {
     let (server, room, mut client) = house().await;
     let (_, bob, carol) = users();
-    for end in ["stop", "message", "leave"] {
+    for end in ["stop", "leave"] {
         server.types(&bob, &room, Some(60)).await;
         server.types(&carol, &room, Some(60)).await;
         let both = sorted(typists(&client.sync().await, &room).unwrap());
         assert_eq!(both, [bob.to_string(), carol.to_string()], "{end}");
+        server.rooms.say(&room, &carol, "said").await;
+        assert_eq!(typists(&client.sync().await, &room), None, "nothing changed");
+        assert_eq!(sorted(typists(&server.client(&bob).sync().await, &room).unwrap()), both);
         match end {
             "stop" => server.types(&carol, &room, None).await,
-            "message" => drop(server.rooms.say(&room, &carol, "said").await),
             _ => drop(server.rooms.change(&room, &carol, &carol, Action::Leave).await.unwrap()),
         }
         assert_eq!(typists(&client.sync().await, &room), Some(vec![bob.to_string()]), "{end}");
