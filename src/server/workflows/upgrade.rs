@@ -31,6 +31,7 @@ use ruma::{
 use super::create::{Birth, object};
 use crate::{
     keyspace::{ALIAS, KEY_NO, MEMBER, PUBLISHED, ROOM_ALIAS, RoomNo},
+    profiles,
     records::rooms::Alias,
     rooms::{
         Rooms,
@@ -61,8 +62,6 @@ const CARRIED: [StateEventType; 9] = [
 pub struct Upgrade {
     /// Who upgrades, and creates the new room.
     pub user: OwnedUserId,
-    /// The content of their membership event beside `membership`.
-    pub profile: CanonicalJsonObject,
     /// The room to replace.
     pub room: OwnedRoomId,
     /// The version of the new room.
@@ -162,7 +161,7 @@ impl Replace {
     async fn drafts(&self, turn: &mut Turn<'_>, old: &PowerLevels) -> Result<Vec<EventDraft>, Refusal> {
         let user = &self.upgrade.user;
         let state = |kind, key: &str, content| EventDraft::state(user.clone(), kind, key, content);
-        let mut member = self.upgrade.profile.clone();
+        let mut member = profiles::member_content(turn.tx, user).await?;
         member.insert("membership".to_owned(), "join".to_owned().into());
         let mut drafts = vec![state(StateEventType::RoomMember, user.as_str(), member)];
         for kind in CARRIED {
