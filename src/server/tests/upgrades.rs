@@ -122,6 +122,34 @@ async fn an_upgrade_that_is_refused_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_room_is_replaced_once() {
+    let server = start(memory()).await;
+    let [alice, bob] = ["alice", "bob"].map(user);
+    let creation = Creation {
+        version: Some(RoomVersionId::V10),
+        preset: Preset::PublicChat,
+        power_levels: object(json!({ "users": { &*alice: 100, &*bob: 100 } })),
+        ..creation(&alice)
+    };
+    let old = server.rooms.create(creation).await.unwrap();
+    change(&server, &old, &bob, &bob, Action::Join).await.unwrap();
+    // At the same time, so in one batch; and later.
+    let asked = [&alice, &bob, &alice].map(|user| server.rooms.upgrade(upgrade(user, &old, RoomVersionId::V11)));
+    let new: Vec<_> = futures::future::join_all(asked).await.into_iter().map(Result::unwrap).collect();
+    assert!(new.iter().all(|room| *room == new[0]), "{new:?}");
+    assert_eq!(server.rooms.upgrade(upgrade(&bob, &old, RoomVersionId::V11)).await.unwrap(), new[0]);
+    let refused = server.rooms.upgrade(upgrade(&bob, &old, RoomVersionId::V12)).await;
+    assert!(matches!(refused, Err(UpgradeError::Refused(Refusal::Forbidden(_)))));
+    assert_eq!(server.rooms.joined_by(&bob).await.unwrap(), from_ref(&old));
+    // A tombstone that names a room which knows nothing of it is no replacement.
+    let [claimed, other] = [public_room(&server, &alice, "one").await, public_room(&server, &alice, "two").await];
+    let tombstone = json!({ "body": "gone", "replacement_room": other });
+    set(&server, &claimed, &alice, StateEventType::RoomTombstone, "", tombstone).await;
+    assert_ne!(server.rooms.upgrade(upgrade(&alice, &claimed, RoomVersionId::V12)).await.unwrap(), other);
+    assert_eq!(problems(&server).await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn who_joins_the_new_room_finds_it_as_they_had_set_the_old_one() {
     let server = start(memory()).await;
     let [alice, bob] = [account(&server, "alice").await, account(&server, "bob").await];
