@@ -51,6 +51,12 @@ impl User {
         if self.suspended { Err(Error::suspended()) } else { Ok(()) }
     }
 
+    /// Refuses who was logged out or locked since the request came: one that waits must not answer them.
+    pub async fn must_still_be_here(&self, server: &Server) -> Result<(), Error> {
+        let now = server.accounts.again(&self.user_id, &self.device_id).await?;
+        if now.locked { Err(Error::locked()) } else { Ok(()) }
+    }
+
     /// Refuses who is no administrator of the server, before anything is looked up.
     pub fn must_be_admin(&self) -> Result<(), Error> {
         if self.admin { Ok(()) } else { Err(Error::forbidden("You are not a server administrator")) }
