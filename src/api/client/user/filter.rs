@@ -35,7 +35,7 @@ impl From<FilterError> for Error {
         match error {
             FilterError::NotFound => Self::not_found(message),
             FilterError::TooLarge => Self::too_large(message),
-            FilterError::TooMany => Self::forbidden(message),
+            FilterError::TooMany => Self::user_limit(message),
             FilterError::Fault(fault) => fault.into(),
         }
     }
