@@ -44,7 +44,9 @@ impl User {
         if self.user_id == named { Ok(()) } else { Err(Error::forbidden("These data belong to another user")) }
     }
 
-    /// Refuses what a suspended account may not do.
+    /// Refuses what a suspended account may not do: what the specification recommends to forbid, and what comes to the
+    /// same (creating and upgrading rooms, changing state, aliases and publication, uploading). What it names in neither
+    /// of its lists and tells others nothing new stays allowed: typing, presence, reports, tokens of OpenID.
     ///
     /// See <https://spec.matrix.org/v1.19/client-server-api/#account-suspension>.
     pub fn must_not_be_suspended(&self) -> Result<(), Error> {

@@ -270,8 +270,8 @@ pub const PUSH_OUTBOX: Table<(Position, u16), (RoomNo, EventNo)> = Table::new(0x
 pub const PUSH_QUEUE: Table<(OwnedUserId, String, String, Position, u16), Notice> = Table::new(0x81, "push_queue");
 /// How a pusher's gateway did of late. Written by `outbox::push`, forgotten by `pushers`.
 pub const PUSH_DELIVERY: Table<(OwnedUserId, String, String), Delivery> = Table::new(0x82, "push_delivery");
-/// Users whose unread count may have changed by reading, so that their pushers are to be told. Written by `pushers`,
-/// taken by `outbox::push`.
+/// Users whose pushers the worker is to look at: their unread count may have changed by reading, or they set a pusher.
+/// Written by `pushers`, taken by `outbox::push`.
 pub const BADGE_DUE: Table<(OwnedUserId,), ()> = Table::new(0x83, "badge_due");
 // Volatile
 /// Who types in a room. The row without a user has the position of the room's last change. Written by `typing`.
