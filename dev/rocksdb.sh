@@ -22,7 +22,7 @@ name=$(printf '%s %s %s' "$sys" "$features" "$compiler" | sha256sum | cut -c1-12
 store=$cache/rocksdb-${sys%%+*}-$name
 
 if [ ! -e "$store/complete" ]; then
-    echo "Building RocksDB ${sys#*+} into $store (once per machine, about ten minutes on two cores)" >&2
+    echo "Building RocksDB ${sys#*+} into $store (once per machine; ten to twenty-five minutes on two cores)" >&2
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     mkdir -p "$work/src"
@@ -36,15 +36,19 @@ edition = "2024"
 rocksdb = { version = "=$rocksdb", default-features = false, features = [$features] }
 librocksdb-sys = "=$sys"
 TOML
+    # Before the long part: where the headers are. For this platform alone, so that nothing else is downloaded.
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    manifest=$(cd "$work" && cargo metadata --format-version 1 --filter-platform "$host" |
+        grep -o '"manifest_path":"[^"]*librocksdb-sys[^"]*/Cargo.toml"' | head -n 1 | cut -d'"' -f4)
+    headers=$(dirname "$manifest")/rocksdb/include
+    test -d "$headers"
     # Links nothing and needs the sources only; unset so that an older cache is not taken for the new one.
     (cd "$work" && env -u ROCKSDB_LIB_DIR -u ROCKSDB_INCLUDE_DIR -u ROCKSDB_STATIC \
         CARGO_TARGET_DIR="$work/target" cargo build --release >&2)
-    sources=$(cd "$work" && cargo metadata --format-version 1 --offline |
-        grep -o '"manifest_path":"[^"]*librocksdb-sys[^"]*/Cargo.toml"' | head -n 1 | cut -d'"' -f4)
     rm -rf "$store"
     mkdir -p "$store/lib"
     find "$work/target/release/build" -name librocksdb.a -exec cp {} "$store/lib/" \;
-    cp -r "$(dirname "$sources")/rocksdb/include" "$store/include"
+    cp -r "$headers" "$store/include"
     test -s "$store/lib/librocksdb.a"
     : > "$store/complete"
 fi

@@ -161,3 +161,14 @@ async fn aliases_need_a_token_to_change() {
     client.put(ALIAS, &[&alias]).json(json!({ "room_id": room })).await.error(401, "M_MISSING_TOKEN");
     client.delete(ALIAS, &[&alias]).await.error(401, "M_MISSING_TOKEN");
 }
+
+#[tokio::test]
+async fn aliases_are_not_listed_for_who_left() {
+    let server = shared();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = alice.public_room().await;
+    bob.join(&room).await;
+    bob.get("/_matrix/client/v3/rooms/{roomId}/aliases", &[&room]).await.ok();
+    bob.leave(&room).await;
+    bob.get("/_matrix/client/v3/rooms/{roomId}/aliases", &[&room]).await.error(403, "M_FORBIDDEN");
+}

@@ -258,3 +258,41 @@ async fn the_connection_survives_wrong_requests() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{request:?}: {answer}");
     }
 }
+
+#[tokio::test]
+async fn no_body_is_no_json() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    let before = count(&alice, &room).await;
+    alice.put(SEND, &[&room, "org.example.x", &txn()]).await.error(400, "M_NOT_JSON");
+    let state = "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}";
+    alice.put(state, &[&room, "org.example.x", ""]).await.error(400, "M_NOT_JSON");
+    let data = "/_matrix/client/v3/user/{userId}/account_data/{type}";
+    alice.put(data, &[&alice.id, "org.example.x"]).await.error(400, "M_NOT_JSON");
+    assert_eq!(count(&alice, &room).await, before);
+    alice.get(data, &[&alice.id, "org.example.x"]).await.error(404, "M_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn power_levels_that_are_none_are_refused_as_malformed() {
+    let alice = shared().user("alice").await;
+    for version in ["11", "12"] {
+        let room = alice.create_room(json!({ "room_version": version })).await;
+        let path = "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}";
+        let mut contents = vec![
+            json!({ "users": { "nobody": 1, alice.id.clone(): 100 } }),
+            json!({ "users": { "@nobody:depesche.test": "many", alice.id.clone(): 100 } }),
+            json!({ "users": { alice.id.clone(): 100 }, "ban": "many" }),
+        ];
+        if version == "12" {
+            for content in &mut contents {
+                content["users"].as_object_mut().expect("users").remove(&alice.id);
+            }
+            contents.push(json!({ "users": { alice.id.clone(): 100 } }));
+        }
+        for content in contents {
+            let answer = alice.put(path, &[&room, "m.room.power_levels", ""]).json(content).await;
+            answer.error_in(400, &["M_BAD_JSON", "M_UNKNOWN"]);
+        }
+    }
+}

@@ -66,3 +66,11 @@ async fn a_sync_with_an_unknown_filter_is_refused() {
     let answer = alice.get("/_matrix/client/v3/sync", &[]).query(&[("filter", "4711")]).await;
     answer.error_in(400, &["M_INVALID_PARAM", "M_UNKNOWN", "M_NOT_FOUND"]);
 }
+
+#[tokio::test]
+async fn an_unknown_event_format_is_refused() {
+    let alice = shared().user("alice").await;
+    let filter = json!({ "event_format": "org.example.other" });
+    let answer = alice.post("/_matrix/client/v3/user/{userId}/filter", &[&alice.id]).json(filter).await;
+    answer.error_in(400, &["M_BAD_JSON", "M_UNKNOWN"]);
+}

@@ -371,3 +371,32 @@ async fn keys_need_a_token() {
     }
     client.get("/_matrix/client/v3/keys/changes", &[]).await.error(401, "M_MISSING_TOKEN");
 }
+
+#[tokio::test]
+async fn answers_about_keys_name_failures_also_where_there_are_none() {
+    let alice = shared().user("alice").await;
+    let body = json!({ "device_keys": {} });
+    let found = alice.post("/_matrix/client/v3/keys/query", &[]).json(body).await.ok();
+    assert_eq!((&found["failures"], &found["device_keys"]), (&json!({}), &json!({})), "{found}");
+    let body = json!({ "one_time_keys": {} });
+    let claimed = alice.post("/_matrix/client/v3/keys/claim", &[]).json(body).await.ok();
+    assert_eq!((&claimed["failures"], &claimed["one_time_keys"]), (&json!({}), &json!({})), "{claimed}");
+}
+
+#[tokio::test]
+async fn who_joins_a_room_learns_of_its_members_and_who_leaves_it_of_those_who_are_gone() {
+    let server = shared();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    upload_device(&alice).await;
+    upload_device(&bob).await;
+    let encrypted = json!({ "type": "m.room.encryption", "content": { "algorithm": "m.megolm.v1.aes-sha2" } });
+    for state in [json!([]), json!([encrypted])] {
+        let room = alice.create_room(json!({ "preset": "public_chat", "initial_state": state })).await;
+        let mut syncer = bob.syncer();
+        syncer.next().await;
+        bob.join(&room).await;
+        syncer.until(|sync| changed(sync, &alice)).await;
+        bob.leave(&room).await;
+        syncer.until(|sync| sync["device_lists"]["left"] == json!([alice.id])).await;
+    }
+}

@@ -251,3 +251,29 @@ async fn a_login_token_logs_in_one_more_device_once() {
     assert_ne!(login["device_id"], json!(alice.device));
     alice.without_token().post("/_matrix/client/v3/login", &[]).json(body).await.error(403, "M_FORBIDDEN");
 }
+
+#[tokio::test]
+async fn login_with_an_unknown_type_of_identifier_is_refused() {
+    let client = shared().client();
+    let body = json!({
+        "type": "m.login.password", "password": PASSWORD,
+        "identifier": { "type": "org.example.nothing", "user": "somebody" }
+    });
+    client.post("/_matrix/client/v3/login", &[]).json(body).await.error(400, "M_UNKNOWN");
+}
+
+#[tokio::test]
+async fn login_of_nobody_is_refused() {
+    let body = json!({ "type": "m.login.password", "password": PASSWORD });
+    let answer = shared().client().post("/_matrix/client/v3/login", &[]).json(body).await;
+    answer.error_in(400, &["M_BAD_JSON", "M_INVALID_PARAM", "M_MISSING_PARAM"]);
+}
+
+#[tokio::test]
+async fn login_by_an_address_that_nobody_has_is_forbidden() {
+    let body = json!({
+        "type": "m.login.password", "password": PASSWORD,
+        "identifier": { "type": "m.id.thirdparty", "medium": "email", "address": "nobody@example.org" }
+    });
+    shared().client().post("/_matrix/client/v3/login", &[]).json(body).await.error(403, "M_FORBIDDEN");
+}

@@ -36,6 +36,7 @@ mod send;
 mod sync_filters;
 mod sync_rooms;
 mod sync_timeline;
+mod third_party_ids;
 mod threads;
 mod thumbnails;
 mod timestamps;

@@ -155,3 +155,10 @@ async fn without_presence_everybody_is_offline() {
     assert_eq!(get(&alice, &bob).await, json!({ "presence": "offline" }));
     assert_eq!(told(&alice.syncer().next().await, &bob), None);
 }
+
+#[tokio::test]
+async fn a_sync_with_a_presence_that_is_none_is_refused() {
+    let alice = shared().user("alice").await;
+    let sync = alice.get("/_matrix/client/v3/sync", &[]).query(&[("set_presence", "elsewhere")]).await;
+    sync.error(400, "M_INVALID_PARAM");
+}

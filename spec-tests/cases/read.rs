@@ -331,3 +331,41 @@ async fn one_who_left_reads_what_was_before() {
     answer.error(404, "M_NOT_FOUND");
     bob.get("/_matrix/client/v3/rooms/{roomId}/joined_members", &[&room]).await.error(403, "M_FORBIDDEN");
 }
+
+#[tokio::test]
+async fn the_context_has_its_lists_also_where_they_are_empty() {
+    let alice = shared().user("alice").await;
+    let (room, ids) = filled_room(&alice, 2).await;
+    let path = "/_matrix/client/v3/rooms/{roomId}/context/{eventId}";
+    let context = alice.get(path, &[&room, &ids[1]]).await.ok();
+    assert_eq!(context["events_after"], json!([]), "there is nothing after the last event");
+    let context = alice.get(path, &[&room, &ids[1]]).query(&[("limit", "0")]).await.ok();
+    assert_eq!(context["events_before"], json!([]));
+}
+
+#[tokio::test]
+async fn the_filter_of_a_context_holds_for_its_state() {
+    let alice = shared().user("alice").await;
+    let (room, ids) = filled_room(&alice, 2).await;
+    let context = alice.get("/_matrix/client/v3/rooms/{roomId}/context/{eventId}", &[&room, &ids[1]]);
+    let filter = json!({ "types": ["m.room.create", "org.example.*"] }).to_string();
+    let context = context.query(&[("filter", &filter)]).await.ok();
+    let kinds = |part: &str| -> Vec<String> {
+        let events = context[part].as_array().expect("events").iter();
+        events.map(|event| event["type"].as_str().expect("a type").to_owned()).collect()
+    };
+    assert_eq!(kinds("state"), ["m.room.create"]);
+    assert!(kinds("events_before").iter().all(|kind| kind == "m.room.create"));
+    assert_eq!(context["event"]["event_id"], ids[1], "the event itself is not filtered");
+}
+
+#[tokio::test]
+async fn a_page_of_no_events_has_none() {
+    let alice = shared().user("alice").await;
+    let (room, _) = filled_room(&alice, 3).await;
+    let page = messages(&alice, &room, &[("dir", "b"), ("limit", "0")]).await;
+    assert_eq!(page["chunk"], json!([]));
+    let end = page["end"].as_str().expect("there is more");
+    let page = messages(&alice, &room, &[("dir", "b"), ("limit", "2"), ("from", end)]).await;
+    assert_eq!(bodies(chunk(&page)), ["2", "1"], "nothing was passed over");
+}

@@ -230,3 +230,21 @@ async fn terms_are_shown_before_the_account_is_made() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_account_needs_a_password() {
+    let (client, name) = (shared().client(), unique("alice"));
+    let body = json!({ "username": name, "auth": { "type": "m.login.dummy" } });
+    let answer = client.post("/_matrix/client/v3/register", &[]).json(body).await;
+    answer.error(400, "M_MISSING_PARAM");
+    let available = client.get("/_matrix/client/v3/register/available", &[]);
+    assert_eq!(available.query(&[("username", &name)]).await.ok()["available"], true);
+}
+
+#[tokio::test]
+async fn an_empty_auth_asks_for_a_stage() {
+    let mut body = account(&unique("alice"));
+    body["auth"] = json!({});
+    let answer = shared().client().post("/_matrix/client/v3/register", &[]).json(body).await.status(401);
+    assert!(answer["session"].is_string() && answer["flows"].is_array(), "{answer}");
+}

@@ -386,3 +386,17 @@ async fn redacted_state_leaves_its_key_with_nothing() {
     alice.put(path, &[&room, &id, &txn()]).json(json!({})).await.ok();
     assert_eq!(alice.state(&room, "m.room.topic", "").await, json!({}));
 }
+
+#[tokio::test]
+async fn a_message_without_type_or_text_is_refused() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    for content in
+        [json!({}), json!({ "body": "x" }), json!({ "msgtype": "m.text" }), json!({ "msgtype": "m.text", "body": 5 })]
+    {
+        let answer = alice.put(SEND, &[&room, "m.room.message", &txn()]).json(content).await;
+        answer.error_in(400, &["M_BAD_JSON", "M_UNKNOWN"]);
+    }
+    // What others make of their own types is theirs.
+    alice.send(&room, "org.example.message", json!({})).await;
+}

@@ -4,7 +4,7 @@
 //! only decoding, the handler and encoding are compiled anew ([`erase`]); what surrounds them is one function for all
 //! ([`Endpoint::answer`]): path arguments, caller, rate limit, body, checks, errors.
 
-use std::{future::Future, net::IpAddr, sync::Arc};
+use std::{future::Future, marker::PhantomData, net::IpAddr, sync::Arc};
 
 use axum::{
     RequestPartsExt, Router,
@@ -19,10 +19,11 @@ use depesche_rules::bounds::{MAX_BODY_BYTES, MAX_KEYS_BODY_BYTES};
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 use ruma::api::{
-    IncomingRequest, OutgoingBody, OutgoingResponse, OutgoingResponseExt,
+    IncomingRequest, Metadata, OutgoingBody, OutgoingResponse, OutgoingResponseExt,
     error::{DeserializationError, ErrorKind, HeaderDeserializationError, IntoHttpError},
     path_builder::PathBuilder,
 };
+use serde::Serialize;
 
 use crate::{
     App, body,
@@ -194,18 +195,18 @@ fn encode<T: OutgoingResponse>(response: T) -> Result<Response, Error> {
 }
 
 /// A response's JSON, where ruma's type for it cannot say what is to be said.
-pub struct JsonResponse(pub serde_json::Value);
+pub struct JsonResponse<T = serde_json::Value>(pub T);
 
-impl OutgoingResponse for JsonResponse {
+impl<T: Serialize> OutgoingResponse for JsonResponse<T> {
     type Body = JsonBody;
 
     fn try_into_http_response_inner(self) -> Result<http::Response<JsonBody>, IntoHttpError> {
-        Ok(http::Response::new(JsonBody(self.0)))
+        Ok(http::Response::new(JsonBody(serde_json::to_vec(&self.0)?)))
     }
 }
 
 /// The body of a [`JsonResponse`].
-pub struct JsonBody(serde_json::Value);
+pub struct JsonBody(Vec<u8>);
 
 impl OutgoingBody for JsonBody {
     type Error = IntoHttpError;
@@ -216,8 +217,32 @@ impl OutgoingBody for JsonBody {
 
     fn try_into_buf<T: Default + BufMut + AsRef<[u8]>>(self) -> Result<T, IntoHttpError> {
         let mut buffer = T::default();
-        buffer.put_slice(self.0.to_string().as_bytes());
+        buffer.put_slice(&self.0);
         Ok(buffer)
+    }
+}
+
+/// ruma's request `R`, answered with `A` and not with ruma's response.
+pub struct Answering<R, A> {
+    /// The request.
+    pub request: R,
+    answer: PhantomData<fn() -> A>,
+}
+
+impl<R: Metadata, A> Metadata for Answering<R, A> {
+    const METHOD: Method = R::METHOD;
+    const RATE_LIMITED: bool = R::RATE_LIMITED;
+    type Authentication = R::Authentication;
+    type PathBuilder = R::PathBuilder;
+    const PATH_BUILDER: Self::PathBuilder = R::PATH_BUILDER;
+}
+
+impl<R: IncomingRequest, A: OutgoingResponse> IncomingRequest for Answering<R, A> {
+    type EndpointError = R::EndpointError;
+    type OutgoingResponse = A;
+
+    fn try_from_http_request_inner(request: http::Request<&[u8]>, path: &[&str]) -> Result<Self, DeserializationError> {
+        R::try_from_http_request_inner(request, path).map(|request| Self { request, answer: PhantomData })
     }
 }
 
@@ -368,6 +393,10 @@ impl Endpoint {
         let body = body::read(body, self.body_limit).await?;
         if !body.is_empty() && !matches!(self.method, Method::GET) && !self.form {
             body::check_json(&body)?;
+        }
+        // ruma's readers take nothing for an empty object.
+        if body.is_empty() && self.method == Method::PUT && !self.optional_body && !self.is_raw {
+            return Err(Error::bad_request(ErrorKind::NotJson, "The request has no body"));
         }
         if let Some(field) = self.needed_field
             && !body::has_field(&body, field)

@@ -10,7 +10,7 @@ use http::StatusCode;
 use crate::{
     App, client, envelope, media,
     route::{Endpoint, endpoint, raw_endpoint, unrecognized},
-    r#static, well_known,
+    r#static, uia, well_known,
 };
 
 /// Every endpoint that is served.
@@ -23,8 +23,17 @@ fn endpoints() -> Vec<Endpoint> {
         // /_matrix/client/
         endpoint(client::versions::get),
         // /_matrix/client/v3/account/
-        endpoint(client::account::deactivate::post),
-        endpoint(client::account::password::post),
+        endpoint(client::account::list),
+        endpoint(client::account::add),
+        endpoint(client::account::bind),
+        endpoint(client::account::delete),
+        endpoint(client::account::unbind),
+        endpoint(client::account::request_by_email),
+        endpoint(client::account::request_by_msisdn),
+        endpoint(client::account::password::request_by_email),
+        endpoint(client::account::password::request_by_msisdn),
+        endpoint(client::account::deactivate::post).completes_the_body(uia::without_empty_auth),
+        endpoint(client::account::password::post).completes_the_body(uia::without_empty_auth),
         endpoint(client::account::whoami::get),
         // /_matrix/client/v1/admin/, v3/admin/
         endpoint(client::admin::lock::get),
@@ -40,11 +49,11 @@ fn endpoints() -> Vec<Endpoint> {
         // /_matrix/client/v3/createRoom
         endpoint(client::create_room::post),
         // /_matrix/client/v3/devices, delete_devices
-        endpoint(client::delete_devices::post),
+        endpoint(client::delete_devices::post).completes_the_body(uia::without_empty_auth),
         endpoint(client::devices::list),
         endpoint(client::devices::get),
         endpoint(client::devices::put),
-        endpoint(client::devices::delete),
+        endpoint(client::devices::delete).completes_the_body(uia::without_empty_auth),
         // /_matrix/client/v3/directory/, join, joined_rooms
         endpoint(client::directory::list::room::get),
         endpoint(client::directory::list::room::put),
@@ -56,7 +65,7 @@ fn endpoints() -> Vec<Endpoint> {
         // /_matrix/client/v3/keys/
         endpoint(client::keys::changes::get),
         endpoint(client::keys::claim::post),
-        endpoint(client::keys::device_signing::upload),
+        endpoint(client::keys::device_signing::upload).completes_the_body(uia::without_empty_auth),
         endpoint(client::keys::query::post),
         endpoint(client::keys::signatures::upload),
         endpoint(client::keys::upload::post).large_body(),
@@ -66,7 +75,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::login::get),
         // ruma's reader of a login panics without this field.
         endpoint(client::login::post).needs("type"),
-        endpoint(client::login::get_token),
+        endpoint(client::login::get_token).completes_the_body(uia::without_empty_auth),
         endpoint(client::logout::post).for_locked_too(),
         endpoint(client::logout::all).for_locked_too(),
         endpoint(client::refresh::post),
@@ -104,8 +113,10 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::public_rooms::get),
         endpoint(client::public_rooms::post),
         // /_matrix/client/v3/register
-        endpoint(client::register::post),
+        endpoint(client::register::post).completes_the_body(uia::without_empty_auth),
         endpoint(client::register::available),
+        endpoint(client::register::request_by_email),
+        endpoint(client::register::request_by_msisdn),
         endpoint(client::register::token_validity),
         // /_matrix/client/v1/room_summary/
         endpoint(client::room_summary::get),
@@ -168,7 +179,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::user::rooms::account_data::put),
         endpoint(client::user::rooms::account_data::get),
         endpoint(client::user::rooms::tags::get),
-        endpoint(client::user::rooms::tags::put),
+        endpoint(client::user::rooms::tags::put).optional_body(),
         endpoint(client::user::rooms::tags::delete),
         // /_matrix/client/v3/user_directory/
         endpoint(client::user_directory::search::post),

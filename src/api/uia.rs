@@ -2,13 +2,16 @@
 //!
 //! See <https://spec.matrix.org/v1.19/client-server-api/#user-interactive-authentication-api>.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use depesche_server::accounts::{Confirmation, Fingerprint, Needed, Outcome, Proof, Purpose, StageError};
 use ruma::api::{
     client::uiaa::{AuthData, UiaaInfo},
     error::{ErrorKind, StandardErrorBody},
 };
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{Map, value::RawValue};
 
 use crate::{App, caller::User, error::Error};
 
@@ -31,6 +34,17 @@ pub async fn confirm(
         Outcome::Proceed(proof) => Ok(proof),
         Outcome::NeedMore(needed) => Err(needed.into()),
     }
+}
+
+/// Takes an `auth` of `{}` out of a body: clients that have nothing to prove yet send that as well as none.
+pub fn without_empty_auth(body: Bytes) -> Bytes {
+    let Ok(mut fields) = serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(&body) else { return body };
+    let is_empty = |auth: &Box<RawValue>| serde_json::from_str(auth.get()).is_ok_and(|auth: Map<_, _>| auth.is_empty());
+    if !fields.get("auth").is_some_and(is_empty) {
+        return body;
+    }
+    fields.remove("auth");
+    serde_json::to_vec(&fields).map_or(body, Bytes::from)
 }
 
 impl From<Needed> for Error {

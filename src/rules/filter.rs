@@ -6,7 +6,7 @@
 
 use ruma::{
     RoomId, UserId,
-    api::client::filter::{Filter, FilterDefinition, RoomEventFilter, RoomFilter, UrlFilter},
+    api::client::filter::{EventFormat, Filter, FilterDefinition, RoomEventFilter, RoomFilter, UrlFilter},
 };
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{
@@ -21,9 +21,12 @@ use crate::{bounds::MAX_FILTER_LIST, glob, pdu::Pdu};
 #[error("{0}")]
 pub struct BadFilter(&'static str);
 
-/// Refuses a filter whose lists are longer than [`MAX_FILTER_LIST`].
+/// Refuses a filter whose lists are longer than [`MAX_FILTER_LIST`], or that wants events in a format that is none.
 pub fn check(filter: &FilterDefinition) -> Result<(), BadFilter> {
-    let FilterDefinition { event_fields, event_format: _, presence, account_data, room } = filter;
+    let FilterDefinition { event_fields, event_format, presence, account_data, room } = filter;
+    if !matches!(event_format, EventFormat::Client | EventFormat::Federation) {
+        return Err(BadFilter("`event_format` is \"client\" or \"federation\""));
+    }
     let RoomFilter { include_leave: _, account_data: room_data, timeline, ephemeral, state, not_rooms, rooms } = room;
     let longest = [presence, account_data].into_iter().map(longest_list).max().unwrap_or(0);
     let longest_of_rooms =

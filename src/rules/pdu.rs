@@ -8,7 +8,11 @@
 //!
 //! Spec: [PDUs](https://spec.matrix.org/v1.19/server-server-api/#pdus).
 
-use std::{fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use ruma::{
     CanonicalJsonObject, EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UInt,
@@ -43,11 +47,18 @@ struct Parsed {
     sender: OwnedUserId,
     kind: TimelineEventType,
     state_key: Option<Box<str>>,
-    prev_events: Vec<OwnedEventId>,
-    auth_events: Vec<OwnedEventId>,
     redacts: Option<OwnedEventId>,
     depth: UInt,
     origin_server_ts: MilliSecondsSinceUnixEpoch,
+    /// Read once they are asked for: of most events nobody does.
+    edges: OnceLock<Edges>,
+}
+
+/// The events that an event names.
+#[derive(Deserialize)]
+struct Edges {
+    prev_events: Vec<OwnedEventId>,
+    auth_events: Vec<OwnedEventId>,
 }
 
 impl Pdu {
@@ -62,7 +73,11 @@ impl Pdu {
         let text = canonical_text(object);
         format::check(object, text.len(), &rules.event_format)?;
         let event_id = event_id(object, rules)?;
-        Self::read(text.into(), event_id, rules)
+        let pdu = Self::read(text.into(), event_id, rules)?;
+        let edges = Edges::read(pdu.json()).map_err(|_| FormatError::field("event", "names what is no event"))?;
+        // New, so nobody has asked for them yet.
+        let _ = pdu.event.edges.set(edges);
+        Ok(pdu)
     }
 
     /// An event that this server stored: its text as [`Pdu::json`] gave it, and its identifier. Checks only what reading
@@ -87,12 +102,11 @@ impl Pdu {
             names_room,
             sender: wire.sender,
             kind: wire.kind,
-            state_key: wire.state_key.map(String::into_boxed_str),
-            prev_events: wire.prev_events,
-            auth_events: wire.auth_events,
+            state_key: wire.state_key.map(Into::into),
             redacts,
             depth: wire.depth,
             origin_server_ts: wire.origin_server_ts,
+            edges: OnceLock::new(),
             json,
         };
         Ok(Self { event: Arc::new(event), rejected: false })
@@ -174,12 +188,16 @@ impl Pdu {
 
     /// The events before it in the graph.
     pub fn prev_events(&self) -> &[OwnedEventId] {
-        &self.event.prev_events
+        &self.edges().prev_events
     }
 
     /// The events that authorise it.
     pub fn auth_events(&self) -> &[OwnedEventId] {
-        &self.event.auth_events
+        &self.edges().auth_events
+    }
+
+    fn edges(&self) -> &Edges {
+        self.event.edges.get_or_init(|| Edges::read(self.json()).expect("read before it was stored"))
     }
 
     /// What a redaction redacts, from where the room's version has it; `None` for every other event.
@@ -245,11 +263,11 @@ impl Event for Pdu {
     }
 
     fn prev_events(&self) -> Box<dyn DoubleEndedIterator<Item = &Self::Id> + '_> {
-        Box::new(self.event.prev_events.iter())
+        Box::new(self.edges().prev_events.iter())
     }
 
     fn auth_events(&self) -> Box<dyn DoubleEndedIterator<Item = &Self::Id> + '_> {
-        Box::new(self.event.auth_events.iter())
+        Box::new(self.edges().auth_events.iter())
     }
 
     fn redacts(&self) -> Option<&Self::Id> {
@@ -268,15 +286,20 @@ struct Wire<'a> {
     kind: TimelineEventType,
     sender: OwnedUserId,
     room_id: Option<OwnedRoomId>,
-    state_key: Option<String>,
+    #[serde(borrow)]
+    state_key: Option<Cow<'a, str>>,
     #[serde(borrow)]
     content: &'a RawValue,
-    prev_events: Vec<OwnedEventId>,
-    auth_events: Vec<OwnedEventId>,
     depth: UInt,
     origin_server_ts: MilliSecondsSinceUnixEpoch,
     #[serde(borrow)]
     redacts: Option<&'a RawValue>,
+}
+
+impl Edges {
+    fn read(json: &str) -> serde_json::Result<Self> {
+        serde_json::from_str(json)
+    }
 }
 
 /// The identifier of an event: its reference hash.

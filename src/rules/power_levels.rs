@@ -25,6 +25,17 @@ const NOTIFICATIONS_ROOM_DEFAULT: i32 = 50;
 /// The creator's level in a room without power levels, before version 12.
 const CREATOR_DEFAULT: i32 = 100;
 
+/// Whether an `m.room.power_levels` has the content that its room's version demands, whoever sends it.
+pub fn check(create: &Pdu, event: &Pdu, rules: &RoomVersionRules) -> Result<(), Reject> {
+    let levels = PowerLevels::new(create, Some(event), rules)?;
+    if rules.authorization.explicitly_privilege_room_creators
+        && levels.named().any(|user| levels.creators.contains(user))
+    {
+        return Err(Reject::new("the creators of the room have no power level of their own"));
+    }
+    Ok(())
+}
+
 /// The power levels of a room.
 #[derive(Clone, Debug)]
 pub struct PowerLevels {

@@ -100,11 +100,11 @@ impl KeyPart for OwnedDeviceId {
 }
 
 fn write_text(text: &str, out: &mut Vec<u8>) {
-    for byte in text.bytes() {
-        out.push(byte);
-        if byte == 0 {
-            out.push(0xFF);
-        }
+    let mut stretches = text.as_bytes().split(|byte| *byte == 0);
+    out.extend_from_slice(stretches.next().unwrap_or_default());
+    for stretch in stretches {
+        out.extend_from_slice(&[0, 0xFF]);
+        out.extend_from_slice(stretch);
     }
     out.extend_from_slice(&[0, 1]);
 }
@@ -112,13 +112,9 @@ fn write_text(text: &str, out: &mut Vec<u8>) {
 fn read_text(input: &mut &[u8]) -> Option<String> {
     let mut text = Vec::new();
     loop {
-        let (byte, rest) = input.split_first()?;
-        *input = rest;
-        if *byte != 0 {
-            text.push(*byte);
-            continue;
-        }
-        let (mark, rest) = input.split_first()?;
+        let (stretch, rest) = input.split_at(input.iter().position(|byte| *byte == 0)?);
+        text.extend_from_slice(stretch);
+        let (mark, rest) = rest.get(1..)?.split_first()?;
         *input = rest;
         match mark {
             0xFF => text.push(0),

@@ -6,7 +6,10 @@
 
 use std::sync::Arc;
 
-use depesche_rules::bounds::MAX_FILTER_BYTES;
+use depesche_rules::{
+    bounds::MAX_FILTER_BYTES,
+    filter::{self, BadFilter},
+};
 use depesche_store::MAX_VALUE;
 use ruma::{UserId, api::client::filter::FilterDefinition};
 use sha2::{Digest, Sha256};
@@ -26,6 +29,9 @@ pub enum FilterError {
     /// The user has none of this id.
     #[error("there is no such filter")]
     NotFound,
+    /// It is none.
+    #[error(transparent)]
+    Bad(#[from] BadFilter),
     /// It is larger than we keep.
     #[error("a filter may have at most {MAX_FILTER_BYTES} bytes")]
     TooLarge,
@@ -50,6 +56,7 @@ impl Filters {
 
     /// Keeps a filter and returns its id.
     pub async fn create(&self, user: &UserId, filter: &FilterDefinition) -> Result<String, FilterError> {
+        filter::check(filter)?;
         let text =
             serde_json::to_string(filter).map_err(|error| Fault::Bug(format!("a filter is no JSON: {error}")))?;
         if text.len() > MAX_FILTER_BYTES {

@@ -24,6 +24,11 @@ pub fn keys_in_room(room_no: u64) -> Topic {
     Topic(kind(4) | (room_no & LOW))
 }
 
+/// Any user of this server, or of others that it knows, changed device keys or cross-signing keys.
+pub fn keys() -> Topic {
+    Topic(kind(7))
+}
+
 /// An announced file has come.
 pub fn file(id: &str) -> Topic {
     Topic(kind(0x70) | hash(&[id.as_bytes()]))

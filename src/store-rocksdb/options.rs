@@ -32,7 +32,7 @@ impl Default for RocksOptions {
     fn default() -> Self {
         Self {
             cache_bytes: 256 << 20,
-            write_buffer_bytes: 64 << 20,
+            write_buffer_bytes: 16 << 20,
             sync: true,
             read_threads: 4,
             background_threads: 2,
@@ -53,6 +53,9 @@ impl RocksOptions {
         options.create_if_missing(true);
         options.set_write_buffer_size(self.write_buffer_bytes);
         options.set_max_write_buffer_number(3);
+        // Most of what is looked for in a buffer is not there.
+        options.set_memtable_prefix_bloom_ratio(0.02);
+        options.set_memtable_whole_key_filtering(true);
         options.set_max_background_jobs(self.background_threads.into());
         options.set_max_open_files(self.open_files.into());
         options.set_compression_type(DBCompressionType::Lz4);

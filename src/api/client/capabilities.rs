@@ -3,21 +3,27 @@
 
 use depesche_rules::versions::{SUPPORTED, Stability};
 use ruma::api::client::discovery::get_capabilities::v3::{
-    AccountModerationCapability, Capabilities, ChangePasswordCapability, GetLoginTokenCapability,
-    ProfileFieldsCapability, Request, Response, RoomVersionStability, RoomVersionsCapability,
-    ThirdPartyIdChangesCapability,
+    AccountModerationCapability, Capabilities, GetLoginTokenCapability, ProfileFieldsCapability, Request,
+    RoomVersionStability, RoomVersionsCapability, ThirdPartyIdChangesCapability,
 };
 
-use crate::{caller::User, error::Error, route::Context};
+use serde_json::json;
 
-/// `GET /_matrix/client/v3/capabilities`
-pub async fn get(context: Context, user: User, _: Request) -> Result<Response, Error> {
+use crate::{
+    caller::User,
+    error::Error,
+    route::{Answering, Context, JsonResponse},
+};
+
+/// `GET /_matrix/client/v3/capabilities`. ruma's response leaves out what is as clients would take it to be; whether the
+/// password may be changed is said in any case, as there are clients that look for it.
+pub async fn get(context: Context, user: User, _: Answering<Request, JsonResponse>) -> Result<JsonResponse, Error> {
+    let change_password = context.app.config.accounts.change_password;
     let mut capabilities = Capabilities::new();
     capabilities.room_versions = RoomVersionsCapability {
         default: context.app.config.rooms.default_version.clone(),
         available: SUPPORTED.map(|(version, stability)| (version, announced(stability))).into(),
     };
-    capabilities.change_password = ChangePasswordCapability { enabled: context.app.config.accounts.change_password };
     capabilities.get_login_token = GetLoginTokenCapability { enabled: context.app.config.accounts.token_login };
     // Mail addresses and telephone numbers are not kept.
     capabilities.thirdparty_id_changes = ThirdPartyIdChangesCapability { enabled: false };
@@ -25,7 +31,9 @@ pub async fn get(context: Context, user: User, _: Request) -> Result<Response, E
     capabilities.profile_fields = Some(ProfileFieldsCapability::new(true));
     // `m.forget_forced_upon_leave` is left at its default: rooms that were left stay until they are forgotten, so that
     // their users can look back at them.
-    Ok(Response { capabilities })
+    let mut answer = json!({ "capabilities": capabilities });
+    answer["capabilities"]["m.change_password"] = json!({ "enabled": change_password });
+    Ok(JsonResponse(answer))
 }
 
 fn announced(stability: Stability) -> RoomVersionStability {

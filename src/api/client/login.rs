@@ -38,10 +38,7 @@ pub async fn get(context: Context, _: Anyone, _: get_login_types::Request) -> Re
 pub async fn post(context: Context, _: Anyone, request: Request) -> Result<Response, Error> {
     let Request { login_info, device_id, initial_device_display_name, refresh_token } = request;
     let credentials = match &login_info {
-        LoginInfo::Password(password) => {
-            // Nobody is called "": a third-party identifier names no user here.
-            Credentials::Password { user: user(password).unwrap_or_default(), password: &password.password }
-        }
+        LoginInfo::Password(password) => Credentials::Password { user: user(password)?, password: &password.password },
         LoginInfo::Token(token) => Credentials::Token(&token.token),
         LoginInfo::ApplicationService(_) => {
             let text = "There are no application services here";
@@ -69,11 +66,18 @@ pub async fn get_token(
 }
 
 /// Whom a login names, in either of the two ways.
-#[expect(deprecated, reason = "clients still send `user`")]
-fn user(password: &Password) -> Option<&str> {
+#[expect(deprecated, reason = "clients still send `user` and `address`")]
+fn user(password: &Password) -> Result<&str, Error> {
+    // Nobody is called "": a third-party identifier names no user here.
+    const NOBODY: &str = "";
     match &password.identifier {
-        Some(identifier) => named_user(identifier),
-        None => password.user.as_deref(),
+        Some(identifier) => match (named_user(identifier), identifier.identifier_type()) {
+            (Some(user), _) => Ok(user),
+            (None, "m.id.thirdparty" | "m.id.phone") => Ok(NOBODY),
+            _ => Err(Error::bad_request(ErrorKind::Unknown, "There is no such type of identifier")),
+        },
+        None if password.address.is_some() => Ok(NOBODY),
+        None => password.user.as_deref().ok_or_else(|| Error::bad_json("missing field `identifier`")),
     }
 }
 

@@ -2,17 +2,17 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#legacy-account-registration>
 
 use depesche_server::accounts::{Fingerprint, LoggedIn, NewSession, Register, Registered};
-use http::Method;
+use http::StatusCode;
 use ruma::{
     UserId,
     api::{
-        IncomingRequest, Metadata,
         client::account::{
             check_registration_token_validity::v1 as validity,
             get_username_availability::v3 as availability,
             register::{LoginType, RegistrationKind, v3::Request},
+            request_registration_token_via_email as by_email, request_registration_token_via_msisdn as by_msisdn,
         },
-        error::{DeserializationError, ErrorKind},
+        error::ErrorKind,
     },
 };
 use serde_json::json;
@@ -20,11 +20,16 @@ use serde_json::json;
 use crate::{
     caller::Anyone,
     error::Error,
-    route::{Context, JsonResponse},
+    route::{Answering, Context, JsonResponse},
 };
 
-/// `POST /_matrix/client/v3/register`
-pub async fn post(context: Context, _: Anyone, Registration(request): Registration) -> Result<JsonResponse, Error> {
+/// `POST /_matrix/client/v3/register`. ruma's response has a `device_id` of `null` where nobody is logged in; the
+/// specification's has none.
+pub async fn post(
+    context: Context,
+    _: Anyone,
+    Answering { request, .. }: Answering<Request, JsonResponse>,
+) -> Result<JsonResponse, Error> {
     match request.kind {
         RegistrationKind::User => {}
         RegistrationKind::Guest => return Err(Error::forbidden("There are no guests on this server")),
@@ -54,27 +59,6 @@ pub async fn post(context: Context, _: Anyone, Registration(request): Registrati
     }
 }
 
-/// The request of [`post`]. ruma's response has a `device_id` of `null` where nobody is logged in; the specification's
-/// has none.
-pub struct Registration(Request);
-
-impl Metadata for Registration {
-    const METHOD: Method = Request::METHOD;
-    const RATE_LIMITED: bool = Request::RATE_LIMITED;
-    type Authentication = <Request as Metadata>::Authentication;
-    type PathBuilder = <Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = Request::PATH_BUILDER;
-}
-
-impl IncomingRequest for Registration {
-    type EndpointError = <Request as IncomingRequest>::EndpointError;
-    type OutgoingResponse = JsonResponse;
-
-    fn try_from_http_request_inner(request: http::Request<&[u8]>, path: &[&str]) -> Result<Self, DeserializationError> {
-        Request::try_from_http_request_inner(request, path).map(Self)
-    }
-}
-
 /// `GET /_matrix/client/v3/register/available`
 pub async fn available(
     context: Context,
@@ -93,6 +77,28 @@ pub async fn token_validity(
 ) -> Result<validity::Response, Error> {
     let valid = context.app.server.accounts.is_registration_token_valid(&request.token).await?;
     Ok(validity::Response { valid })
+}
+
+/// `POST /_matrix/client/v3/register/email/requestToken`. No addresses are kept.
+pub async fn request_by_email(
+    _: Context,
+    _: Anyone,
+    _: by_email::v3::Request,
+) -> Result<by_email::v3::Response, Error> {
+    Err(address_denied())
+}
+
+/// `POST /_matrix/client/v3/register/msisdn/requestToken`. No addresses are kept.
+pub async fn request_by_msisdn(
+    _: Context,
+    _: Anyone,
+    _: by_msisdn::v3::Request,
+) -> Result<by_msisdn::v3::Response, Error> {
+    Err(address_denied())
+}
+
+fn address_denied() -> Error {
+    Error::new(StatusCode::FORBIDDEN, ErrorKind::ThreepidDenied, "This server keeps no addresses")
 }
 
 /// What is asked for, beside the confirmation: the same request again gets the same account.

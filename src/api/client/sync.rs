@@ -2,9 +2,12 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>
 
 use depesche_server::sync;
-use ruma::api::client::{
-    filter::FilterDefinition,
-    sync::sync_events::v3::{Filter, Request, Response},
+use ruma::{
+    api::client::{
+        filter::FilterDefinition,
+        sync::sync_events::v3::{Filter, Request, Response},
+    },
+    presence::PresenceState,
 };
 
 use crate::{caller::User, error::Error, route::Context};
@@ -14,6 +17,9 @@ use crate::{caller::User, error::Error, route::Context};
 pub async fn get(context: Context, user: User, request: Request) -> Result<Response, Error> {
     let Request { filter, since, full_state, set_presence, timeout, use_state_after } = request;
     let server = &context.app.server;
+    if !matches!(set_presence, PresenceState::Online | PresenceState::Offline | PresenceState::Unavailable) {
+        return Err(Error::invalid_param("`set_presence` is \"online\", \"offline\" or \"unavailable\""));
+    }
     let filter = match filter {
         None => FilterDefinition::empty(),
         Some(Filter::FilterDefinition(filter)) => filter,

@@ -104,6 +104,7 @@ impl From<RegisterError> for Error {
         match error {
             RegisterError::Closed => Self::forbidden(error.to_string()),
             RegisterError::Provision(error) => error.into(),
+            RegisterError::NoPassword => Self::bad_request(ErrorKind::MissingParam, error.to_string()),
             RegisterError::Confirm(error) => error.into(),
             RegisterError::Device(error) => error.into(),
             RegisterError::Fault(fault) => fault.into(),

@@ -86,3 +86,36 @@ async fn whoami_needs_a_token() {
     assert_eq!(refused(&home.ask(WHOAMI, "").await), (401, "M_MISSING_TOKEN"));
     assert_eq!(refused(&ask(&home.router, Some("wrong"), WHOAMI, "").await), (401, "M_UNKNOWN_TOKEN"));
 }
+
+#[tokio::test]
+async fn there_are_no_third_party_identifiers() {
+    let home = Home::open().await;
+    let alice = home.user("alice").await;
+    let list = home.ask_as(&alice, "GET /_matrix/client/v3/account/3pid", "").await;
+    assert_eq!(list.body, json!({ "threepids": [] }));
+    let credentials = json!({ "client_secret": "s", "sid": "1", "id_server": "id.test", "id_access_token": "t" });
+    for (line, status, code) in [
+        ("POST /_matrix/client/v3/account/3pid/add", 403, "M_THREEPID_AUTH_FAILED"),
+        ("POST /_matrix/client/v3/account/3pid/bind", 403, "M_SERVER_NOT_TRUSTED"),
+    ] {
+        assert_eq!(refused(&home.send_as(&alice, line, credentials.clone()).await), (status, code), "{line}");
+    }
+    let address = json!({ "medium": "email", "address": "alice@example.org" });
+    for line in ["POST /_matrix/client/v3/account/3pid/delete", "POST /_matrix/client/v3/account/3pid/unbind"] {
+        let gone = home.send_as(&alice, line, address.clone()).await;
+        assert_eq!(gone.body, json!({ "id_server_unbind_result": "no-support" }), "{line}");
+    }
+    let proof = json!({
+        "client_secret": "s", "send_attempt": 1, "email": "alice@example.org", "country": "GB", "phone_number": "1"
+    });
+    for (path, status, code) in [
+        ("account/3pid", 400, "M_THREEPID_MEDIUM_NOT_SUPPORTED"),
+        ("account/password", 400, "M_THREEPID_NOT_FOUND"),
+        ("register", 403, "M_THREEPID_DENIED"),
+    ] {
+        for medium in ["email", "msisdn"] {
+            let line = format!("POST /_matrix/client/v3/{path}/{medium}/requestToken");
+            assert_eq!(refused(&home.send(&line, proof.clone()).await), (status, code), "{line}");
+        }
+    }
+}

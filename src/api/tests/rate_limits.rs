@@ -21,7 +21,7 @@ logins_per_minute = 1
 ";
 
 async fn say(home: &Home, person: &Person) -> super::Answer {
-    let line = "PUT /_matrix/client/v3/rooms/!nowhere:test/send/m.room.message/1";
+    let line = "PUT /_matrix/client/v3/rooms/!nowhere:test/send/org.example.x/1";
     home.send_as(person, line, json!({ "body": "x" })).await
 }
 

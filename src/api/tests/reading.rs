@@ -7,7 +7,7 @@ use super::{Home, Person, refused};
 async fn room(home: &Home, creator: &Person) -> (String, String) {
     let answer = home.send_as(creator, "POST /_matrix/client/v3/createRoom", json!({})).await;
     let path = format!("/_matrix/client/v3/rooms/{}", answer.body["room_id"].as_str().unwrap());
-    let said = home.send_as(creator, &format!("PUT {path}/send/m.room.message/1"), json!({ "body": "x" })).await;
+    let said = home.send_as(creator, &format!("PUT {path}/send/org.example.x/1"), json!({ "body": "x" })).await;
     (path, said.body["event_id"].as_str().unwrap().to_owned())
 }
 

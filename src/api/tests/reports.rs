@@ -12,7 +12,7 @@ async fn reports_are_taken_shown_and_closed() {
     let room = home.send_as(&bob, "POST /_matrix/client/v3/createRoom", json!({ "preset": "public_chat" })).await;
     let room = room.body["room_id"].as_str().unwrap().to_owned();
     let path = format!("/_matrix/client/v3/rooms/{room}");
-    let said = home.send_as(&bob, &format!("PUT {path}/send/m.room.message/1"), json!({ "body": "rude" })).await;
+    let said = home.send_as(&bob, &format!("PUT {path}/send/org.example.x/1"), json!({ "body": "rude" })).await;
     let said = said.body["event_id"].as_str().unwrap().to_owned();
     let report = async |line: String, body| home.send_as(&alice, &line, body).await;
     let why = json!({ "reason": "because" });

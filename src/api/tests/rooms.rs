@@ -18,10 +18,10 @@ async fn who_is_suspended_reads_leaves_and_redacts() {
     let (alice, bob) = (home.user("alice").await, home.user("bob").await);
     let (here, elsewhere) = (room(&home, &alice).await, room(&home, &bob).await);
     let path = format!("/_matrix/client/v3/rooms/{here}");
-    let said = home.send_as(&alice, &format!("PUT {path}/send/m.room.message/1"), json!({ "body": "x" })).await;
+    let said = home.send_as(&alice, &format!("PUT {path}/send/org.example.x/1"), json!({ "body": "x" })).await;
     let said = said.body["event_id"].as_str().unwrap().to_owned();
     home.send_as(&bob, &format!("POST {path}/join"), json!({})).await;
-    let others = home.send_as(&bob, &format!("PUT {path}/send/m.room.message/1"), json!({ "body": "x" })).await;
+    let others = home.send_as(&bob, &format!("PUT {path}/send/org.example.x/1"), json!({ "body": "x" })).await;
     let others = others.body["event_id"].as_str().unwrap().to_owned();
     home.app.server.accounts.set_suspended(user_id!("@alice:test"), true).await.unwrap();
     let whom = json!({ "user_id": bob.id });
@@ -32,7 +32,7 @@ async fn who_is_suspended_reads_leaves_and_redacts() {
         (format!("POST /_matrix/client/v3/rooms/{elsewhere}/join"), json!({})),
         (format!("POST {path}/invite"), whom.clone()),
         (format!("POST {path}/ban"), whom),
-        (format!("PUT {path}/send/m.room.message/2"), json!({ "body": "x" })),
+        (format!("PUT {path}/send/org.example.x/2"), json!({ "body": "x" })),
         (format!("PUT {path}/redact/{others}/4"), json!({})),
         (format!("PUT {path}/redact/$nothing/5"), json!({})),
         (format!("PUT {path}/send/m.room.redaction/6"), json!({ "redacts": others })),

@@ -51,6 +51,9 @@ pub enum RegisterError {
     /// The name, the password or the token does not do.
     #[error(transparent)]
     Provision(#[from] ProvisionError),
+    /// Nobody could log in to an account without a password.
+    #[error("an account needs a password")]
+    NoPassword,
     /// The confirmation cannot go on.
     #[error(transparent)]
     Confirm(#[from] UiaError),
@@ -95,10 +98,10 @@ impl Accounts {
     }
 
     async fn make(&self, register: &Register<'_>, proof: Proof) -> Result<Registered, RegisterError> {
+        let password = register.password.ok_or(RegisterError::NoPassword)?;
         let new = NewAccount {
             localpart: register.username.map(str::to_owned),
-            // Nobody could log in to an account without a password, so an absent one counts as an empty one.
-            password: Some(register.password.unwrap_or_default().to_owned()),
+            password: Some(password.to_owned()),
             ..NewAccount::default()
         };
         let prepared = &self.prepare(&new).await?;

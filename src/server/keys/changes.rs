@@ -42,6 +42,7 @@ pub async fn touch(tx: &Tx, user: &UserId) -> Result<(), Fault> {
     tx.put_stamped_value(&KEY_HEAD, &(user.to_owned(),), &0, vec![HEAD_POSITION]);
     let order = Stamp { at: StampAt::Key, offset: KEY_LOG.under(&()).from.len() };
     tx.put_stamped(&KEY_LOG, &(Position(0), user.to_owned()), &(), vec![order]);
+    tx.topic(topic::keys());
     tx.topic(topic::user(user));
     // From the snapshot: who joins a room meanwhile is announced to its members by the join itself.
     let rooms = tx.view().scan(&MEMBER, MEMBER.under(&(user.to_owned(),)), MAX_SCAN).await?;

@@ -5,7 +5,7 @@
 use depesche_rules::bounds::{MAX_ALIASES_PER_ROOM, MAX_ROOM_ALIAS_BYTES};
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedRoomAliasId, RoomAliasId, RoomId, UserId,
-    events::{StateEventType, TimelineEventType},
+    events::{StateEventType, TimelineEventType, room::member::MembershipState},
 };
 
 use super::{Rooms, history::ReadRefusal, lane::Refusal, send::State, show::Viewer, view::RoomView};
@@ -99,9 +99,11 @@ impl Rooms {
         Ok(())
     }
 
-    /// The aliases of a room, for those who may read its state.
-    pub async fn aliases_of(&self, viewer: &mut Viewer<'_>) -> Result<Vec<OwnedRoomAliasId>, ReadRefusal> {
-        viewer.readable_root().await?;
+    /// The aliases of a room, for those who are in it, and for everyone where it is world-readable.
+    pub async fn aliases_of(&self, viewer: &Viewer<'_>) -> Result<Vec<OwnedRoomAliasId>, ReadRefusal> {
+        if viewer.own().is_none_or(|own| own.state != MembershipState::Join) {
+            viewer.open_root().await?;
+        }
         let no = viewer.room().no;
         let rows = viewer.room().view.scan(&ROOM_ALIAS, ROOM_ALIAS.under(&(no,)), MAX_ALIASES_PER_ROOM).await?;
         Ok(rows.into_iter().map(|((_, alias), ())| alias).collect())

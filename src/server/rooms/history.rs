@@ -24,8 +24,8 @@ use crate::{
     tx::Fault,
 };
 
-/// Events looked at in one step.
-const STEP: usize = 64;
+/// Events looked at in one step, at most.
+const STEP: usize = 128;
 /// Events that one page looks at, at most: where most are hidden or filtered out, the client asks again.
 const LOOKED_AT: usize = 2000;
 
@@ -96,13 +96,17 @@ impl Viewer<'_> {
             None => (None, false),
         };
         match membership {
-            Some((MembershipState::Join, _)) => return Ok(self.room().root()),
+            Some((MembershipState::Join, _)) => Ok(self.room().root()),
             Some((_, event)) if was_joined => {
                 let departure = self.departure(event).await?;
-                return Ok(self.room().root_after(departure).await?);
+                Ok(self.room().root_after(departure).await?)
             }
-            _ => {}
+            _ => self.open_root().await,
         }
+    }
+
+    /// The state, as the room shows it to everyone.
+    pub(super) async fn open_root(&self) -> Result<RootRecord, ReadRefusal> {
         let root = self.room().root();
         let visibility = self.room().state_event(root, "m.room.history_visibility", "").await?;
         match visibility::history_visibility(visibility.as_ref().map(|event| &event.pdu)) {
@@ -151,6 +155,7 @@ impl Viewer<'_> {
         let (events, end) = self.collect(seen_from, to, query).await?;
         let state =
             if query.filter.lazy_load_options.is_disabled() { Vec::new() } else { self.senders(&events).await? };
+        let state = self.show(&state, Format::WithRoom).await?;
         Ok(Page {
             start: query.from.map_or_else(|| from.to_string(), str::to_owned),
             end: end.map(|place| place.to_string()),
@@ -170,17 +175,22 @@ impl Viewer<'_> {
         if to.is_some_and(|to| if query.backwards { to >= from } else { to <= from }) {
             return Ok((Vec::new(), None));
         }
+        if query.limit == 0 {
+            return Ok((Vec::new(), Some(from)));
+        }
         let (mut at, mut found, mut looked_at) = (from, Vec::new(), 0);
         loop {
             if !query.backwards && at >= horizon {
                 return Ok((found, None));
             }
+            // Mostly all that is looked at is shown; where it is not, the next steps are wider.
+            let step = if looked_at == 0 { query.limit.clamp(1, STEP) } else { STEP };
             let rows = if query.backwards {
-                self.room().timeline_before(at, STEP).await?
+                self.room().timeline_before(at, step).await?
             } else {
-                self.room().timeline_from(at, STEP).await?
+                self.room().timeline_from(at, step).await?
             };
-            let last_step = rows.len() < STEP;
+            let last_step = rows.len() < step;
             let within = |place: Place| to.is_none_or(|to| if query.backwards { place >= to } else { place < to });
             let kept: Vec<_> = rows.iter().copied().take_while(|(place, _)| within(*place)).collect();
             let stopped = kept.len() < rows.len();
@@ -196,7 +206,7 @@ impl Viewer<'_> {
                     }
                 }
             }
-            looked_at += STEP;
+            looked_at += step;
             if stopped {
                 // There is more, though not for this question; whoever asks on from there has it all.
                 return Ok((found, to.filter(|to| *to != from)));
@@ -211,7 +221,7 @@ impl Viewer<'_> {
     }
 
     /// The membership events of those who sent these events, as they are in the state the viewer may read.
-    async fn senders(&mut self, events: &[Event]) -> Result<Vec<Box<RawValue>>, Fault> {
+    async fn senders(&self, events: &[Event]) -> Result<Vec<Event>, Fault> {
         let mut seen = HashSet::new();
         let mut members = Vec::new();
         for event in events {
@@ -222,7 +232,7 @@ impl Viewer<'_> {
             let member = self.room().state_event(root, "m.room.member", event.pdu.sender().as_str()).await?;
             members.extend(member);
         }
-        self.show(&members, Format::WithRoom).await
+        Ok(members)
     }
 
     /// One event, if the viewer may see it. Of ignored users there is none but state.
@@ -267,14 +277,17 @@ impl Viewer<'_> {
         };
         let last = after.last().unwrap_or(&event);
         let root = self.room().root_after(last.no).await?;
-        let state = if filter.lazy_load_options.is_disabled() {
-            self.state_below(root).await?
+        let mut state = if filter.lazy_load_options.is_disabled() {
+            self.room().events(&self.state_below(root).await?).await?
         } else {
             let around: Vec<Event> = before.iter().chain([&event]).chain(&after).cloned().collect();
-            let mut state = self.state_without_members(root).await?;
+            let others = self.room().state_without_members(root).await?;
+            let others: Vec<_> = others.into_iter().map(|(_, event)| event).collect();
+            let mut state = self.room().events(&others).await?;
             state.extend(self.senders(&around).await?);
             state
         };
+        state.retain(|event| event.passes(filter));
         let end = end.unwrap_or_else(|| RoomView::place_after(self.room().view.position()));
         Ok(Context {
             start: start.unwrap_or(Place::START).to_string(),
@@ -282,27 +295,19 @@ impl Viewer<'_> {
             before: self.show(&before, Format::WithRoom).await?,
             after: self.show(&after, Format::WithRoom).await?,
             event: self.show_one(&event, Format::WithRoom).await?,
-            state,
+            state: self.show(&state, Format::WithRoom).await?,
         })
     }
 
     /// The whole state that the viewer may read.
     pub async fn state(&mut self) -> Result<Vec<Box<RawValue>>, ReadRefusal> {
         let root = self.readable_root().await?;
-        Ok(self.state_below(root).await?)
+        let events = self.room().events(&self.state_below(root).await?).await?;
+        Ok(self.show(&events, Format::WithRoom).await?)
     }
 
-    async fn state_below(&mut self, root: RootRecord) -> Result<Vec<Box<RawValue>>, Fault> {
-        let numbers: Vec<_> = self.room().state_all(root).await?.into_iter().map(|(_, event)| event).collect();
-        let events = self.room().events(&numbers).await?;
-        self.show(&events, Format::WithRoom).await
-    }
-
-    async fn state_without_members(&mut self, root: RootRecord) -> Result<Vec<Box<RawValue>>, Fault> {
-        let others = self.room().state_without_members(root).await?;
-        let numbers: Vec<_> = others.into_iter().map(|(_, event)| event).collect();
-        let events = self.room().events(&numbers).await?;
-        self.show(&events, Format::WithRoom).await
+    async fn state_below(&self, root: RootRecord) -> Result<Vec<EventNo>, Fault> {
+        Ok(self.room().state_all(root).await?.into_iter().map(|(_, event)| event).collect())
     }
 
     /// One state event that the viewer may read.

@@ -15,11 +15,15 @@ use depesche_rules::{
     bounds::MAX_TRANSACTION_ID_BYTES,
     build::{self, EventDraft, Placement},
     format::FormatError,
+    power_levels,
     signing::SigningKey,
 };
 use depesche_store::{CommitError, Position};
 use futures::future::BoxFuture;
-use ruma::{OwnedDeviceId, OwnedEventId, OwnedUserId, events::StateEventType};
+use ruma::{
+    OwnedDeviceId, OwnedEventId, OwnedUserId,
+    events::{StateEventType, TimelineEventType},
+};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -368,6 +372,10 @@ pub async fn write(
         build::build(draft, &place)?
     };
     if let Some(create) = working.state(tx, "m.room.create", "").await? {
+        if *pdu.kind() == TimelineEventType::RoomPowerLevels {
+            // The auth rules would say no as well, but not that it is the content and not the sender.
+            power_levels::check(&create, &pdu, rules).map_err(|why| Refusal::BadContent(why.to_string()))?;
+        }
         state.push((StateEventType::RoomCreate, String::new(), create));
     }
     auth::check_state_independent(&pdu, rules, |id| {

@@ -80,7 +80,18 @@ impl<'a> Viewer<'a> {
         now: MilliSecondsSinceUnixEpoch,
     ) -> Result<Self, Fault> {
         let own = room.membership(&user).await?;
-        Ok(Self {
+        Ok(Self::of(room, user, device, now, own))
+    }
+
+    /// As [`Self::new`], of a user whose relation to the room is known.
+    pub fn of(
+        room: &'a RoomView,
+        user: OwnedUserId,
+        device: Option<OwnedDeviceId>,
+        now: MilliSecondsSinceUnixEpoch,
+        own: Option<Membership>,
+    ) -> Self {
+        Self {
             room,
             user,
             device,
@@ -92,7 +103,7 @@ impl<'a> Viewer<'a> {
             last_join: LastJoin::NotAsked,
             ignored: None,
             horizon: None,
-        })
+        }
     }
 
     /// The room looked at.

@@ -1,14 +1,15 @@
 //! Device lists: whose keys a client must fetch anew, and whose it may forget.
 //!
 //! `changed` has the users who share a room with the viewer and whose keys changed, those who joined a room of the
-//! viewer's, and all members of an encrypted room that the viewer joined or that became encrypted. `left` has those who
-//! went from a room of the viewer's, or from whose encrypted room the viewer went, and who share no encrypted room now.
+//! viewer's, and all members of a room that the viewer joined or that became encrypted. `left` has those who went from a
+//! room of the viewer's, or from whose room the viewer went: out of an encrypted room those who share no encrypted room
+//! now, out of another those who share no room at all.
 //!
-//! The specification asks for encrypted rooms alone; those who come to others are said as well, for clients that begin
-//! before the room does.
+//! The specification asks for encrypted rooms alone; others are said as well, for clients that begin before the room
+//! does.
 //!
 //! Costs what changed: key changes by the log of `keys`, memberships by the difference of states. A whole list of members
-//! is read only of encrypted rooms.
+//! is read only of encrypted rooms, and of others with few members.
 //!
 //! Spec: [device list tracking](https://spec.matrix.org/v1.19/client-server-api/#tracking-the-device-list-for-a-user),
 //! [extensions to sync](https://spec.matrix.org/v1.19/client-server-api/#e2e-extensions-to-sync).
@@ -19,16 +20,23 @@ use depesche_rules::visibility;
 use depesche_store::{MAX_SCAN, Position};
 use ruma::{OwnedUserId, UserId, events::room::member::MembershipState};
 
-use super::{SyncError, Syncs, delta, session};
+use super::{
+    SyncError, Syncs, delta,
+    session::{self, Session},
+};
 use crate::{
     keyspace::{EventNo, KEY_NO, MEMBER, ROOT_AT, RoomNo},
     records::rooms::{Membership, RootRecord},
     rooms::view::RoomView,
+    topic,
     tx::{Fault, View},
 };
 
 /// How many entries of the log of key changes are read at a time.
 const PAGE: usize = 1000;
+
+/// Up to how many members of a room that is not encrypted are told to whoever joins or leaves it.
+const FEW_MEMBERS: u32 = 100;
 
 /// Whose keys to fetch anew, and whose to forget.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -55,17 +63,36 @@ impl Syncs {
         let rooms = session::memberships(&view, user).await?;
         let joined = rooms.iter().filter(|(_, member)| member.state == MembershipState::Join);
         let joined: Vec<_> = joined.map(|(room, _)| *room).collect();
-        Ok(self.device_lists(&view, user, from.position, &rooms, &joined).await?)
+        Ok(self.device_lists(&view, user, from.position, (&rooms, &joined), true).await?)
     }
 
-    /// The lists between a position and a snapshot. `perhaps` are the joined rooms in which something may have changed.
-    pub(super) async fn device_lists(
+    /// The lists of an answer to a device: what no topic spoke of since is not looked for.
+    pub(super) async fn device_lists_of(
+        &self,
+        view: &View,
+        session: &Session,
+        since: Position,
+    ) -> Result<DeviceLists, Fault> {
+        let keys = session.user_changed(since) || self.keys_changed(since);
+        let rooms = (&session.rooms, &session.changed_rooms(since)[..]);
+        self.device_lists(view, session.user(), since, rooms, keys).await
+    }
+
+    /// Whether anybody's keys may have changed since a position.
+    fn keys_changed(&self, since: Position) -> bool {
+        let (begun, watch) = &self.key_news;
+        *begun > since || watch.last(topic::keys()).is_some_and(|last| last > since)
+    }
+
+    /// The lists between a position and a snapshot. `perhaps` are the joined rooms in which something may have changed;
+    /// `keys` says whether keys or signatures may have.
+    async fn device_lists(
         &self,
         view: &View,
         user: &UserId,
         since: Position,
-        rooms: &BTreeMap<RoomNo, Membership>,
-        perhaps: &[RoomNo],
+        (rooms, perhaps): (&BTreeMap<RoomNo, Membership>, &[RoomNo]),
+        keys: bool,
     ) -> Result<DeviceLists, Fault> {
         let mut compare = Compare {
             view,
@@ -74,7 +101,7 @@ impl Syncs {
             rooms,
             encrypted: HashMap::new(),
             came: BTreeSet::new(),
-            went: BTreeSet::new(),
+            went: BTreeMap::new(),
         };
         for room in perhaps {
             if compare.state_changed(*room).await? {
@@ -87,13 +114,15 @@ impl Syncs {
             }
         }
         let mut lists = DeviceLists::default();
-        for gone in std::mem::take(&mut compare.went) {
-            if gone != *user && !compare.shares_encrypted(&gone).await? {
+        for (gone, encrypted) in std::mem::take(&mut compare.went) {
+            if gone != *user && !compare.shares(&gone, encrypted).await? {
                 lists.left.insert(gone);
             }
         }
-        let sharing = self.sharing_changed(&mut compare).await?;
-        lists.changed = self.keys.changed_among(view, user, since, &sharing).await?;
+        if keys {
+            let sharing = self.sharing_changed(&mut compare).await?;
+            lists.changed = self.keys.changed_among(view, user, since, &sharing).await?;
+        }
         lists.changed.extend(compare.came);
         lists.changed.retain(|changed| !lists.left.contains(changed));
         Ok(lists)
@@ -128,8 +157,8 @@ struct Compare<'a> {
     encrypted: HashMap<RoomNo, bool>,
     /// Who came to share a room.
     came: BTreeSet<OwnedUserId>,
-    /// Who went from one.
-    went: BTreeSet<OwnedUserId>,
+    /// Who went from one, and whether it was encrypted.
+    went: BTreeMap<OwnedUserId, bool>,
 }
 
 /// A member whose membership event is another than it was.
@@ -156,13 +185,14 @@ impl Compare<'_> {
             self.came.extend(members(&room).await?);
         }
         if !was_joined {
+            self.came.extend(few_members(&room).await?);
             return Ok(());
         }
         for member in changed(&room, before, room.root()).await? {
             if member.is_joined && !member.was_joined {
                 self.came.insert(member.user);
             } else if member.was_joined && !member.is_joined {
-                self.went.insert(member.user);
+                self.went(member.user, is_encrypted_now);
             }
         }
         Ok(())
@@ -172,12 +202,20 @@ impl Compare<'_> {
     async fn left(&mut self, no: RoomNo) -> Result<(), Fault> {
         let room = RoomView::open(self.view, no).await?;
         let before = room.root_at(self.since).await?;
-        if self.was_joined(&room, before).await? && is_encrypted(&room, before).await? {
-            self.went.extend(members(&room).await?);
-            let gone = changed(&room, before, room.root()).await?.into_iter().filter(|member| member.was_joined);
-            self.went.extend(gone.map(|member| member.user));
+        if !self.was_joined(&room, before).await? {
+            return Ok(());
+        }
+        let encrypted = is_encrypted(&room, before).await?;
+        let others = if encrypted { members(&room).await? } else { few_members(&room).await? };
+        let gone = changed(&room, before, room.root()).await?.into_iter().filter(|member| member.was_joined);
+        for user in others.into_iter().chain(gone.map(|member| member.user)) {
+            self.went(user, encrypted);
         }
         Ok(())
+    }
+
+    fn went(&mut self, user: OwnedUserId, encrypted: bool) {
+        *self.went.entry(user).or_default() |= encrypted;
     }
 
     async fn was_joined(&self, room: &RoomView, before: RootRecord) -> Result<bool, Fault> {
@@ -193,8 +231,13 @@ impl Compare<'_> {
         Ok(shared.map(|(room, _)| *room).collect())
     }
 
-    async fn shares_encrypted(&mut self, user: &UserId) -> Result<bool, Fault> {
-        for no in self.shared(user).await? {
+    /// Whether a user shares a room with the viewer now, an encrypted one if it must be one.
+    async fn shares(&mut self, user: &UserId, encrypted: bool) -> Result<bool, Fault> {
+        let shared = self.shared(user).await?;
+        if !encrypted {
+            return Ok(!shared.is_empty());
+        }
+        for no in shared {
             let encrypted = if let Some(known) = self.encrypted.get(&no) {
                 *known
             } else {
@@ -212,6 +255,11 @@ impl Compare<'_> {
 
 async fn is_encrypted(room: &RoomView, root: RootRecord) -> Result<bool, Fault> {
     Ok(room.state_no(root, "m.room.encryption", "").await?.is_some())
+}
+
+/// All who are joined, unless they are many.
+async fn few_members(room: &RoomView) -> Result<Vec<OwnedUserId>, Fault> {
+    if room.head.joined > FEW_MEMBERS { Ok(Vec::new()) } else { members(room).await }
 }
 
 /// All who are joined.

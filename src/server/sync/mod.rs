@@ -39,6 +39,7 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use depesche_rules::filter::{self, BadFilter};
+use depesche_store::{Position, Watch};
 use ruma::{
     OwnedDeviceId, OwnedUserId,
     api::client::{filter::FilterDefinition, sync::sync_events::v3 as wire},
@@ -62,6 +63,7 @@ use crate::{
         unread::Counter,
     },
     to_device::ToDevice,
+    topic,
     tx::Fault,
 };
 
@@ -113,6 +115,8 @@ pub struct Syncs {
     /// What members have not read.
     pub unread: Counter,
     restored: Restored,
+    /// Hears of all changes of keys above a position.
+    key_news: (Position, Watch),
     sessions: Sessions,
     first: Semaphore,
 }
@@ -129,7 +133,10 @@ impl Syncs {
     ) -> Arc<Self> {
         let (sessions, first) = (Sessions::default(), Semaphore::new(FIRST_AT_ONCE));
         let unread = Counter::default();
-        Arc::new(Self { base, account_data, keys, to_device, presence, unread, restored, sessions, first })
+        let mut watch = base.topics().watch();
+        watch.add(topic::keys());
+        let key_news = (base.view().position(), watch);
+        Arc::new(Self { base, account_data, keys, to_device, presence, unread, restored, key_news, sessions, first })
     }
 
     /// What is new, at once or as soon as there is something. The future may be dropped at any time.
@@ -151,11 +158,14 @@ impl Syncs {
     }
 
     async fn later(&self, request: &Request, since: SyncToken) -> Result<wire::Response, SyncError> {
-        self.to_device.acknowledge(&request.user, &request.device, since.to_device).await?;
         let longest = self.base.config.limits.sync_timeout;
         let wait = if request.full_state { Duration::ZERO } else { request.timeout.min(longest) };
         let until = Instant::now() + wait;
         let mut session = self.session(request);
+        if since.to_device > session.acknowledged {
+            self.to_device.acknowledge(&request.user, &request.device, since.to_device).await?;
+            session.acknowledged = since.to_device;
+        }
         loop {
             let view = session.refresh(&self.base).await?;
             let answer = self.answer(request, Some(since), &view, &mut session).await?;

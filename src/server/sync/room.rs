@@ -23,6 +23,7 @@ use super::{
     Request,
     delta::{self, Frame, Sent, Want},
     passing::Passing,
+    session::Own,
     shape::Shape,
     summary,
     timeline::{Span, Timeline},
@@ -35,7 +36,7 @@ use crate::{
     },
     rooms::{
         show::Viewer,
-        unread::{Count, Counter, Reader},
+        unread::{Count, Counter},
         view::{Event, RoomView},
     },
     tx::Fault,
@@ -53,15 +54,14 @@ pub struct Asked<'a> {
     /// The client has something else than what is so now: it is told everything, and to forget what it had.
     pub anew: bool,
     counter: &'a Counter,
-    reader: Reader,
+    /// What the user's account data mean for every room.
+    pub own: &'a Own,
     shape: Shape,
     limit: usize,
     want: Want,
     /// With lazy loading: whether to say again what was said.
     redundant: bool,
     now: MilliSecondsSinceUnixEpoch,
-    /// Whom the user ignores.
-    pub ignored: BTreeSet<OwnedUserId>,
 }
 
 impl<'a> Asked<'a> {
@@ -71,7 +71,7 @@ impl<'a> Asked<'a> {
         since: Option<Position>,
         now: MilliSecondsSinceUnixEpoch,
         most: usize,
-        (counter, reader): (&'a Counter, Reader),
+        (counter, own): (&'a Counter, &'a Own),
     ) -> Self {
         let most = u32::try_from(most).unwrap_or(u32::MAX).min(bounds::MAX_SYNC_TIMELINE_LIMIT);
         let wanted = &request.filter.room.timeline;
@@ -86,14 +86,13 @@ impl<'a> Asked<'a> {
             request,
             since,
             counter,
-            reader,
+            own,
             anew: false,
             shape: Shape::new(&request.filter, now),
             limit: if none { 0 } else { limit as usize },
             want: Want { after: request.use_state_after, lazy },
             redundant,
             now,
-            ignored: BTreeSet::new(),
         }
     }
 
@@ -105,9 +104,9 @@ impl<'a> Asked<'a> {
         &self.request.user
     }
 
-    async fn viewer<'r>(&self, room: &'r RoomView) -> Result<Viewer<'r>, Fault> {
+    fn viewer<'r>(&self, room: &'r RoomView, member: &Membership) -> Viewer<'r> {
         let (user, device) = (self.request.user.clone(), Some(self.request.device.clone()));
-        Ok(Viewer::new(room, user, device, self.now).await?.ignoring(&self.ignored))
+        Viewer::of(room, user, device, self.now, Some(member.clone())).ignoring(&self.own.ignored)
     }
 
     /// Up to where the client knows the room: the position of its token, if the user was joined there.
@@ -126,13 +125,13 @@ impl<'a> Asked<'a> {
 /// The part of a room that the user is in; `None` if there is nothing to say.
 pub async fn joined(
     asked: &Asked<'_>,
-    room: &RoomView,
+    (room, member): (&RoomView, &Membership),
     known: Option<Position>,
     account_data: RoomAccountData,
     passing: Passing,
     sent: &mut Sent,
 ) -> Result<Option<JoinedRoom>, Fault> {
-    let mut viewer = asked.viewer(room).await?;
+    let mut viewer = asked.viewer(room, member);
     let span = Span { after: known, before: RoomView::place_after(room.view.position()), always: None };
     let timeline = Timeline::read(room, &mut viewer, &asked.filter().room.timeline, &span, asked.limit).await?;
     let frame = frame(asked, room, known, &timeline, room.root()).await?;
@@ -177,7 +176,7 @@ async fn counts(
         highlight_count: Some(count.highlights.into()),
         notification_count: Some(count.notifications.into()),
     };
-    let unread = asked.counter.count(room, &asked.reader).await?;
+    let unread = asked.counter.count(room, &asked.own.reader).await?;
     if !asked.filter().room.timeline.unread_thread_notifications {
         return Ok((wire(unread.total()), BTreeMap::new()));
     }
@@ -192,7 +191,7 @@ pub async fn left(
     member: &Membership,
     account_data: RoomAccountData,
 ) -> Result<LeftRoom, Fault> {
-    let mut viewer = asked.viewer(room).await?;
+    let mut viewer = asked.viewer(room, member);
     let leave = room.event(member.event).await?;
     let departure = departure(room, &leave, asked.user()).await?;
     let in_span = |event: &Event| asked.since.is_none_or(|since| event.meta.place.anchor > since);

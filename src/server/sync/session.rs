@@ -9,7 +9,7 @@
 //! same time gets a session of its own.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::{Deref, DerefMut},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -20,8 +20,10 @@ use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId, events::room::member::M
 use super::delta::Sent;
 use crate::{
     base::Base,
+    keys::KeyCounts,
     keyspace::{MEMBER, RoomNo},
     records::rooms::Membership,
+    rooms::unread::Reader,
     topic,
     tx::{Fault, View},
 };
@@ -54,6 +56,27 @@ pub struct Session {
     complete: bool,
     /// Which members the device was sent, for lazy loading.
     pub sent: Sent,
+    /// What the user's account data mean for every room; `None` if it has to be read.
+    pub own: Option<Arc<Own>>,
+    /// What the device had waiting when that was last read.
+    rest: Option<Rest>,
+    /// To-device messages at or below this are deleted.
+    pub acknowledged: Position,
+}
+
+/// What a user's account data mean for every room.
+pub struct Own {
+    /// How the user counts what is unread.
+    pub reader: Reader,
+    /// Whom the user ignores.
+    pub ignored: BTreeSet<OwnedUserId>,
+}
+
+/// A snapshot at which no to-device message above `last` waited for the device.
+struct Rest {
+    at: Position,
+    last: Position,
+    counts: KeyCounts,
 }
 
 impl Session {
@@ -77,7 +100,15 @@ impl Session {
             known: HashMap::new(),
             complete: false,
             sent: Sent::default(),
+            own: None,
+            rest: None,
+            acknowledged: Position::default(),
         }
+    }
+
+    /// Whose device it is.
+    pub fn user(&self) -> &UserId {
+        &self.user
     }
 
     /// The newest snapshot, of which the memberships are known and all joined rooms are watched.
@@ -86,6 +117,7 @@ impl Session {
             let view = base.view();
             self.begun.get_or_insert(view.position());
             if self.scanned.is_none_or(|scanned| self.is_news(self.of_user, scanned)) {
+                self.own = None;
                 self.rooms = memberships(&view, &self.user).await?;
                 self.scanned = Some(view.position());
                 if self.watch_joined() {
@@ -142,10 +174,36 @@ impl Session {
         self.rooms_of(since, topic::passing)
     }
 
+    /// Whether a joined room was watched all the time since a position: it is among those changed only if something
+    /// happened in it.
+    pub fn knows(&self, room: RoomNo, since: Position) -> bool {
+        self.known.get(&room).is_some_and(|known| *known <= since)
+    }
+
     /// Whether the user may have moved a private receipt since a position.
     pub fn has_read(&self, since: Position) -> bool {
-        self.begun.is_none_or(|begun| begun > since)
-            || self.watch.last(self.of_reading).is_some_and(|last| last > since)
+        self.may_have_changed(self.of_reading, since)
+    }
+
+    /// Whether what the user has on all devices may have changed since a position: memberships, account data, signatures.
+    pub fn user_changed(&self, since: Position) -> bool {
+        self.may_have_changed(self.of_user, since)
+    }
+
+    fn may_have_changed(&self, topic: Topic, since: Position) -> bool {
+        self.begun.is_none_or(|begun| begun > since) || self.is_news(topic, since)
+    }
+
+    /// The device's key counts, if nothing waits for it above a to-device message and nothing happened to it since that
+    /// was last read.
+    pub fn rests(&self, last: Position) -> Option<&KeyCounts> {
+        let rest = self.rest.as_ref().filter(|rest| rest.last <= last && !self.is_news(self.of_device, rest.at))?;
+        Some(&rest.counts)
+    }
+
+    /// Remembers that at a snapshot nothing waited for the device above a to-device message.
+    pub fn rest(&mut self, at: Position, last: Position, counts: &KeyCounts) {
+        self.rest = Some(Rest { at, last, counts: counts.clone() });
     }
 
     fn rooms_of(&self, since: Position, topic: impl Fn(RoomNo) -> Topic) -> Vec<RoomNo> {
@@ -170,7 +228,7 @@ impl Session {
     }
 
     fn is_news(&self, topic: Topic, since: Position) -> bool {
-        self.watch.changed_since(since).binary_search(&topic).is_ok()
+        self.watch.last(topic).is_some_and(|last| last > since)
     }
 }
 

@@ -1,6 +1,9 @@
 //! One answer to `/sync` at one snapshot.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use depesche_rules::filter;
 use depesche_store::Position;
@@ -19,12 +22,13 @@ use super::{
     Request, Syncs,
     passing::Passing,
     room::{self, Asked},
-    session::Session,
+    session::{Own, Session},
     stripped,
     timeline::Span,
 };
 use crate::{
     account_data::{Entry, GLOBAL, blocks_invites, ignored_users},
+    keys::KeyCounts,
     keyspace::{HEAD, ROOM, RoomNo},
     presence,
     records::rooms::Membership,
@@ -33,6 +37,7 @@ use crate::{
         tokens::SyncToken,
         view::RoomView,
     },
+    to_device::Page,
     tx::{Fault, View},
 };
 
@@ -62,20 +67,18 @@ impl Syncs {
         let anew = since.is_some_and(|since| self.restored.lost(since.position));
         let known = since.map(|since| since.position);
         let position = known.filter(|_| !anew);
-        let reader = (&self.unread, self.unread.reader(view, &request.user).await?);
-        let mut asked = Asked::new(request, position, self.base.now(), self.base.config.limits.events_per_page, reader);
-        asked.ignored = ignored_users(view, &request.user).await?;
+        let own = self.own(view, session).await?;
+        let most = self.base.config.limits.events_per_page;
+        let mut asked = Asked::new(request, position, self.base.now(), most, (&self.unread, &own));
         asked.anew = anew;
         session.sent.rewind(position.unwrap_or_default());
-        let (global, mut data) = self.account_data_of(request, position, view).await?;
+        let (global, mut data) = self.account_data_of(request, position, view, session).await?;
         let rooms = self.rooms(&asked, view, session, &mut data).await?;
         let presence = self.presence_of(&asked, view, session).await?;
-        let (user, device) = (&request.user, &request.device);
         let acknowledged = since.unwrap_or_default().to_device;
-        let waiting = self.to_device.read(view, user, device, acknowledged, usize::MAX).await?;
-        let counts = self.keys.counts(view, user, device).await?;
+        let (waiting, counts) = self.waiting(request, view, session, acknowledged).await?;
         let lists = match known {
-            Some(since) => self.device_lists(view, user, since, &session.rooms, &session.changed_rooms(since)).await?,
+            Some(since) => self.device_lists_of(view, session, since).await?,
             None => super::DeviceLists::default(),
         };
         let next = SyncToken { position: view.position(), to_device: waiting.last };
@@ -99,6 +102,37 @@ impl Syncs {
             ..v3::Response::new(next.to_string())
         };
         Ok(Answer { response, empty: empty && position.is_some() && !request.full_state })
+    }
+
+    /// What the user's account data mean for every room.
+    async fn own(&self, view: &View, session: &mut Session) -> Result<Arc<Own>, Fault> {
+        if let Some(own) = &session.own {
+            return Ok(Arc::clone(own));
+        }
+        let reader = self.unread.reader(view, session.user()).await?;
+        let own = Arc::new(Own { reader, ignored: ignored_users(view, session.user()).await? });
+        session.own = Some(Arc::clone(&own));
+        Ok(own)
+    }
+
+    /// The to-device messages that wait above one of them, and the device's key counts.
+    async fn waiting(
+        &self,
+        request: &Request,
+        view: &View,
+        session: &mut Session,
+        above: Position,
+    ) -> Result<(Page, KeyCounts), Fault> {
+        if let Some(counts) = session.rests(above) {
+            return Ok((Page { events: Vec::new(), last: above, more: false }, counts.clone()));
+        }
+        let (user, device) = (&request.user, &request.device);
+        let page = self.to_device.read(view, user, device, above, usize::MAX).await?;
+        let counts = self.keys.counts(view, user, device).await?;
+        if !page.more {
+            session.rest(view.position(), page.last, &counts);
+        }
+        Ok((page, counts))
     }
 
     /// How those are with whom the user shares rooms, as far as it changed.
@@ -149,8 +183,10 @@ impl Syncs {
         request: &Request,
         since: Option<Position>,
         view: &View,
+        session: &Session,
     ) -> Result<(Vec<Entry>, RoomData), Fault> {
         let entries = match since {
+            Some(since) if !session.user_changed(since) => Vec::new(),
             Some(since) => self.account_data.changed_since(view, &request.user, since).await?,
             None => self.account_data.all(view, &request.user).await?,
         };
@@ -217,7 +253,9 @@ impl Syncs {
                         Passing::of(&room.view, room.no, &id, whose, None, Vec::new()).await?
                     }
                 };
-                if let Some(joined) = room::joined(asked, room, known, data, passing, &mut session.sent).await? {
+                if let Some(joined) =
+                    room::joined(asked, (room, member), known, data, passing, &mut session.sent).await?
+                {
                     rooms.join.insert(id, joined);
                 }
             }
@@ -243,7 +281,7 @@ impl Asked<'_> {
     /// Whether the user is not to see an invite: its sender is ignored, or the user takes none.
     async fn hides_invite(&self, room: &RoomView, member: &Membership) -> Result<bool, Fault> {
         let invite = room.event(member.event).await?;
-        Ok(self.ignored.contains(invite.pdu.sender()) || blocks_invites(&room.view, &self.request.user).await?)
+        Ok(self.own.ignored.contains(invite.pdu.sender()) || blocks_invites(&room.view, &self.request.user).await?)
     }
 
     /// What passed since the token in the joined rooms, where anything did.
@@ -298,8 +336,8 @@ impl Asked<'_> {
         }
         let span = Span { after: Some(since), before: RoomView::place_after(view.position()), always: None };
         for room in session.changed_rooms(since) {
-            // Woken for a reason of another kind, or not watched long enough to tell.
-            if !wanted.contains(&room) && !span.is_empty(view, room).await? {
+            // What was not watched long enough may have nothing new.
+            if !wanted.contains(&room) && (session.knows(room, since) || !span.is_empty(view, room).await?) {
                 wanted.insert(room);
             }
         }

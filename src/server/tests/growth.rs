@@ -64,6 +64,17 @@ struct Bill {
     costs: Vec<(&'static str, Cost)>,
 }
 
+/// What everyday requests cost at most, in keys asked for, scans, rows written and commits: whatever makes one of them
+/// dearer has to say so here.
+const CEILINGS: [(&str, [u64; 4]); 6] = [
+    ("send", [2, 0, 9, 1]),
+    ("join", [8, 0, 13, 1]),
+    ("page of ten messages", [26, 4, 0, 0]),
+    ("sync after a message", [9, 6, 0, 0]),
+    ("sync with nothing new", [0, 0, 0, 0]),
+    ("read one state event", [9, 0, 0, 0]),
+];
+
 impl House {
     async fn new(members: usize) -> Self {
         let engine = Counting::new(engine(Options::default()));
@@ -149,6 +160,8 @@ async fn bill(members: usize) -> Bill {
     for n in 0..70 {
         house.say(alice, &n.to_string()).await;
     }
+    let ((), cost) = house.cost(page(&house, watcher)).await;
+    costs.push(("page of ten messages", cost));
     let lazy = json!({ "room": { "state": { "lazy_load_members": true } } });
     let mut client = client(watcher, lazy);
     let (answer, cost) = house.cost(house.sync(&mut client)).await;
@@ -158,6 +171,9 @@ async fn bill(members: usize) -> Bill {
     let (answer, cost) = house.cost(house.sync(&mut client)).await;
     assert_eq!(section(&answer, &house.room).timeline.events.len(), 1);
     costs.push(("sync after a message", cost));
+    let (answer, cost) = house.cost(house.sync(&mut client)).await;
+    assert!(answer.rooms.join.is_empty());
+    costs.push(("sync with nothing new", cost));
 
     passing(&house, &mut client, &mut costs).await;
 
@@ -312,6 +328,25 @@ impl Cost {
 }
 
 impl Bill {
+    /// Says which everyday request costs more than it may.
+    fn above_ceilings(&self) -> String {
+        let mut said = String::new();
+        for (name, most) in CEILINGS {
+            let costs = self.costs.iter().filter(|(other, _)| *other == name);
+            let costs =
+                costs.map(|(_, Cost { counts, .. })| [counts.gets, counts.scans, counts.rows_written, counts.commits]);
+            let mut known = false;
+            for cost in costs {
+                known = true;
+                if cost.iter().zip(most).any(|(cost, most)| *cost > most) {
+                    let _ = writeln!(said, "{name}: {cost:?} instead of {most:?}");
+                }
+            }
+            assert!(known, "nothing is called {name}");
+        }
+        said
+    }
+
     /// Says where this room costs more than a small one.
     fn compare(&self, small: &Self) -> String {
         let mut said = String::new();
@@ -334,6 +369,8 @@ impl Bill {
 #[tokio::test]
 async fn requests_cost_the_same_in_rooms_of_ten_a_thousand_and_fifty_thousand() {
     let small = Box::pin(bill(10)).await;
+    let above = small.above_ceilings();
+    assert!(above.is_empty(), "keys, scans, rows written, commits:\n{above}");
     for members in [1000, 50_000] {
         let large = Box::pin(bill(members)).await;
         let differs = large.compare(&small);

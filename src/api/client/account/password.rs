@@ -1,10 +1,21 @@
-//! `POST /_matrix/client/v3/account/password`
+//! `POST /_matrix/client/v3/account/password`, and the ways to a forgotten one, which need addresses that are not kept.
 //! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpassword>
 
 use depesche_server::accounts::{ChangePassword, ChangePasswordError, Purpose};
-use ruma::api::client::account::change_password::v3::{Request, Response};
+use ruma::api::{
+    client::account::{
+        change_password::v3::{Request, Response},
+        request_password_change_token_via_email as by_email, request_password_change_token_via_msisdn as by_msisdn,
+    },
+    error::ErrorKind,
+};
 
-use crate::{caller::User, error::Error, route::Context, uia};
+use crate::{
+    caller::{Anyone, User},
+    error::Error,
+    route::Context,
+    uia,
+};
 
 /// `POST /_matrix/client/v3/account/password`. Without an access token it is the password that says whose it is.
 pub async fn post(context: Context, caller: Option<User>, request: Request) -> Result<Response, Error> {
@@ -24,4 +35,26 @@ pub async fn post(context: Context, caller: Option<User>, request: Request) -> R
     let change = ChangePassword { user: &user, device, new_password, logout_devices: *logout_devices };
     accounts.change_password(change).await?;
     Ok(Response {})
+}
+
+/// `POST /_matrix/client/v3/account/password/email/requestToken`
+pub async fn request_by_email(
+    _: Context,
+    _: Anyone,
+    _: by_email::v3::Request,
+) -> Result<by_email::v3::Response, Error> {
+    Err(nobody())
+}
+
+/// `POST /_matrix/client/v3/account/password/msisdn/requestToken`
+pub async fn request_by_msisdn(
+    _: Context,
+    _: Anyone,
+    _: by_msisdn::v3::Request,
+) -> Result<by_msisdn::v3::Response, Error> {
+    Err(nobody())
+}
+
+fn nobody() -> Error {
+    Error::bad_request(ErrorKind::ThreepidNotFound, "No account here has such an address")
 }

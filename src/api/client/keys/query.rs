@@ -4,11 +4,30 @@
 use depesche_server::keys::QueryError;
 use ruma::api::client::keys::get_keys::v3::{Request, Response};
 
-use crate::{caller::User, error::Error, route::Context};
+use serde_json::json;
 
-/// `POST /_matrix/client/v3/keys/query`
-pub async fn post(context: Context, caller: User, request: Request) -> Result<Response, Error> {
-    Ok(context.app.server.keys.query(&caller.user_id, &request).await?)
+use crate::{
+    caller::User,
+    error::Error,
+    route::{Answering, Context, JsonResponse},
+};
+
+/// `POST /_matrix/client/v3/keys/query`. ruma's response leaves out what is empty; there are clients that stumble over
+/// missing `failures` or `device_keys`.
+pub async fn post(
+    context: Context,
+    caller: User,
+    Answering { request, .. }: Answering<Request, JsonResponse>,
+) -> Result<JsonResponse, Error> {
+    let found = context.app.server.keys.query(&caller.user_id, &request).await?;
+    let Response { failures, device_keys, master_keys, self_signing_keys, user_signing_keys, .. } = found;
+    Ok(JsonResponse(json!({
+        "failures": failures,
+        "device_keys": device_keys,
+        "master_keys": master_keys,
+        "self_signing_keys": self_signing_keys,
+        "user_signing_keys": user_signing_keys,
+    })))
 }
 
 impl From<QueryError> for Error {

@@ -9,6 +9,6 @@ use crate::{caller::User, error::Error, route::Context};
 /// `GET /_matrix/client/v3/rooms/{roomId}/aliases`
 pub async fn get(context: Context, user: User, request: Request) -> Result<Response, Error> {
     let room = readable(&context, &request.room_id).await?;
-    let mut viewer = viewer(&context, &user, &room).await?;
-    Ok(Response { aliases: context.app.server.rooms.aliases_of(&mut viewer).await? })
+    let viewer = viewer(&context, &user, &room).await?;
+    Ok(Response { aliases: context.app.server.rooms.aliases_of(&viewer).await? })
 }

@@ -22,7 +22,7 @@ pub async fn get(context: Context, user: User, request: Request) -> Result<Respo
         from: from.as_deref(),
         to: to.as_deref(),
         backwards: dir == Direction::Backward,
-        limit: usize::try_from(u64::from(limit)).unwrap_or(most).clamp(1, most),
+        limit: usize::try_from(u64::from(limit)).unwrap_or(most).min(most),
         filter: &filter,
     };
     let page = viewer(&context, &user, &room).await?.page(&query).await?;

@@ -34,6 +34,7 @@ impl From<FilterError> for Error {
         let message = error.to_string();
         match error {
             FilterError::NotFound => Self::not_found(message),
+            FilterError::Bad(_) => Self::bad_json(message),
             FilterError::TooLarge => Self::too_large(message),
             FilterError::TooMany => Self::user_limit(message),
             FilterError::Fault(fault) => fault.into(),

@@ -187,3 +187,19 @@ async fn a_room_that_becomes_encrypted_brings_its_members() {
     server.rooms.change(&other, &alice, &alice, Action::Leave).await.unwrap();
     assert_eq!(lists(&client.sync().await), (json!([]), json!([carol])));
 }
+
+#[tokio::test]
+async fn rooms_that_are_not_encrypted_bring_their_members_too() {
+    let server = Server::new();
+    let (alice, bob, carol) = users();
+    let (room, other) = (server.rooms.public_room(&carol).await, server.rooms.public_room(&bob).await);
+    server.rooms.join(&room, &bob).await;
+    let mut client = server.client(&alice);
+    client.sync().await;
+    server.rooms.join(&room, &alice).await;
+    assert_eq!(lists(&client.sync().await), (json!([alice, bob, carol]), json!([])));
+    server.rooms.join(&other, &alice).await;
+    client.sync().await;
+    server.rooms.change(&room, &alice, &alice, Action::Leave).await.unwrap();
+    assert_eq!(lists(&client.sync().await), (json!([]), json!([carol])), "bob is still in the other room");
+}
