@@ -161,7 +161,7 @@ impl Syncs {
         }
         let mut events = Vec::new();
         for user in users {
-            let unwanted = user == asked.request.user || asked.ignored.contains(&user);
+            let unwanted = user == asked.request.user || asked.own.ignored.contains(&user);
             if unwanted || !filter::global(wanted, "m.presence", Some(&user)) {
                 continue;
             }
@@ -249,7 +249,7 @@ impl Syncs {
                 let passing = match known {
                     Some(_) => passing.unwrap_or_default(),
                     None => {
-                        let whose = (asked.request, &asked.ignored);
+                        let whose = (asked.request, &asked.own.ignored);
                         Passing::of(&room.view, room.no, &id, whose, None, Vec::new()).await?
                     }
                 };
@@ -303,7 +303,7 @@ impl Asked<'_> {
             for (room, row) in chunk.iter().zip(view.get_many(&ROOM, &keys).await?) {
                 let Some(row) = row else { continue };
                 let own = own.remove(room).unwrap_or_default();
-                let whose = (self.request, &self.ignored);
+                let whose = (self.request, &self.own.ignored);
                 let passing = Passing::of(view, *room, &row.room_id, whose, Some(since), own).await?;
                 if !passing.is_empty() {
                     found.insert(*room, passing);

@@ -1,6 +1,6 @@
 //! Rooms and people as others find them: the room directory, summaries, the user directory; and what a new room may say.
 
-use std::sync::Arc;
+use std::{slice::from_ref, sync::Arc};
 
 use ruma::{
     OwnedRoomId, RoomId, UserId,

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use ruma::{OwnedRoomId, UserId, events::room::member::MembershipState};
+use ruma::{UserId, events::room::member::MembershipState};
 use serde_json::json;
 
 use super::{account, change, keep, memory, name_in, public_room, say, start, sync, view};

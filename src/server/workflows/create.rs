@@ -19,6 +19,7 @@ use ruma::{
 use crate::{
     account_data::blocks_invites,
     keyspace::{ALIAS, PUBLISHED, ROOM_ALIAS, RoomNo},
+    profiles,
     records::rooms::Room,
     rooms::{
         Rooms, aliases,
