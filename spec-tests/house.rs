@@ -104,6 +104,27 @@ fn what_the_layers_do_not_have() {
     }
 }
 
+#[test]
+fn every_bound_is_kept() {
+    let bounds = read("src/rules/bounds.rs");
+    let names: Vec<&str> =
+        bounds.lines().filter_map(|line| line.strip_prefix("pub const ")?.split(':').next()).collect();
+    assert!(names.len() > 50, "bounds.rs is not read");
+    let used: BTreeSet<String> = sources("src")
+        .into_iter()
+        .filter(|(path, _)| !path.ends_with("rules/bounds.rs"))
+        .flat_map(|(_, text)| words(&text))
+        .collect();
+    let unused: Vec<_> = names.into_iter().filter(|name| !used.contains(*name)).collect();
+    assert_eq!(unused, [""; 0], "a bound that nothing keeps promises what is not there");
+}
+
+/// The names in a source.
+fn words(text: &str) -> BTreeSet<String> {
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    text.split(|letter| !is_part(letter)).map(str::to_owned).collect()
+}
+
 /// Name, version and source of every package of the lock file.
 fn locked() -> Vec<(String, String, Option<String>)> {
     let field = |package: &str, name: &str| {

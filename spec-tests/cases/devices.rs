@@ -102,3 +102,22 @@ async fn devices_need_a_token() {
     let body = json!({ "devices": ["X"] });
     client.post("/_matrix/client/v3/delete_devices", &[]).json(body).await.error(401, "M_MISSING_TOKEN");
 }
+
+#[tokio::test]
+async fn a_poll_ends_with_its_device() {
+    let alice = shared().user("alice").await;
+    let other = alice.another_device().await;
+    let mut syncer = other.syncer();
+    syncer.next().await;
+    // Synapse lets the poll go on.
+    let wait = if target() == Target::Depesche { 30_000 } else { 2_000 };
+    let begun = std::time::Instant::now();
+    let poll = async { syncer.request(wait).await };
+    let log_out = async { other.post("/_matrix/client/v3/logout", &[]).json(json!({})).await.ok() };
+    let (answer, _) = tokio::join!(poll, log_out);
+    if target() == Target::Depesche {
+        answer.error(401, "M_UNKNOWN_TOKEN");
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20));
+    }
+    other.get("/_matrix/client/v3/account/whoami", &[]).await.error(401, "M_UNKNOWN_TOKEN");
+}

@@ -58,17 +58,15 @@ async fn a_timeout_may_be_left_out() {
 }
 
 #[tokio::test]
-async fn a_message_ends_typing() {
+async fn who_types_says_themselves_when_they_stop() {
     let (alice, bob, room) = pair().await;
     let mut syncer = alice.syncer();
     syncer.next().await;
     types(&bob, &room, json!({ "typing": true, "timeout": 30000 })).await;
     next_typists(&mut syncer, &room).await;
     bob.say(&room, "said").await;
-    // The specification leaves this open: Synapse waits to be told.
-    if target() == Target::Synapse {
-        types(&bob, &room, json!({ "typing": false })).await;
-    }
+    assert_eq!(typists(&alice.syncer().next().await, &room), Some(vec![bob.id.clone()]), "a message is no such word");
+    types(&bob, &room, json!({ "typing": false })).await;
     assert_eq!(next_typists(&mut syncer, &room).await, [""; 0]);
 }
 

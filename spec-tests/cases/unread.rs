@@ -197,3 +197,20 @@ async fn the_receipt_that_is_ahead_counts() {
     bob.post(path, &[&room]).json(json!({ "m.read.private": last })).await.ok();
     assert_eq!(counts(&bob, &room).await, (0, 0));
 }
+
+#[tokio::test]
+async fn what_is_redacted_counts_no_more() {
+    let (alice, bob, room) = pair().await;
+    alice.say(&room, "stays").await;
+    let mention = json!({ "user_ids": [bob.id] });
+    let (main, root) = (say(&alice, &room, None, mention.clone()).await, alice.say(&room, "root").await);
+    let answer = say(&alice, &room, Some(&root), mention).await;
+    assert_eq!(counts(&bob, &room).await, (4, 2));
+    let path = "/_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}";
+    for (event, left) in [(&main, (3, 1)), (&answer, (2, 0))] {
+        alice.put(path, &[&room, event, &depesche_spec_tests::user::txn()]).json(json!({})).await.ok();
+        assert_eq!(counts(&bob, &room).await, left);
+    }
+    mark(&bob, &room, "m.read", &root, None).await;
+    assert_eq!(counts(&bob, &room).await, (0, 0));
+}

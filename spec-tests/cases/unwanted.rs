@@ -51,6 +51,25 @@ async fn messages_of_an_ignored_user_are_not_shown() {
 }
 
 #[tokio::test]
+async fn of_an_ignored_user_nothing_passes_and_nothing_counts() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let room = alice.public_room().await;
+    bob.join(&room).await;
+    let said = alice.say(&room, "a word").await;
+    ignore(&alice, &[&bob]).await;
+    let path = "/_matrix/client/v3/rooms/{roomId}/typing/{userId}";
+    bob.put(path, &[&room, &bob.id]).json(json!({ "typing": true, "timeout": 30000 })).await.ok();
+    let path = "/_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}";
+    bob.post(path, &[&room, "m.read", &said]).json(json!({})).await.ok();
+    bob.say(&room, "unheard").await;
+    let sync = alice.syncer().next().await;
+    let joined = RoomSync::joined(&sync, &room);
+    assert_eq!(joined.field("unread_notifications")["notification_count"], 0, "{sync}");
+    let passes = joined.field("ephemeral").to_string().contains(&bob.id);
+    differs("client-server-api#ignoring-users", || assert!(!passes, "{sync}"), || assert!(passes, "{sync}"));
+}
+
+#[tokio::test]
 async fn invites_of_an_ignored_user_are_not_shown() {
     let (alice, bob, carol) = (shared().user("alice").await, shared().user("bob").await, shared().user("carol").await);
     let mut syncer = alice.syncer();

@@ -124,6 +124,25 @@ async fn aliases_and_publication_move() {
 }
 
 #[tokio::test]
+async fn who_asks_again_is_told_of_the_same_room() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let levels = json!({ "users": { &alice.id: 100, &bob.id: 100 } });
+    let body = json!({ "room_version": "10", "preset": "public_chat", "power_level_content_override": levels });
+    let old = alice.create_room(body).await;
+    bob.join(&old).await;
+    let wanted = json!({ "new_version": "11" });
+    let (one, two) = tokio::join!(upgrade(&alice, &old, wanted.clone()), upgrade(&alice, &old, wanted.clone()));
+    assert_eq!(one, two);
+    assert_eq!(upgrade(&alice, &old, wanted.clone()).await, one);
+    let answer = bob.post(UPGRADE, &[&old]).json(wanted).await;
+    differs(
+        "client-server-api#post_matrixclientv3roomsroomidupgrade",
+        || assert_eq!(answer.clone().ok()["replacement_room"], one),
+        || drop(answer.clone().error(400, "M_UNKNOWN")),
+    );
+}
+
+#[tokio::test]
 async fn who_joins_the_new_room_keeps_their_tags() {
     let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
     let old = alice.create_room(json!({ "room_version": "11", "preset": "public_chat" })).await;

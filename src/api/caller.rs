@@ -44,11 +44,19 @@ impl User {
         if self.user_id == named { Ok(()) } else { Err(Error::forbidden("These data belong to another user")) }
     }
 
-    /// Refuses what a suspended account may not do.
+    /// Refuses what a suspended account may not do: what the specification recommends to forbid, and what comes to the
+    /// same (creating and upgrading rooms, changing state, aliases and publication, uploading). What it names in neither
+    /// of its lists and tells others nothing new stays allowed: typing, presence, reports, tokens of OpenID.
     ///
     /// See <https://spec.matrix.org/v1.19/client-server-api/#account-suspension>.
     pub fn must_not_be_suspended(&self) -> Result<(), Error> {
         if self.suspended { Err(Error::suspended()) } else { Ok(()) }
+    }
+
+    /// Refuses who was logged out or locked since the request came: one that waits must not answer them.
+    pub async fn must_still_be_here(&self, server: &Server) -> Result<(), Error> {
+        let now = server.accounts.again(&self.user_id, &self.device_id).await?;
+        if now.locked { Err(Error::locked()) } else { Ok(()) }
     }
 
     /// Refuses who is no administrator of the server, before anything is looked up.

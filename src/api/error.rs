@@ -16,7 +16,10 @@ use depesche_server::{Fault, tx::FaultKind};
 use http::{HeaderValue, StatusCode, header};
 use ruma::api::{
     client::uiaa::UiaaInfo,
-    error::{ErrorKind, LimitExceededErrorData, RetryAfter, StandardErrorBody, UnknownTokenErrorData},
+    error::{
+        ErrorKind, LimitExceededErrorData, RetryAfter, StandardErrorBody, UnknownTokenErrorData,
+        UserLimitExceededErrorData,
+    },
 };
 
 /// What is underneath, for the log: never sent.
@@ -107,6 +110,21 @@ impl Error {
     /// 403 `M_USER_SUSPENDED`.
     pub fn suspended() -> Self {
         Self::new(StatusCode::FORBIDDEN, ErrorKind::UserSuspended, "The account may not do this while it is suspended")
+    }
+
+    /// 403 `M_USER_LIMIT_EXCEEDED`: the account has all that it may have. Where to read about it is filled in where errors
+    /// become answers ([`Self::about_limits`]).
+    pub fn user_limit(message: impl Into<String>) -> Self {
+        let kind = ErrorKind::UserLimitExceeded(UserLimitExceededErrorData::new(String::new()));
+        Self::new(StatusCode::FORBIDDEN, kind, message)
+    }
+
+    /// The same error with the address that tells of this server's limits, if it is about one.
+    pub(crate) fn about_limits(mut self, page: impl FnOnce() -> String) -> Self {
+        if let Body::Standard(StandardErrorBody { kind: ErrorKind::UserLimitExceeded(data), .. }) = &mut self.body {
+            data.info_uri = page();
+        }
+        self
     }
 
     /// 429 `M_LIMIT_EXCEEDED` with `retry_after_ms`: the caller asks too often.

@@ -14,6 +14,7 @@ use axum::{
     routing::{MethodFilter, on},
 };
 use bytes::{BufMut, Bytes, BytesMut};
+use depesche_config::Config;
 use depesche_rules::bounds::{MAX_BODY_BYTES, MAX_KEYS_BODY_BYTES};
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
@@ -343,6 +344,7 @@ impl Endpoint {
         let (head, mut body) = request.into_parts();
         let expects_continue = head.headers.contains_key(header::EXPECT);
         let mut answered_to = None;
+        let config = Arc::clone(&app.config);
         let mut response = match self.answer(app, head, &mut body, &mut answered_to).await {
             Ok(response) => response,
             Err(error) => {
@@ -351,7 +353,7 @@ impl Endpoint {
                 if !expects_continue {
                     body::drain(&mut body).await;
                 }
-                error.into_response()
+                error.about_limits(|| support_page(&config)).into_response()
             }
         };
         if let Some(user) = answered_to {
@@ -416,6 +418,14 @@ impl Endpoint {
 }
 
 /// The arguments in the path, percent-decoded.
+/// Where a user reads about a limit: the operator's page, or else whom the server names for help.
+fn support_page(config: &Config) -> String {
+    match &config.support.page {
+        Some(page) => page.to_string(),
+        None => format!("https://{}/.well-known/matrix/support", config.server.name),
+    }
+}
+
 async fn path_args(head: &mut Parts) -> Result<Vec<String>, Error> {
     let params = head
         .extract::<RawPathParams>()

@@ -25,6 +25,7 @@ mod reports;
 mod room_keys;
 mod rooms;
 mod send_to_device;
+mod sync;
 mod table;
 mod user;
 

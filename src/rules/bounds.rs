@@ -23,8 +23,6 @@ pub const MAX_ROOM_ID_BYTES: usize = 255;
 pub const MAX_EVENT_ID_BYTES: usize = 255;
 /// Bytes of a room alias. Spec: room aliases.
 pub const MAX_ROOM_ALIAS_BYTES: usize = 255;
-/// Bytes of a server name. Spec: server names (by way of the identifiers that carry one).
-pub const MAX_SERVER_NAME_BYTES: usize = 230;
 /// Entries of `prev_events`. Spec: PDU format of every room version.
 pub const MAX_PREV_EVENTS: usize = 20;
 /// Entries of `auth_events`. Spec: PDU format of every room version.
@@ -72,13 +70,8 @@ pub const MAX_TOKEN_BYTES: usize = 255;
 
 /// Bytes of a request body where the endpoint has no limit of its own. Ours.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
-/// Bytes of a request body that carries one event: the event's content, and room for escapes that canonical JSON
-/// writes shorter.
-pub const MAX_EVENT_BODY_BYTES: usize = 3 * MAX_PDU_BYTES;
 /// Bytes of the body of key uploads, key backup and to-device sends, which are legitimately large.
 pub const MAX_KEYS_BODY_BYTES: usize = 16 << 20;
-/// Bytes of one account data event, global or of a room. Ours.
-pub const MAX_ACCOUNT_DATA_BYTES: usize = 65_536;
 /// Tags on one room of one user. Ours.
 pub const MAX_TAGS_PER_ROOM: usize = 100;
 /// Bytes of a room tag. Spec: tags, "MUST not exceed 255 bytes".
@@ -87,17 +80,9 @@ pub const MAX_TAG_BYTES: usize = 255;
 pub const MAX_FILTER_BYTES: usize = 65_536;
 /// Entries of one list in a filter. Ours: each event is compared with each entry.
 pub const MAX_FILTER_LIST: usize = 1000;
-/// Filters kept for one user. Ours; the same filter again gets the same ID.
-pub const MAX_FILTERS_PER_USER: usize = 1000;
 
 // Pages
 
-/// Events in one answer of `/messages` when the client asks for more. Ours.
-pub const MAX_MESSAGES_LIMIT: u32 = 1000;
-/// Events in one answer of `/messages` when the client does not say. Spec: default 10.
-pub const DEFAULT_MESSAGES_LIMIT: u32 = 10;
-/// Events around the one asked for in `/context`, when the client asks for more. Ours.
-pub const MAX_CONTEXT_LIMIT: u32 = 200;
 /// Timeline events of one room in `/sync`, when the client's filter asks for more. Ours.
 pub const MAX_SYNC_TIMELINE_LIMIT: u32 = 1000;
 /// Timeline events of one room in `/sync`, when the filter does not say. Ours, as Synapse; the specification leaves it
@@ -125,8 +110,6 @@ pub const MAX_IGNORED_USERS: usize = 1000;
 pub const INITIAL_SYNC_EVENTS: u32 = 20;
 /// Rooms in one answer of `/mutual_rooms`. Ours.
 pub const MAX_MUTUAL_ROOMS: usize = 100;
-/// Milliseconds that a `/sync` may wait. Ours; a longer `timeout` is shortened.
-pub const MAX_SYNC_TIMEOUT_MS: u64 = 300_000;
 /// Members named as heroes of a room in `/sync`. Spec: "the first 5 members".
 pub const MAX_HEROES: usize = 5;
 
@@ -156,10 +139,8 @@ pub const MAX_COUNTED_BY_RULES: usize = 500;
 pub const MAX_TO_DEVICE_PER_SYNC: usize = 100;
 /// Recipients (devices) of one `sendToDevice` request. Ours: they share a batch, and each is woken.
 pub const MAX_TO_DEVICE_RECIPIENTS: usize = 5000;
-/// Bytes of one to-device message. Ours, as an event.
+/// Bytes of one to-device message as it is stored: with sender, type and a few bytes of ours. Ours, as an event.
 pub const MAX_TO_DEVICE_BYTES: usize = 65_536;
-/// Devices of one user. Ours: every key query returns them all.
-pub const MAX_DEVICES_PER_USER: usize = 1000;
 /// One-time keys kept for one device, all algorithms together. Ours; clients aim at 50 to 100.
 pub const MAX_ONE_TIME_KEYS: usize = 1000;
 /// Fallback keys of one device, one an algorithm. Ours.

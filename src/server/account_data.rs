@@ -292,17 +292,22 @@ impl AccountData {
 /// Whom a user ignores: the users of `m.ignored_user_list`, at most [`MAX_IGNORED_USERS`]. What is no list of users is an
 /// empty one.
 pub async fn ignored_users(view: &View, user: &UserId) -> Result<BTreeSet<OwnedUserId>, Fault> {
+    let record = view.get(&ACCOUNT_DATA, &(user.to_owned(), GLOBAL, IGNORED_USER_LIST.to_owned())).await?;
+    Ok(users_of(record, user))
+}
+
+/// As [`ignored_users`], from the stored list.
+pub fn users_of(record: Option<Record>, user: &UserId) -> BTreeSet<OwnedUserId> {
     #[derive(Deserialize)]
     struct Content {
         ignored_users: Map<String, Value>,
     }
 
-    let record = view.get(&ACCOUNT_DATA, &(user.to_owned(), GLOBAL, IGNORED_USER_LIST.to_owned())).await?;
     let content = record.and_then(|record| serde_json::from_str::<Content>(&record.content).ok());
     let names = content.into_iter().flat_map(|content| content.ignored_users.into_iter().map(|(name, _)| name));
     // Who ignores themselves would miss what they say.
     let users = names.filter_map(|name| OwnedUserId::try_from(name).ok()).filter(|ignored| ignored != user);
-    Ok(users.take(MAX_IGNORED_USERS).collect())
+    users.take(MAX_IGNORED_USERS).collect()
 }
 
 /// Whether a user takes no invites, by `m.invite_permission_config`. A value that is not understood takes them.

@@ -243,6 +243,14 @@ impl Devices {
         Ok(key.1)
     }
 
+    /// Puts into the batch that something concerns all of a user's devices: those that wait for news look again.
+    pub(crate) async fn tell(&self, tx: &Tx, user: &UserId) -> Result<(), Fault> {
+        for device in self.ids(tx.view(), user).await? {
+            tx.topic(topic::device(user, &device));
+        }
+        Ok(())
+    }
+
     /// Puts the end of these devices into the batch.
     pub(crate) async fn remove(&self, tx: &Tx, user: &UserId, devices: &[OwnedDeviceId]) -> Result<(), Fault> {
         let of_user = (user.to_owned(),);

@@ -24,7 +24,7 @@ use crate::{
         keys::{Backup, BackupHead, FallbackKey, Message, OneTimeId, Stock},
         media::{Blob, BlobHash, File, Thumbnail, Usage},
         push::{Delivery, Notice, Pusher},
-        reading::{Mark, Named, Receipt, Tally},
+        reading::{Mark, Named, Receipt, Tally, Uncounted},
         relations::{List, Listed, Related},
         reports::Report,
         rooms::{Alias, Head, Membership, Room, RootRecord, StateKey, Unread},
@@ -194,6 +194,8 @@ pub const RECEIPT_LOG: Table<(String, Position, RoomNo, OwnedUserId, String), ()
 pub const TALLY: Table<(RoomNo, String, u32), Tally> = Table::new(0x4A, "tally");
 /// The threads of a room by the ordinal of their newest event that notifies anyone. Written by `rooms::append`.
 pub const COUNTED_THREAD: Table<(RoomNo, u32), String> = Table::new(0x4B, "counted_thread");
+/// What an event of this ordinal had counted, since it was redacted. Written by `rooms::append`.
+pub const UNCOUNTED: Table<(RoomNo, u32), Uncounted> = Table::new(0x4F, "uncounted");
 /// How far a member has read: user, room, by what (`rooms::unread::By`), thread. Rows of receipts are written by
 /// `rooms::receipts`, those of own events by `rooms::append`.
 pub const MARK: Table<(OwnedUserId, RoomNo, u8, String), Mark> = Table::new(0x4C, "mark");
@@ -268,8 +270,8 @@ pub const PUSH_OUTBOX: Table<(Position, u16), (RoomNo, EventNo)> = Table::new(0x
 pub const PUSH_QUEUE: Table<(OwnedUserId, String, String, Position, u16), Notice> = Table::new(0x81, "push_queue");
 /// How a pusher's gateway did of late. Written by `outbox::push`, forgotten by `pushers`.
 pub const PUSH_DELIVERY: Table<(OwnedUserId, String, String), Delivery> = Table::new(0x82, "push_delivery");
-/// Users whose unread count may have changed by reading, so that their pushers are to be told. Written by `pushers`,
-/// taken by `outbox::push`.
+/// Users whose pushers the worker is to look at: their unread count may have changed by reading, or they set a pusher.
+/// Written by `pushers`, taken by `outbox::push`.
 pub const BADGE_DUE: Table<(OwnedUserId,), ()> = Table::new(0x83, "badge_due");
 // Volatile
 /// Who types in a room. The row without a user has the position of the room's last change. Written by `typing`.

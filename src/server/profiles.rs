@@ -10,7 +10,7 @@ pub mod terms;
 use std::sync::Arc;
 
 use depesche_rules::bounds::{MAX_AVATAR_URL_BYTES, MAX_DISPLAY_NAME_BYTES, MAX_PROFILE_BYTES, MAX_PROFILE_KEY_BYTES};
-use ruma::{MxcUri, UserId};
+use ruma::{CanonicalJsonObject, MxcUri, UserId};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -40,6 +40,13 @@ impl Profile {
     /// The avatar.
     pub fn avatar_url(&self) -> Option<&MxcUri> {
         self.0.get(AVATAR_URL)?.as_str().map(Into::into)
+    }
+
+    /// What membership events say of the user.
+    pub fn member_content(&self) -> CanonicalJsonObject {
+        let fields = [(DISPLAYNAME, self.displayname()), (AVATAR_URL, self.avatar_url().map(MxcUri::as_str))];
+        let said = fields.into_iter().filter_map(|(field, value)| Some((field.to_owned(), value?.to_owned().into())));
+        said.collect()
     }
 }
 
@@ -146,6 +153,14 @@ pub async fn of(view: &View, user: &UserId) -> Result<Profile, Fault> {
 /// Whether a field stands in the membership events of the user's rooms as well.
 pub fn is_spread(field: &str) -> bool {
     [DISPLAYNAME, AVATAR_URL].contains(&field)
+}
+
+/// What a membership event of the batch says of a user. The batch requires that it is still so at the commit: a change of
+/// the profile at the same moment either is in it, or finds the member in the room and follows.
+pub(crate) async fn member_content(tx: &Tx, user: &UserId) -> Result<CanonicalJsonObject, Fault> {
+    let key = (user.to_owned(),);
+    let stored = tx.read(&PROFILE, &key).await?;
+    Ok(parse(&key, stored)?.member_content())
 }
 
 /// Puts the first profile of a new account into the batch.

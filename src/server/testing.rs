@@ -157,7 +157,6 @@ pub fn engine(options: Options) -> Arc<dyn Engine> {
 pub fn creation(creator: &UserId) -> Creation {
     Creation {
         creator: creator.to_owned(),
-        creator_profile: CanonicalJsonObject::new(),
         version: None,
         preset: Preset::PrivateChat,
         published: false,

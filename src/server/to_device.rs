@@ -17,7 +17,7 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc};
 
 use depesche_rules::bounds::{
-    MAX_DEVICE_ID_BYTES, MAX_EVENT_TYPE_BYTES, MAX_TO_DEVICE_PER_SYNC, MAX_TO_DEVICE_RECIPIENTS,
+    MAX_DEVICE_ID_BYTES, MAX_EVENT_TYPE_BYTES, MAX_TO_DEVICE_BYTES, MAX_TO_DEVICE_PER_SYNC, MAX_TO_DEVICE_RECIPIENTS,
 };
 use depesche_store::{MAX_VALUE, Position, Stamp, StampAt};
 use ruma::{
@@ -42,6 +42,8 @@ use crate::{
     topic,
     tx::{FaultKind, Tx, View},
 };
+
+const _: () = assert!(MAX_TO_DEVICE_BYTES <= MAX_VALUE);
 
 /// The to-device messages of this server's users.
 pub struct ToDevice {
@@ -256,7 +258,7 @@ fn check(request: &v3::Request) -> Result<(), SendError> {
 }
 
 fn put_message(tx: &Tx, owner: &Owner, message: &Message) -> Result<(), SendError> {
-    if message.encode().len() > MAX_VALUE {
+    if message.encode().len() > MAX_TO_DEVICE_BYTES {
         return Err(SendError::TooLarge("a message"));
     }
     let order = Stamp { at: StampAt::Key, offset: TO_DEVICE.under(owner).from.len() };

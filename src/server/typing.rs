@@ -1,7 +1,7 @@
 //! Who types in a room. It lives in memory alone, and ends by itself.
 //!
-//! A row is there as long as somebody types; a timer takes it away, and so does a message of theirs (in its batch, by
-//! [`stopped`]). The room's own row has the position of the last change, so that `/sync` says who types only when that
+//! A row is there as long as somebody types; a timer takes it away, and so does their leave (in its batch, by
+//! [`stopped`]). A message does not: the client says itself when its user has stopped. The room's own row has the position of the last change, so that `/sync` says who types only when that
 //! changed. Typing on only moves the timer: nothing is written, nobody wakes.
 //!
 //! Spec: [typing notifications](https://spec.matrix.org/v1.19/client-server-api/#typing-notifications).
@@ -114,7 +114,7 @@ impl Typing {
     }
 }
 
-/// Puts into a batch that a user types no longer, if they do: they sent a message, or left.
+/// Puts into a batch that a user types no longer, if they do: they left.
 pub async fn stopped(tx: &Tx, room: RoomNo, user: &UserId) -> Result<(), Fault> {
     let key = (room, user.to_string());
     // Past the requirements: whoever begins to type at this moment is shown typing until the timer ends it.

@@ -48,7 +48,6 @@ pub async fn post(context: Context, user: User, request: Request) -> Result<Resp
         None => None,
     };
     let creation = Creation {
-        creator_profile: server.member_content(&user.user_id).await?,
         creator: user.user_id,
         version: request.room_version,
         preset,

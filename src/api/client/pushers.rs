@@ -40,7 +40,7 @@ impl From<PusherError> for Error {
         let message = error.to_string();
         match error {
             PusherError::KindNotOffered | PusherError::TooLong(_) | PusherError::BadUrl => Self::invalid_param(message),
-            PusherError::TooMany => Self::forbidden(message),
+            PusherError::TooMany => Self::user_limit(message),
             PusherError::NoDevice => Self::unknown_token(false),
             PusherError::Fault(fault) => fault.into(),
         }

@@ -31,7 +31,7 @@ pub mod upgrade;
 use depesche_rules::{bounds::MAX_PAGE, json};
 use depesche_server::rooms::{
     lane::{Refusal, Sent, Transaction},
-    membership::{Action, Change},
+    membership::{Action, Change, WithProfile},
     show::Viewer,
     view::RoomView,
 };
@@ -84,18 +84,14 @@ pub(super) async fn change(
 ) -> Result<Sent, Error> {
     may(user, action)?;
     let server = &context.app.server;
-    let mut content = match action {
-        Action::Join | Action::Invite | Action::Knock => server.member_content(&target).await?,
-        _ => CanonicalJsonObject::new(),
+    let reason = reason.map(|reason| ("reason".to_owned(), reason.into()));
+    let change = Change { actor: user.user_id.clone(), target, action, content: reason.into_iter().collect() };
+    let sent = match action {
+        Action::Join | Action::Invite | Action::Knock => server.rooms.submit(room, WithProfile(change)).await?,
+        _ => server.rooms.submit(room, change).await?,
     };
-    if let Some(reason) = reason {
-        content.insert("reason".to_owned(), reason.into());
-    }
-    let change = Change { actor: user.user_id.clone(), target, action, content };
-    let sent = server.rooms.submit(room, change).await?;
     if action == Action::Join {
-        server.settle_in(&user.user_id, room).await?;
-        server.presence.moved(&user.user_id);
+        server.has_joined(&user.user_id, room).await?;
     }
     Ok(sent)
 }

@@ -12,7 +12,8 @@ use ruma::{
 
 use crate::{caller::User, error::Error, route::Context};
 
-/// `GET /_matrix/client/v3/sync`
+/// `GET /_matrix/client/v3/sync`. Who is logged out or locked while it waits is told so at once: the end of a device, and
+/// a change of the account, wake its poll.
 pub async fn get(context: Context, user: User, request: Request) -> Result<Response, Error> {
     let Request { filter, since, full_state, set_presence, timeout, use_state_after } = request;
     let server = &context.app.server;
@@ -29,8 +30,8 @@ pub async fn get(context: Context, user: User, request: Request) -> Result<Respo
             .map_err(|why| Error::invalid_param(why.to_string()))?,
     };
     let request = sync::Request {
-        user: user.user_id,
-        device: user.device_id,
+        user: user.user_id.clone(),
+        device: user.device_id.clone(),
         filter,
         since,
         full_state,
@@ -38,5 +39,9 @@ pub async fn get(context: Context, user: User, request: Request) -> Result<Respo
         use_state_after,
         set_presence,
     };
-    Ok(server.syncs.sync(&request).await?)
+    let answer = server.syncs.sync(&request).await;
+    if !request.timeout.is_zero() {
+        user.must_still_be_here(server).await?;
+    }
+    Ok(answer?)
 }

@@ -44,7 +44,8 @@ impl From<OpenDeviceError> for Error {
         match error {
             OpenDeviceError::Unfit(unfit) => match unfit {
                 UnfitDevice::InvalidId | UnfitDevice::DisplayNameTooLong => Self::invalid_param(unfit.to_string()),
-                UnfitDevice::CrossSigningKey | UnfitDevice::TooMany => Self::forbidden(unfit.to_string()),
+                UnfitDevice::CrossSigningKey => Self::forbidden(unfit.to_string()),
+                UnfitDevice::TooMany => Self::user_limit(unfit.to_string()),
             },
             OpenDeviceError::Fault(fault) => fault.into(),
         }

@@ -137,7 +137,9 @@ async fn what_an_upload_is_refused_for() {
     assert_eq!(refused(&home.ask_as(&alice, &long, "x").await), (400, "M_INVALID_PARAM"));
     assert_eq!(home.ask_as(&alice, line, vec![0; 1 << 20]).await.status, 200);
     assert_eq!(home.ask_as(&alice, line, vec![1; 1 << 20]).await.status, 200);
-    assert_eq!(refused(&home.ask_as(&alice, line, "x").await), (403, "M_FORBIDDEN"));
+    let answer = home.ask_as(&alice, line, "x").await;
+    assert_eq!(refused(&answer), (403, "M_USER_LIMIT_EXCEEDED"));
+    assert_eq!(answer.body["info_uri"], "https://test/help");
     home.app.server.accounts.set_suspended(user_id!("@alice:test"), true).await.unwrap();
     assert_eq!(refused(&home.ask_as(&alice, line, "x").await), (403, "M_USER_SUSPENDED"));
     let create = home.ask_as(&alice, "POST /_matrix/media/v1/create", "").await;

@@ -12,7 +12,6 @@ const ALICE: &str = "/_matrix/client/v3/user/@alice:test";
 async fn room(home: &Home) -> String {
     let creation = Creation {
         creator: user_id!("@alice:test").to_owned(),
-        creator_profile: CanonicalJsonObject::new(),
         version: None,
         preset: Preset::PrivateChat,
         published: false,

@@ -78,7 +78,7 @@ impl Accounts {
                 }
                 change(&mut account);
                 tx.put(&ACCOUNT, key, &account);
-                Ok(())
+                Ok(self.devices.tell(&tx, user).await?)
             })
             .await
     }

@@ -70,7 +70,7 @@ impl Accounts {
                 let mut account = within_reach(admin, target, tx.read(&ACCOUNT, key).await?)?;
                 change(&mut account);
                 tx.put(&ACCOUNT, key, &account);
-                Ok(())
+                Ok(self.devices.tell(&tx, target).await?)
             })
             .await
     }

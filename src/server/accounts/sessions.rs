@@ -126,6 +126,17 @@ impl Accounts {
         Ok(Caller { user: token.user, device: token.device, admin, locked, suspended })
     }
 
+    /// Whom a device that was admitted a while ago stands for now, if it is still logged in. For requests that waited.
+    pub async fn again(&self, user: &UserId, device: &DeviceId) -> Result<Caller, AuthenticateError> {
+        let view = self.base.view();
+        let key = (user.to_owned(), device.to_owned());
+        view.get(&SESSION, &key).await?.ok_or(AuthenticateError::Unknown)?;
+        let account = view.get(&ACCOUNT, &(key.0.clone(),)).await?;
+        let account = account.filter(in_use).ok_or(AuthenticateError::Unknown)?;
+        let Account { admin, locked, suspended, .. } = account;
+        Ok(Caller { user: key.0, device: key.1, admin, locked, suspended })
+    }
+
     /// New tokens for a refresh token.
     pub async fn refresh(&self, token: &str) -> Result<Refreshed, RefreshError> {
         let hash = hash(token).ok_or(RefreshError::Unknown)?;

@@ -1,4 +1,4 @@
-//! What people have read: tallies of what notifies, marks of how far somebody read, receipts.
+//! What people have read: tallies of what notifies and what of it was redacted, marks of how far somebody read, receipts.
 
 use bytes::Bytes;
 use depesche_store::{Position, Stamp, StampAt};
@@ -55,6 +55,16 @@ impl Record for Named {
         if bytes.is_empty() { Some(Self::default()) } else { table::decode(bytes, 2) }
     }
 }
+
+/// What an event had counted until it was redacted.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Uncounted {
+    /// The root of its thread; empty in the main timeline.
+    pub thread: String,
+    /// What it had added to the tally of its thread.
+    pub tally: Tally,
+}
+record!(Uncounted, 1);
 
 /// A receipt of one type, in one thread or none.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -48,6 +48,8 @@ pub struct Head {
     pub joined: u32,
     /// Members who are invited.
     pub invited: u32,
+    /// The greatest ordinal of an event that counted and was redacted; 0 if there is none.
+    pub uncounted: u32,
 }
 
 /// What a room had counted when its head was last written in the first version.
@@ -61,14 +63,15 @@ pub struct BeforeThreads {
 
 impl Record for Head {
     fn encode(&self) -> Bytes {
-        table::encode(self, 2)
+        table::encode(self, 3)
     }
 
     fn decode(bytes: &Bytes) -> Option<Self> {
-        if bytes.first() == Some(&1) {
-            table::decode::<HeadV1>(bytes, 1).map(Self::from)
-        } else {
-            table::decode(bytes, 2)
+        match bytes.first() {
+            Some(1) => table::decode::<HeadV1>(bytes, 1).map(Self::from),
+            // The second version has all but the last number: with a 0 behind it, it reads as the third.
+            Some(2) => table::decode(&[bytes, &[0][..]].concat().into(), 2),
+            _ => table::decode(bytes, 3),
         }
     }
 }
@@ -93,7 +96,7 @@ impl From<HeadV1> for Head {
             old;
         let before_threads = BeforeThreads { ordinal, room_named };
         let main = before_threads.tally(ordinal);
-        let threaded = 0;
+        let (threaded, uncounted) = (0, 0);
         Self {
             next_event,
             next_key,
@@ -107,6 +110,7 @@ impl From<HeadV1> for Head {
             before_threads,
             joined,
             invited,
+            uncounted,
         }
     }
 }

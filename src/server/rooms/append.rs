@@ -89,13 +89,11 @@ pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, event: Acc
     }
 
     if let Some(target) = redacts {
+        count::redacted(working, tx, name, target).await?;
         redact(working, tx, target, no).await?;
     }
     annotations::remember(working, tx, no, &pdu);
     relations::remember(working, tx, no, &pdu).await?;
-    if pdu.state_key().is_none() {
-        typing::stopped(tx, working.no, pdu.sender()).await?;
-    }
     if *pdu.kind() == TimelineEventType::RoomMember {
         change_member(working, tx, no, &pdu).await?;
     }

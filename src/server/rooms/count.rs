@@ -1,8 +1,9 @@
 //! What an appended event adds to the counts of a room: its ordinal, the tally of its thread, rows for those it names,
-//! and how far its sender has read.
+//! and how far its sender has read. And what a redaction takes back.
 //!
 //! Nothing is written per member. The room's *ordinal* counts the events that notify anyone by the default rules; each
-//! takes the next *tally* of its thread. Whoever has read up to an ordinal has unread what the tallies differ by.
+//! takes the next *tally* of its thread. Whoever has read up to an ordinal has unread what the tallies differ by. A tally
+//! never changes: what was counted and then redacted has a row that says what to take off, for whom it is unread.
 //!
 //! Spec: [receiving notifications](https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications).
 
@@ -16,8 +17,8 @@ use ruma::{OwnedEventId, ServerName, events::room::member::MembershipState};
 
 use super::{unread::By, working::Working};
 use crate::{
-    keyspace::{COUNTED_THREAD, EventNo, MARK, NAMED, RoomNo, TALLY},
-    records::reading::{Mark, Named, Tally},
+    keyspace::{COUNTED_THREAD, EventNo, MARK, META, NAMED, RoomNo, TALLY, UNCOUNTED},
+    records::reading::{Mark, Named, Tally, Uncounted},
     tx::{Fault, Tx, View},
 };
 
@@ -51,8 +52,10 @@ pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, no: EventN
     let mut counted = working.counted(tx, &thread).await?;
     if counts {
         working.head.ordinal += 1;
-        counted.tally.loud += u32::from(effect.notify);
-        counted.tally.room += u32::from(effect.highlight_room);
+        let tally = Tally { loud: effect.notify.into(), room: effect.highlight_room.into() };
+        working.remember_count(no, Uncounted { thread: thread.clone(), tally });
+        counted.tally.loud += tally.loud;
+        counted.tally.room += tally.room;
         let named_row = Named { thread: thread.clone(), silent: !effect.notify, room: effect.highlight_room };
         counted.newest = note(working, tx, &thread, counted);
         for user in named {
@@ -65,6 +68,58 @@ pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, no: EventN
         tx.put(&MARK, &(pdu.sender().clone(), working.no, by as u8, thread), &mark);
     }
     Ok(())
+}
+
+/// Takes back what an event has counted that is about to lose its content.
+pub async fn redacted(working: &mut Working, tx: &Tx, name: &ServerName, target: EventNo) -> Result<(), Fault> {
+    let Some(meta) = tx.read(&META, &(working.no, target)).await? else { return Ok(()) };
+    let before = match target.checked_sub(1) {
+        Some(no) => tx.read(&META, &(working.no, no)).await?.map_or(0, |meta| meta.facts.ordinal),
+        None => 0,
+    };
+    let ordinal = meta.facts.ordinal;
+    if ordinal <= before || meta.facts.redacted_by.is_some() {
+        return Ok(());
+    }
+    let pdu = working.signed(tx, target).await?;
+    let row = match working.count_of(target) {
+        Some(fresh) => Some(fresh),
+        None => {
+            let thread = thread_of(working, tx, &pdu).await?.map(|root| root.to_string()).unwrap_or_default();
+            let tally = tally_of(working, tx, &thread, ordinal).await?;
+            tally.map(|tally| Uncounted { thread, tally })
+        }
+    };
+    if let Some(row) = row.filter(|row| row.tally != Tally::default()) {
+        tx.put(&UNCOUNTED, &(working.no, ordinal), &row);
+        working.head.uncounted = working.head.uncounted.max(ordinal);
+    }
+    let Some(levels) = working.power_levels(tx).await? else { return Ok(()) };
+    for user in push::default_effect(&pdu, &levels).highlight_users {
+        if user.server_name() == name {
+            tx.delete(&NAMED, &(user, working.no, ordinal));
+        }
+    }
+    Ok(())
+}
+
+/// What the event of an ordinal added to the tally of its thread, in an earlier batch; `None` if it is in no thread of
+/// this name.
+async fn tally_of(working: &Working, tx: &Tx, thread: &str, ordinal: u32) -> Result<Option<Tally>, Fault> {
+    let (view, room, older) = (tx.view(), working.no, working.head.before_threads);
+    let known = counted_at(view, room, thread, ordinal).await?.filter(|counted| counted.newest == ordinal);
+    let is_older = thread.is_empty() && ordinal <= older.ordinal;
+    let tally = match known {
+        Some(counted) => counted.tally,
+        None if is_older => older.tally(ordinal),
+        None => return Ok(None),
+    };
+    let before = match counted_at(view, room, thread, ordinal - 1).await? {
+        Some(counted) => counted.tally,
+        None if thread.is_empty() => older.tally(ordinal - 1),
+        None => Tally::default(),
+    };
+    Ok(Some(Tally { loud: tally.loud.saturating_sub(before.loud), room: tally.room.saturating_sub(before.room) }))
 }
 
 /// Writes what a thread has counted with the event of the newest ordinal, which it answers.
@@ -84,7 +139,8 @@ fn note(working: &mut Working, tx: &Tx, thread: &str, counted: Counted) -> u32 {
     ordinal
 }
 
-/// The root of the thread that an event is in, as far as the room has the events between.
+/// The root of the thread that an event is in, as far as the room has the events between. What these say of it stands
+/// when they are redacted: an event counts where it was counted.
 async fn thread_of(working: &mut Working, tx: &Tx, pdu: &Pdu) -> Result<Option<OwnedEventId>, Fault> {
     let mut relation = Relation::of(pdu);
     for _ in 0..MAX_THREAD_HOPS {
@@ -92,7 +148,7 @@ async fn thread_of(working: &mut Working, tx: &Tx, pdu: &Pdu) -> Result<Option<O
             Some(to_root) if to_root.is(THREAD) => return Ok(Some(to_root.parent)),
             Some(other) => {
                 let Some(no) = working.event_no(tx, &other.parent).await? else { return Ok(None) };
-                relation = Relation::of(&working.pdu(tx, no).await?);
+                relation = Relation::of(&working.signed(tx, no).await?);
             }
             None => return Ok(None),
         }

@@ -18,6 +18,7 @@ use super::lane::{Intent, Refusal, Turn, Verdict};
 use crate::{
     account_data::blocks_invites,
     keyspace::{MEMBER, ROOM_NO},
+    profiles,
     tx::{Fault, View},
 };
 
@@ -59,6 +60,22 @@ pub struct Change {
     pub action: Action,
     /// What the content has beside `membership`: profile, reason, `is_direct`, what the client added.
     pub content: CanonicalJsonObject,
+}
+
+/// A change that shows the target's profile as it is at its turn: of a join, an invite or a knock.
+#[derive(Clone, Debug)]
+pub struct WithProfile(pub Change);
+
+impl Intent for WithProfile {
+    fn decide<'a>(&'a self, turn: &'a mut Turn<'_>) -> BoxFuture<'a, Result<Verdict, Refusal>> {
+        Box::pin(async move {
+            let mut change = self.0.clone();
+            for (field, value) in profiles::member_content(turn.tx, &change.target).await? {
+                change.content.entry(field).or_insert(value);
+            }
+            change.judge(turn).await
+        })
+    }
 }
 
 impl Intent for Change {

@@ -1,7 +1,7 @@
 //! What a member has not read of a room: notifications and highlights, of the main timeline and of each thread.
 //!
-//! By the default push rules it is a difference of tallies (`count.rs`): nothing was written per member but rows for
-//! those whom an event names. Who has rules of their own that bear on the room is counted event by event
+//! By the default push rules it is a difference of tallies (`count.rs`), less what was redacted: nothing was written per
+//! member but rows for those whom an event names. Who has rules of their own that bear on the room is counted event by event
 //! ([`own_rules`]), bounded and kept.
 //!
 //! How far a member has read is the furthest of several marks: the join, receipts for the whole room, and receipts or
@@ -31,13 +31,15 @@ use super::{
     view::{Event, RoomView},
 };
 use crate::{
-    keyspace::{COUNTED_THREAD, MARK, NAMED, TALLY, UNREAD},
-    records::reading::{Mark, Named, Tally},
+    keyspace::{COUNTED_THREAD, MARK, NAMED, TALLY, UNCOUNTED, UNREAD},
+    records::reading::{Mark, Named, Tally, Uncounted},
     tx::{Fault, View},
 };
 
 /// Rows that name a member are counted up to here.
 const MAX_NAMED: usize = 1000;
+/// Redacted events that nobody has to read any more are taken off up to here, the newest.
+const MAX_UNCOUNTED: usize = 1000;
 /// Threads with something unread, those with the newest events.
 const MAX_THREADS: usize = 500;
 
@@ -203,6 +205,9 @@ async fn by_default(room: &RoomView, user: &UserId, marks: &Marks) -> Result<Unr
         threads(room, user, marks, &mut counts).await?;
     }
     add_named(room, user, marks, &mut counts).await?;
+    if room.head.uncounted > marks.all.ordinal {
+        take_redacted(room, marks, &mut counts).await?;
+    }
     Ok(Unread::of(counts.into_iter().map(|(thread, (_, count))| (thread, count)).collect()))
 }
 
@@ -243,6 +248,23 @@ async fn add_named(
         let Some((read, count)) = counts.get_mut(&thread) else { continue };
         if ordinal > *read {
             *count += Count { notifications: silent.into(), highlights: (!room).into() };
+        }
+    }
+    Ok(())
+}
+
+/// Takes off what was redacted before the member has read it.
+async fn take_redacted(
+    room: &RoomView,
+    marks: &Marks,
+    counts: &mut BTreeMap<String, (u32, Count)>,
+) -> Result<(), Fault> {
+    let range = UNCOUNTED.from(&(room.no,), &(room.no, marks.all.ordinal.saturating_add(1)));
+    for ((_, ordinal), Uncounted { thread, tally }) in room.view.scan_back(&UNCOUNTED, range, MAX_UNCOUNTED).await? {
+        let Some((read, count)) = counts.get_mut(&thread) else { continue };
+        if ordinal > *read {
+            count.notifications = count.notifications.saturating_sub(tally.loud);
+            count.highlights = count.highlights.saturating_sub(tally.room);
         }
     }
     Ok(())

@@ -20,7 +20,10 @@ use super::{
 };
 use crate::{
     keyspace::{EVENT_NO, EventNo, HEAD, KEY_NO, KeyNo, NodeNo, RoomNo},
-    records::rooms::{Head, Room, StateKey},
+    records::{
+        reading::Uncounted,
+        rooms::{Head, Room, StateKey},
+    },
     table::Record,
     tx::{Fault, Tx},
 };
@@ -60,6 +63,8 @@ pub struct Working {
     levels: Option<(Option<EventNo>, Arc<PowerLevels>)>,
     /// What threads have counted, by their roots.
     counted: HashMap<String, Counted>,
+    /// What the events of the batch in the making have counted.
+    counts: HashMap<EventNo, Uncounted>,
 }
 
 impl Working {
@@ -97,6 +102,7 @@ impl Working {
             nodes: HashMap::new(),
             levels: None,
             counted: HashMap::new(),
+            counts: HashMap::new(),
         }
     }
 
@@ -105,6 +111,7 @@ impl Working {
         tx.assume_stored(HEAD.key(&(self.no,)), self.stored_bytes.clone());
         self.appended = 0;
         self.bytes = 0;
+        self.counts.clear();
         let entries = self.pdus.len().max(self.state.len()).max(self.nodes.len()).max(self.counted.len());
         if entries > KEPT || self.pdu_bytes > KEPT_BYTES {
             self.state.clear();
@@ -194,16 +201,25 @@ impl Working {
         if let Some(pdu) = self.pdus.get(&no) {
             return Ok(pdu.clone());
         }
-        let view = RoomView {
-            view: tx.view().clone(),
-            no: self.no,
-            room: Arc::clone(&self.room),
-            rules: self.rules,
-            head: Arc::new(Head::default()),
-        };
+        let view = self.view(tx);
         let pdu = view.readable(view.event(no).await?)?;
         self.keep(no, pdu.clone());
         Ok(pdu)
+    }
+
+    /// An event of the room as it was signed, even if it was redacted since.
+    pub async fn signed(&mut self, tx: &Tx, no: EventNo) -> Result<Pdu, Fault> {
+        if self.before().is_some_and(|head| no < head.next_event) {
+            return Ok(self.view(tx).event(no).await?.pdu);
+        }
+        // Of the batch in the making: there is no other text of it yet.
+        self.pdu(tx, no).await
+    }
+
+    /// The events as they are stored. Its head is none.
+    fn view(&self, tx: &Tx) -> RoomView {
+        let (view, room, head) = (tx.view().clone(), Arc::clone(&self.room), Arc::new(Head::default()));
+        RoomView { view, no: self.no, room, rules: self.rules, head }
     }
 
     /// Remembers that an event lost what its version does not protect: nothing is judged by it any more.
@@ -288,6 +304,16 @@ impl Working {
     /// Remembers what a thread has counted with the batch in the making.
     pub fn remember_counted(&mut self, thread: String, counted: Counted) {
         self.counted.insert(thread, counted);
+    }
+
+    /// What an event of the batch in the making has counted.
+    pub fn count_of(&self, no: EventNo) -> Option<Uncounted> {
+        self.counts.get(&no).cloned()
+    }
+
+    /// Remembers what an event of the batch in the making counts.
+    pub fn remember_count(&mut self, no: EventNo, counts: Uncounted) {
+        self.counts.insert(no, counts);
     }
 
     /// The nodes of the state tree that are in memory, those of the batch in the making included.

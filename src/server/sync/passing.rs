@@ -1,9 +1,10 @@
-//! What passes in a room: receipts, and who types. Of a first look what stands, of a later one what moved.
+//! What passes in a room: receipts, and who types. Of a first look what stands, of a later one what moved. Of those whom
+//! the user ignores, nothing.
 //!
 //! Spec: [receipts](https://spec.matrix.org/v1.19/client-server-api/#receipts),
 //! [typing notifications](https://spec.matrix.org/v1.19/client-server-api/#typing-notifications).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use depesche_rules::{bounds::MAX_RECEIPTS_PER_SYNC, filter};
 use depesche_store::Position;
@@ -39,12 +40,13 @@ impl Passing {
         view: &View,
         room: RoomNo,
         room_id: &RoomId,
-        request: &Request,
+        (request, ignored): (&Request, &BTreeSet<OwnedUserId>),
         since: Option<Position>,
         private: Vec<Shown>,
     ) -> Result<Self, Fault> {
         let user = &request.user;
         let mut shown = receipts::public(view, room, since, MAX_RECEIPTS_PER_SYNC).await?;
+        shown.retain(|shown| !ignored.contains(&shown.user));
         let has_read = !private.is_empty() || shown.iter().any(|shown| shown.user == *user);
         shown.extend(private);
         if since.is_none() {
@@ -55,8 +57,9 @@ impl Passing {
             events.extend(receipt_events(shown)?);
         }
         if passes(request, room_id, "m.typing")
-            && let Some(users) = typing::news(view, room, since).await?
+            && let Some(mut users) = typing::news(view, room, since).await?
         {
+            users.retain(|user| !ignored.contains(user));
             events.push(event("m.typing", &json!({ "user_ids": users }))?);
         }
         if let Some(limit) = request.filter.room.ephemeral.limit {

@@ -162,7 +162,8 @@ impl Syncs {
         }
         let mut events = Vec::new();
         for user in users {
-            if user == asked.request.user || !filter::global(wanted, "m.presence", Some(&user)) {
+            let unwanted = user == asked.request.user || asked.own.ignored.contains(&user);
+            if unwanted || !filter::global(wanted, "m.presence", Some(&user)) {
                 continue;
             }
             let shown = self.presence.shown(&user);
@@ -249,7 +250,10 @@ impl Syncs {
                 let data = room_data(asked.request, &id, &data);
                 let passing = match known {
                     Some(_) => passing.unwrap_or_default(),
-                    None => Passing::of(&room.view, room.no, &id, asked.request, None, Vec::new()).await?,
+                    None => {
+                        let whose = (asked.request, &asked.own.ignored);
+                        Passing::of(&room.view, room.no, &id, whose, None, Vec::new()).await?
+                    }
                 };
                 if let Some(joined) =
                     room::joined(asked, (room, member), known, data, passing, &mut session.sent).await?
@@ -301,7 +305,8 @@ impl Asked<'_> {
             for (room, row) in chunk.iter().zip(view.get_many(&ROOM, &keys).await?) {
                 let Some(row) = row else { continue };
                 let own = own.remove(room).unwrap_or_default();
-                let passing = Passing::of(view, *room, &row.room_id, self.request, Some(since), own).await?;
+                let whose = (self.request, &self.own.ignored);
+                let passing = Passing::of(view, *room, &row.room_id, whose, Some(since), own).await?;
                 if !passing.is_empty() {
                     found.insert(*room, passing);
                 }

@@ -2,23 +2,42 @@
 
 mod big_room;
 mod crash;
+mod directories;
 mod growth;
 mod hot_room;
 mod people;
 mod records;
 mod replay;
 mod script;
+mod upgrades;
 mod verify;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use depesche_config::Config;
 use depesche_rules::signing::SigningKey;
-use depesche_store::Engine;
+use depesche_store::{Engine, Options, memory::Memory};
+use ruma::{
+    OwnedRoomId, OwnedUserId, RoomId, UserId, api::client::sync::sync_events::v3, events::StateEventType,
+    presence::PresenceState,
+};
+use serde_json::{Value, json, value::to_raw_value};
 
 use crate::{
     Clock, Parts, Random, Server, StartError,
+    account_data::GLOBAL,
+    accounts::{Door, NewAccount},
     media::memory::{MemoryBlobs, NoThumbnails},
+    rooms::{
+        lane::Refusal,
+        membership::{Action, Change},
+        send::{Message, State},
+        view::RoomView,
+    },
+    sync::Request,
+    testing::{creation, object},
+    verify::verify as verified,
+    workflows::create::{Creation, Preset},
 };
 
 /// When the tests begin.
@@ -40,4 +59,80 @@ async fn open(engine: Arc<dyn Engine>) -> Result<Arc<Server>, StartError> {
     let random = Random::seeded(engine.snapshot().position().0);
     let (blobs, thumbnailer) = (Arc::new(MemoryBlobs::default()), Arc::new(NoThumbnails));
     Server::start(Parts { config, engine, key, clock, random, copied: None, blobs, thumbnailer }).await
+}
+
+fn memory() -> Arc<dyn Engine> {
+    Arc::new(Memory::new(Options::default()))
+}
+
+async fn account(server: &Server, name: &str) -> OwnedUserId {
+    let new = NewAccount { localpart: Some(name.into()), ..NewAccount::default() };
+    server.accounts.create(&Door::Operator, &new).await.unwrap()
+}
+
+async fn public_room(server: &Server, creator: &UserId, name: &str) -> OwnedRoomId {
+    let name = Some(name.to_owned());
+    let creation = Creation { preset: Preset::PublicChat, published: true, name, ..creation(creator) };
+    server.rooms.create(creation).await.unwrap()
+}
+
+async fn change(
+    server: &Server,
+    room: &RoomId,
+    actor: &UserId,
+    target: &UserId,
+    action: Action,
+) -> Result<(), Refusal> {
+    let (actor, target) = (actor.to_owned(), target.to_owned());
+    let change = Change { actor, target, action, content: object(json!({})) };
+    server.rooms.submit(room, change).await.map(|_| ())
+}
+
+async fn set(server: &Server, room: &RoomId, sender: &UserId, kind: StateEventType, key: &str, content: Value) {
+    let state = State { sender: sender.to_owned(), kind, state_key: key.to_owned(), content: object(content) };
+    server.rooms.submit(room, state).await.unwrap();
+}
+
+async fn say(server: &Server, room: &RoomId, sender: &UserId, body: &str) -> Result<(), Refusal> {
+    let content = object(json!({ "msgtype": "m.text", "body": body }));
+    let message = Message { sender: sender.to_owned(), kind: "m.room.message".into(), content, transaction: None };
+    server.rooms.submit(room, message).await.map(|_| ())
+}
+
+async fn keep(server: &Server, user: &UserId, kind: &str, content: Value) {
+    server.account_data.set(user, GLOBAL, kind, &to_raw_value(&content).unwrap()).await.unwrap();
+}
+
+/// What the check of the database finds.
+async fn problems(server: &Server) -> Vec<String> {
+    verified(&server.base.view(), |_| ()).await.unwrap().problems
+}
+
+async fn view(server: &Server, room: &RoomId) -> RoomView {
+    server.rooms.find(room).await.unwrap().unwrap()
+}
+
+async fn state(server: &Server, room: &RoomId, kind: &str, key: &str) -> Option<Value> {
+    let room = view(server, room).await;
+    let event = room.state_event(room.root(), kind, key).await.unwrap()?;
+    Some(event.pdu.content_as().unwrap())
+}
+
+/// The display name that a room has of a member.
+async fn name_in(server: &Server, room: &RoomId, user: &UserId) -> Value {
+    state(server, room, "m.room.member", user.as_str()).await.unwrap()["displayname"].clone()
+}
+
+async fn sync(server: &Server, user: &UserId, since: Option<String>) -> v3::Response {
+    let request = Request {
+        user: user.to_owned(),
+        device: "PHONE".into(),
+        filter: serde_json::from_value(json!({})).unwrap(),
+        since,
+        full_state: false,
+        timeout: Duration::ZERO,
+        use_state_after: false,
+        set_presence: PresenceState::Offline,
+    };
+    server.syncs.sync(&request).await.unwrap()
 }

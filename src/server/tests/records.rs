@@ -23,11 +23,11 @@ use crate::{
         ALIAS, ANNOTATION, BLOB, COUNTED_THREAD, EVENT, EVENT_NO, FILE, FILE_OF, HEAD, IDENTITY, KEY, KEY_NO,
         LOOSE_BLOB, MARK, MEMBER, META, NAMED, NODE, PENDING, PRESENCE, RECEIPT, RECEIPT_LOG, RELATED, RELATION,
         REPLACEMENT, ROOM, ROOM_NO, ROOT_AT, ROOT_BEFORE, TALLY, THREAD, THUMBNAIL, TIMELINE, TRANSACTION, TYPING,
-        UNREAD, USAGE,
+        UNCOUNTED, UNREAD, USAGE,
     },
     records::{
         events::{Facts, Meta, Place, SentWith, Status},
-        reading::{Mark, Named, Receipt, Tally},
+        reading::{Mark, Named, Receipt, Tally, Uncounted},
         relations::{List, Listed, Related},
         rooms::{Alias, BeforeThreads, Head, Membership, Room, RootRecord, StateKey, Unread},
         server::{Due, Identity, MigrationState},
@@ -84,8 +84,9 @@ fn rooms() {
         before_threads: BeforeThreads { ordinal: 12, room_named: 13 },
         joined: 14,
         invited: 15,
+        uncounted: 16,
     };
-    check_versioned(&head, "0201020305020206ac020708090a0b0c0d0e0f");
+    check_versioned(&head, "0301020305020206ac020708090a0b0c0d0e0f10");
     check_versioned(&StateKey { kind: "k".into(), state_key: "s".into() }, "01016b0173");
     check_versioned(&Unread { ordinal: 300 }, "01ac02");
     let alias = Alias { room_id: owned_room_id!("!r:b"), creator: owned_user_id!("@a:b") };
@@ -104,10 +105,19 @@ fn a_head_from_before_threads_counts_in_the_main_timeline() {
 }
 
 #[test]
+fn a_head_from_before_anything_was_uncounted() {
+    let bytes = Bytes::from_static(&[2, 1, 2, 3, 5, 2, 2, 6, 0xAC, 2, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+    let head = Head::decode(&bytes).expect("the second version is read");
+    assert_eq!((head.next_event, head.before_threads.room_named, head.invited, head.uncounted), (1, 13, 15, 0));
+    assert_eq!(Head::decode(&bytes.slice(..bytes.len() - 1)), None);
+}
+
+#[test]
 fn what_was_read() {
     let tally = Tally { loud: 300, room: 2 };
     check_versioned(&tally, "01ac0202");
     check_versioned(&Mark { event: 5, ordinal: 4, tally }, "010504ac0202");
+    check_versioned(&Uncounted { thread: "$r".into(), tally }, "01022472ac0202");
     let named = Named { thread: "$r".into(), silent: true, room: false };
     check(&named, "020224720100");
     for wrong in [&b"\x02\x02$r\x01"[..], b"\x02\x02$r\x01\x00\x00", b"\x09\x02$r\x01\x00"] {
@@ -223,6 +233,7 @@ fn keys_of_rooms() {
     );
     check_key(&TALLY, &(1, "$r".into(), 2), "4a00000000000000012472000100000002");
     check_key(&COUNTED_THREAD, &(1, 2), "4b000000000000000100000002");
+    check_key(&UNCOUNTED, &(1, 2), "4f000000000000000100000002");
     check_key(&MARK, &(user(), 1, 3, "$r".into()), "4c40613a62000100000000000000010324720001");
     check_key(&TYPING, &(1, "@a:b".into()), "f0000000000000000140613a620001");
     check_key(&PRESENCE, &(1, Position(2), user()), "f10000000000000001000000000000000240613a620001");

@@ -1,5 +1,6 @@
 use std::{collections::BTreeMap, sync::Arc, sync::atomic::Ordering};
 
+use depesche_rules::bounds::MAX_TO_DEVICE_BYTES;
 use depesche_store::{Position, faults::Fault as EngineFault};
 use ruma::{UserId, api::client::to_device::send_event_to_device::v3::Request, serde::Raw};
 use serde_json::{Value, json};
@@ -12,6 +13,7 @@ use crate::{
     },
     keyspace::{TO_DEVICE, TO_DEVICE_TXN, TO_DEVICE_TXN_AGE},
     records::keys::Message,
+    table::Record,
     topic,
 };
 
@@ -153,6 +155,24 @@ async fn what_is_no_message_is_refused_as_a_whole() {
         assert_eq!(matches!(refused, Err(SendError::Malformed)), !large);
     }
     assert_eq!(to_device.waiting(&alice(), "PHONE").await, [0u64; 0]);
+}
+
+#[tokio::test]
+async fn a_message_may_be_as_large_as_an_event() {
+    let (_home, to_device) = home().await;
+    let content = |letters: usize| json!({ "n": "x".repeat(letters) });
+    let stored = |letters: usize| {
+        let content = content(letters).to_string();
+        Message { sender: bob(), kind: "m.test".to_owned(), content }.encode().len()
+    };
+    let most = MAX_TO_DEVICE_BYTES - stored(60_000) + 60_000;
+    assert_eq!(stored(most), MAX_TO_DEVICE_BYTES);
+    let send = async |txn: &str, letters: usize| {
+        let messages = json!({ "@alice:a.example": { "PHONE": content(letters) } });
+        to_device.send(&bob(), None, &request(txn, messages)).await
+    };
+    send("1", most).await.unwrap();
+    assert!(matches!(send("2", most + 1).await, Err(SendError::TooLarge(_))));
 }
 
 #[tokio::test]

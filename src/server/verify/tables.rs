@@ -19,7 +19,7 @@ use crate::{
         REFRESH_TOKEN, REGISTRATION_TOKEN, RELATED, RELATION, REPLACEMENT, REPORT, REPORT_COUNT, REPORT_OF,
         REPORT_OPEN, RESTORED, ROOM, ROOM_ALIAS, ROOM_NO, ROOT_AT, ROOT_BEFORE, RoomNo, SESSION, SIGNED_HEAD,
         SIGNED_LOG, STOCK, TALLY, THREAD, THUMBNAIL, TIMELINE, TO_DEVICE, TO_DEVICE_TXN, TO_DEVICE_TXN_AGE,
-        TRANSACTION, TYPING, UNREAD, USAGE, USER_SIGNATURE, USER_TERM, USER_TERMS,
+        TRANSACTION, TYPING, UNCOUNTED, UNREAD, USAGE, USER_SIGNATURE, USER_TERM, USER_TERMS,
     },
     records::media::{BlobHash, FileState, Thumbnail},
     table::{Record, Table},
@@ -49,7 +49,7 @@ impl Check<'_> {
         of_rooms!(self, HEAD EVENT META KEY_NO KEY NODE ROOT_BEFORE ROOT_AT TIMELINE ROOM_ALIAS PUBLISHED ANNOTATION);
         of_rooms!(self, OPEN_ROOM);
         of_rooms!(self, RELATION REPLACEMENT RELATED THREAD);
-        of_rooms!(self, RECEIPT TALLY COUNTED_THREAD);
+        of_rooms!(self, RECEIPT TALLY COUNTED_THREAD UNCOUNTED);
         self.room_ids().await?;
         self.event_ids().await?;
         self.members().await?;
@@ -174,7 +174,7 @@ impl Check<'_> {
         }
     }
 
-    /// Nobody has read, and nothing names, what the room has not counted yet.
+    /// Nobody has read, nothing names, and nothing took back what the room has not counted yet.
     async fn marks(&mut self) -> Result<(), Fault> {
         let mut rows = Rows::new(&UNREAD, UNREAD.under(&()));
         while let Some(page) = rows.next(self).await? {
@@ -184,6 +184,10 @@ impl Check<'_> {
         let mut rows = Rows::new(&NAMED, NAMED.under(&()));
         while let Some(page) = rows.next(self).await? {
             self.within(page.into_iter().map(|((_, room, ordinal), _)| (room, ordinal)).collect(), NAMED.name).await?;
+        }
+        let mut rows = Rows::new(&UNCOUNTED, UNCOUNTED.under(&()));
+        while let Some(page) = rows.next(self).await? {
+            self.within(page.into_iter().map(|(key, _)| key).collect(), UNCOUNTED.name).await?;
         }
         let mut rows = Rows::new(&MARK, MARK.under(&()));
         while let Some(page) = rows.next(self).await? {

@@ -19,6 +19,7 @@ use ruma::{
 use crate::{
     account_data::blocks_invites,
     keyspace::{ALIAS, PUBLISHED, ROOM_ALIAS, RoomNo},
+    profiles,
     records::rooms::Room,
     rooms::{
         Rooms, aliases,
@@ -38,8 +39,6 @@ const ATTEMPTS: usize = 3;
 pub struct Creation {
     /// Who creates the room.
     pub creator: OwnedUserId,
-    /// The content of the creator's membership event beside `membership`.
-    pub creator_profile: CanonicalJsonObject,
     /// The version; the configured one if `None`.
     pub version: Option<RoomVersionId>,
     /// What decides join rules, history visibility and guest access.
@@ -173,8 +172,9 @@ impl Rooms {
         if creation.preset == Preset::TrustedPrivateChat && rules.authorization.additional_room_creators {
             add_creators(&mut content, creation);
         }
-        let birth =
-            Birth { creator: &creation.creator, version, rules, content, drafts: drafts(creation, rules), tells: true };
+        let member = profiles::member_content(&tx, &creation.creator).await?;
+        let drafts = drafts(creation, member, rules);
+        let birth = Birth { creator: &creation.creator, version, rules, content, drafts, tells: true };
         let working = self.bear(&tx, no, birth).await?;
         let room_id = working.room.room_id.clone();
         self.name_room(creation, &tx, &working).await?;
@@ -286,10 +286,9 @@ impl From<Refusal> for CreateError {
     }
 }
 
-/// The events behind the create event, in their order.
-fn drafts(creation: &Creation, rules: &RoomVersionRules) -> Vec<EventDraft> {
+/// The events behind the create event, in their order; `member` is what the creator's membership event says of them.
+fn drafts(creation: &Creation, mut member: CanonicalJsonObject, rules: &RoomVersionRules) -> Vec<EventDraft> {
     let creator = &creation.creator;
-    let mut member = creation.creator_profile.clone();
     member.insert("membership".to_owned(), "join".to_owned().into());
     let mut drafts = vec![
         EventDraft::state(creator.clone(), StateEventType::RoomMember, creator.as_str(), member),

@@ -3,7 +3,8 @@
 //! The batch of the change leaves a journal row ([`Spread`]). One task for each user carries the profile as it is then
 //! from room to room, notes how far it came, and begins anew where the profile has changed meanwhile: so two quick
 //! changes end in the later one everywhere, and a start goes on where a crash interrupted. The request waits for it, but
-//! not for long.
+//! not for long. Who joins a room meanwhile joins with the new profile, or before the change, and then it finds the room:
+//! the batch of a join requires the profile that it shows.
 //!
 //! Spec: [profiles](https://spec.matrix.org/v1.19/client-server-api/#profiles): a change is propagated as membership
 //! events with the new values.
@@ -16,14 +17,13 @@ use std::{
 
 use depesche_store::CommitError;
 use futures::{StreamExt, stream};
-use ruma::{CanonicalJsonObject, CanonicalJsonValue, OwnedUserId, UserId, events::room::member::MembershipState};
+use ruma::{CanonicalJsonObject, OwnedUserId, UserId, events::room::member::MembershipState};
 use tokio::time::{sleep, timeout};
 
 use super::submit_patiently;
 use crate::{
     Fault, Server,
     keyspace::{MEMBER, PROFILE_SPREAD, RoomNo},
-    profiles::Profile,
     records::accounts::Spread,
     rooms::{
         lane::Refusal,
@@ -61,7 +61,7 @@ impl Spreads {
 impl Server {
     /// The content of a membership event that a user's profile gives.
     pub async fn member_content(&self, user: &UserId) -> Result<CanonicalJsonObject, Fault> {
-        Ok(content(&self.profiles.find(&self.base.view(), user).await?))
+        Ok(self.profiles.find(&self.base.view(), user).await?.member_content())
     }
 
     /// Carries a changed profile into the rooms in which the user is joined. Returns when it is everywhere, or after some
@@ -116,7 +116,7 @@ impl Server {
         loop {
             let view = self.base.view();
             let Some(spread) = view.get(&PROFILE_SPREAD, &key).await? else { return Ok(()) };
-            let content = content(&self.profiles.find(&view, user).await?);
+            let content = self.profiles.find(&view, user).await?.member_content();
             let of_user = (user.to_owned(),);
             let rows = view.scan(&MEMBER, MEMBER.from(&of_user, &(user.to_owned(), spread.next)), PAGE).await?;
             let next = rows.last().filter(|_| rows.len() == PAGE).map(|((_, room), _)| room + 1);
@@ -165,16 +165,4 @@ impl Server {
             })
             .await
     }
-}
-
-fn content(profile: &Profile) -> CanonicalJsonObject {
-    let mut content = CanonicalJsonObject::new();
-    let mut insert = |field: &str, value: Option<&str>| {
-        if let Some(value) = value {
-            content.insert(field.to_owned(), CanonicalJsonValue::String(value.to_owned()));
-        }
-    };
-    insert("displayname", profile.displayname());
-    insert("avatar_url", profile.avatar_url().map(ruma::MxcUri::as_str));
-    content
 }

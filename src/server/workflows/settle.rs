@@ -1,4 +1,5 @@
-//! Joining the room that replaces one: what a user had set for the old one holds for the new one.
+//! What follows a join; above all of the room that replaces one: what a user had set for the old one holds for the new
+//! one.
 //!
 //! Tags, push rules and the mark as a direct chat are copied, unless the new room has tags or rules of its own already.
 //! Repeating it does no harm.
@@ -21,8 +22,15 @@ use crate::{
 const DIRECT: &str = "m.direct";
 
 impl Server {
-    /// Copies what a user had set for the room that this one replaces. For who has just joined it.
-    pub async fn settle_in(&self, user: &UserId, room: &RoomId) -> Result<(), Fault> {
+    /// What follows the join of a user of this server, by whichever request: the members learn how they are, and they
+    /// find the room as they had set the one that it replaces.
+    pub async fn has_joined(&self, user: &UserId, room: &RoomId) -> Result<(), Fault> {
+        self.presence.moved(user);
+        self.settle_in(user, room).await
+    }
+
+    /// Copies what a user had set for the room that this one replaces.
+    async fn settle_in(&self, user: &UserId, room: &RoomId) -> Result<(), Fault> {
         let view = self.base.view();
         let Some(new) = RoomView::find(&view, room).await? else { return Ok(()) };
         let Some(old) = new.predecessor().await? else { return Ok(()) };

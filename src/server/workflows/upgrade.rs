@@ -8,6 +8,9 @@
 //! specification says that memberships should not be, because a server cannot speak for users of others; a ban is said
 //! by who upgrades, and a room that is replaced must not open its doors to those whom it had put out.
 //!
+//! A room is replaced once: who asks again is told by which room, also of two who ask at the same time. To replace it by
+//! a room of a third version, its tombstone has to go first, or the new room is upgraded.
+//!
 //! Spec: [room upgrades](https://spec.matrix.org/v1.19/client-server-api/#room-upgrades).
 
 mod levels;
@@ -17,6 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use depesche_rules::{
     bounds::{MAX_ALIASES_PER_ROOM, MAX_UPGRADE_BANS, MAX_UPGRADE_STATE},
     build::EventDraft,
+    pdu::Pdu,
     power_levels::PowerLevels,
     versions,
 };
@@ -28,9 +32,12 @@ use ruma::{
     room_version_rules::RoomVersionRules,
 };
 
+use serde::Deserialize;
+
 use super::create::{Birth, object};
 use crate::{
-    keyspace::{ALIAS, KEY_NO, MEMBER, PUBLISHED, ROOM_ALIAS, RoomNo},
+    keyspace::{ALIAS, KEY_NO, MEMBER, PUBLISHED, ROOM, ROOM_ALIAS, ROOM_NO, RoomNo},
+    profiles,
     records::rooms::Alias,
     rooms::{
         Rooms,
@@ -61,8 +68,6 @@ const CARRIED: [StateEventType; 9] = [
 pub struct Upgrade {
     /// Who upgrades, and creates the new room.
     pub user: OwnedUserId,
-    /// The content of their membership event beside `membership`.
-    pub profile: CanonicalJsonObject,
     /// The room to replace.
     pub room: OwnedRoomId,
     /// The version of the new room.
@@ -124,6 +129,16 @@ impl Replace {
         if !levels.can_send(user, &TimelineEventType::RoomTombstone, true) {
             return Err(Refusal::Forbidden("replacing this room takes the right to end it".into()));
         }
+        if let Some(tombstone) = turn.working.state(turn.tx, "m.room.tombstone", "").await?
+            && let Some((successor, version)) = successor(turn, &tombstone).await?
+        {
+            if version != self.upgrade.version {
+                let why = format!("this room has been replaced already, by {successor} of version {version}");
+                return Err(Refusal::Forbidden(why));
+            }
+            *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(successor);
+            return Ok(Verdict::Already(tombstone.event_id().clone()));
+        }
         let birth = Birth {
             creator: user,
             version: &self.upgrade.version,
@@ -162,7 +177,7 @@ impl Replace {
     async fn drafts(&self, turn: &mut Turn<'_>, old: &PowerLevels) -> Result<Vec<EventDraft>, Refusal> {
         let user = &self.upgrade.user;
         let state = |kind, key: &str, content| EventDraft::state(user.clone(), kind, key, content);
-        let mut member = self.upgrade.profile.clone();
+        let mut member = profiles::member_content(turn.tx, user).await?;
         member.insert("membership".to_owned(), "join".to_owned().into());
         let mut drafts = vec![state(StateEventType::RoomMember, user.as_str(), member)];
         for kind in CARRIED {
@@ -250,6 +265,24 @@ impl Turn<'_> {
         let event = self.working.state(self.tx, &kind.to_string(), state_key).await?;
         Ok(event.and_then(|event| event.content_as().ok()))
     }
+}
+
+/// The room that replaced this one, with its version, if both rooms say so: a tombstone alone is only a claim.
+async fn successor(turn: &Turn<'_>, tombstone: &Pdu) -> Result<Option<(OwnedRoomId, RoomVersionId)>, Fault> {
+    #[derive(Deserialize)]
+    struct Content {
+        replacement_room: OwnedRoomId,
+    }
+    let Ok(Content { replacement_room: id }) = tombstone.content_as() else { return Ok(None) };
+    // Peeked: the number of a room never changes, nor what it was born with.
+    let Some(no) = turn.tx.peek(&ROOM_NO, &(id.clone(),)).await? else { return Ok(None) };
+    let Some(room) = turn.tx.peek(&ROOM, &(no,)).await? else { return Ok(None) };
+    let replaces = match turn.tx.view().get(&ROOM, &(no,)).await? {
+        Some(_) => RoomView::open(turn.tx.view(), no).await?.predecessor().await?,
+        // Of this very batch, so by another upgrade of this room.
+        None => Some(turn.working.room.room_id.clone()),
+    };
+    Ok((replaces.as_ref() == Some(&turn.working.room.room_id)).then_some((id, room.version)))
 }
 
 /// The state keys of a space's children.

@@ -18,7 +18,8 @@ impl From<UploadError> for Error {
         let message = error.to_string();
         match error {
             UploadError::TooLarge(_) => Self::too_large(message),
-            UploadError::QuotaExceeded | UploadError::NotYours => Self::forbidden(message),
+            UploadError::QuotaExceeded => Self::user_limit(message),
+            UploadError::NotYours => Self::forbidden(message),
             UploadError::NameTooLong(_) => Self::invalid_param(message),
             UploadError::Body(BrokenBody::Ended) => Self::bad_request(ErrorKind::Unknown, message),
             UploadError::Body(BrokenBody::TooSlow) => {

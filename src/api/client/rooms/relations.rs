@@ -8,7 +8,8 @@ use ruma::{
     api::{
         Direction,
         client::relations::{
-            get_relating_events, get_relating_events_with_rel_type, get_relating_events_with_rel_type_and_event_type,
+            get_relating_events, get_relating_events_with_rel_type as of_type,
+            get_relating_events_with_rel_type_and_event_type as of_event_type,
         },
     },
     serde::Raw,
@@ -17,93 +18,55 @@ use ruma::{
 use super::{page_limit, viewer};
 use crate::{caller::User, error::Error, route::Context};
 
+/// Answers one of the three requests, whose types differ in what they name beside the event.
+macro_rules! related {
+    ($api:ident, $context:ident, $user:ident, $request:ident, $relation:expr, $kind:expr) => {{
+        let query = ChildrenQuery {
+            parent: &$request.event_id,
+            relation: $relation,
+            kind: $kind,
+            from: $request.from.as_deref(),
+            to: $request.to.as_deref(),
+            backwards: $request.dir == Direction::Backward,
+            limit: page_limit($request.limit, DEFAULT_RELATIONS_LIMIT),
+            recurse: $request.recurse,
+        };
+        let page = children(&$context, &$user, &$request.room_id, &query).await?;
+        Ok($api::v1::Response {
+            next_batch: page.next,
+            prev_batch: page.previous,
+            recursion_depth: page.depth.map(UInt::from),
+            chunk: page.events.into_iter().map(Raw::from_json).collect(),
+        })
+    }};
+}
+
 /// `GET /_matrix/client/v1/rooms/{roomId}/relations/{eventId}`
 pub async fn get(
     context: Context,
     user: User,
     request: get_relating_events::v1::Request,
 ) -> Result<get_relating_events::v1::Response, Error> {
-    let get_relating_events::v1::Request { room_id, event_id, from, dir, to, limit, recurse } = request;
-    let query = ChildrenQuery {
-        parent: &event_id,
-        relation: None,
-        kind: None,
-        from: from.as_deref(),
-        to: to.as_deref(),
-        backwards: dir == Direction::Backward,
-        limit: page_limit(limit, DEFAULT_RELATIONS_LIMIT),
-        recurse,
-    };
-    let page = children(&context, &user, &room_id, &query).await?;
-    Ok(get_relating_events::v1::Response {
-        next_batch: page.next,
-        prev_batch: page.previous,
-        recursion_depth: page.depth.map(UInt::from),
-        chunk: page.events.into_iter().map(Raw::from_json).collect(),
-    })
+    related!(get_relating_events, context, user, request, None, None)
 }
 
 /// `GET /_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}`
 pub async fn get_of_type(
     context: Context,
     user: User,
-    request: get_relating_events_with_rel_type::v1::Request,
-) -> Result<get_relating_events_with_rel_type::v1::Response, Error> {
-    let get_relating_events_with_rel_type::v1::Request { room_id, event_id, rel_type, from, dir, to, limit, recurse } =
-        request;
-    let query = ChildrenQuery {
-        parent: &event_id,
-        relation: Some(rel_type.as_str()),
-        kind: None,
-        from: from.as_deref(),
-        to: to.as_deref(),
-        backwards: dir == Direction::Backward,
-        limit: page_limit(limit, DEFAULT_RELATIONS_LIMIT),
-        recurse,
-    };
-    let page = children(&context, &user, &room_id, &query).await?;
-    Ok(get_relating_events_with_rel_type::v1::Response {
-        next_batch: page.next,
-        prev_batch: page.previous,
-        recursion_depth: page.depth.map(UInt::from),
-        chunk: page.events.into_iter().map(Raw::from_json).collect(),
-    })
+    request: of_type::v1::Request,
+) -> Result<of_type::v1::Response, Error> {
+    related!(of_type, context, user, request, Some(request.rel_type.as_str()), None)
 }
 
 /// `GET /_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}/{eventType}`
 pub async fn get_of_event_type(
     context: Context,
     user: User,
-    request: get_relating_events_with_rel_type_and_event_type::v1::Request,
-) -> Result<get_relating_events_with_rel_type_and_event_type::v1::Response, Error> {
-    let get_relating_events_with_rel_type_and_event_type::v1::Request {
-        room_id,
-        event_id,
-        rel_type,
-        event_type,
-        from,
-        dir,
-        to,
-        limit,
-        recurse,
-    } = request;
-    let query = ChildrenQuery {
-        parent: &event_id,
-        relation: Some(rel_type.as_str()),
-        kind: Some(&event_type.to_string()),
-        from: from.as_deref(),
-        to: to.as_deref(),
-        backwards: dir == Direction::Backward,
-        limit: page_limit(limit, DEFAULT_RELATIONS_LIMIT),
-        recurse,
-    };
-    let page = children(&context, &user, &room_id, &query).await?;
-    Ok(get_relating_events_with_rel_type_and_event_type::v1::Response {
-        next_batch: page.next,
-        prev_batch: page.previous,
-        recursion_depth: page.depth.map(UInt::from),
-        chunk: page.events.into_iter().map(Raw::from_json).collect(),
-    })
+    request: of_event_type::v1::Request,
+) -> Result<of_event_type::v1::Response, Error> {
+    let kind = request.event_type.to_string();
+    related!(of_event_type, context, user, request, Some(request.rel_type.as_str()), Some(&kind))
 }
 
 /// What the caller may not see does not exist for the caller.

@@ -15,16 +15,10 @@ pub async fn post(context: Context, user: User, request: Request) -> Result<Resp
     user.must_not_be_suspended()?;
     let server = &context.app.server;
     let Request { room_id, new_version, additional_creators } = request;
-    let upgrade = Upgrade {
-        profile: server.member_content(&user.user_id).await?,
-        user: user.user_id,
-        room: room_id,
-        version: new_version,
-        additional_creators,
-    };
+    let upgrade = Upgrade { user: user.user_id, room: room_id, version: new_version, additional_creators };
     let user = upgrade.user.clone();
     let replacement_room = server.rooms.upgrade(upgrade).await?;
-    server.settle_in(&user, &replacement_room).await?;
+    server.has_joined(&user, &replacement_room).await?;
     Ok(Response { replacement_room })
 }
 

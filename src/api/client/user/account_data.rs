@@ -48,7 +48,7 @@ impl From<AccountDataError> for Error {
             }
             AccountDataError::NotAnObject => Self::bad_request(ErrorKind::BadJson, message),
             AccountDataError::TooLarge => Self::too_large(message),
-            AccountDataError::TooMany => Self::forbidden(message),
+            AccountDataError::TooMany => Self::user_limit(message),
             AccountDataError::Fault(fault) => fault.into(),
         }
     }

@@ -36,7 +36,7 @@ impl From<FilterError> for Error {
             FilterError::NotFound => Self::not_found(message),
             FilterError::Bad(_) => Self::bad_json(message),
             FilterError::TooLarge => Self::too_large(message),
-            FilterError::TooMany => Self::forbidden(message),
+            FilterError::TooMany => Self::user_limit(message),
             FilterError::Fault(fault) => fault.into(),
         }
     }

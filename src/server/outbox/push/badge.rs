@@ -1,4 +1,9 @@
-//! The number on an app's icon: what its user has not read, in all rooms.
+//! The number on an app's icon: what its user has not read, in all rooms they are joined to.
+//!
+//! An invite is told, and does not count: it is no message, and its room is not one of theirs yet. Nor are missed calls
+//! counted for themselves: of a call the server sees no end, in encrypted rooms not even the beginning.
+//!
+//! Spec: `counts` of [`POST /_matrix/push/v1/notify`](https://spec.matrix.org/v1.19/push-gateway-api/#post_matrixpushv1notify).
 
 use depesche_config::Badge;
 use depesche_store::MAX_SCAN;

@@ -1,11 +1,12 @@
-//! Counting for members whose own push rules change the answer: event by event, newest first, back to what is read.
+//! Counting for members whose own push rules change the answer, or who ignore somebody of the room: event by event,
+//! newest first, back to what is read.
 //!
 //! Most rules bear on one room, or on none: where they leave all as the default rules have it, or silence the room,
 //! nothing is looked at. What was counted is kept by user and room, and goes on from there; so each event is looked at
-//! once for each such member who asks.
+//! once for each such member who asks. Only the redaction of an event that may have been counted begins it anew.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, MutexGuard, PoisonError},
 };
 
@@ -21,8 +22,8 @@ use ruma::{
 
 use super::{Count, Counter, Marks, Reader, Unread, by_default, marks_in};
 use crate::{
-    account_data::{GLOBAL, PUSH_RULES},
-    keyspace::{ACCOUNT_DATA, EventNo, RoomNo},
+    account_data::{self, GLOBAL, IGNORED_USER_LIST, PUSH_RULES},
+    keyspace::{ACCOUNT_DATA, EventNo, MEMBER, RoomNo},
     records::events::Status,
     rooms::{
         push::Context,
@@ -39,13 +40,16 @@ const MAX_RULES: usize = 5_000;
 /// Events looked at in one step.
 const STEP: usize = 100;
 
-/// A user's push rules, beside the default ones.
+/// A user's push rules, beside the default ones, and of whom they notify of nothing.
 pub struct Rules {
-    /// Where they were last changed.
-    changed: Position,
+    /// Where they were last changed, and where the list of those who are ignored.
+    changed: Changed,
     own: Ruleset,
     default: Ruleset,
+    ignored: BTreeSet<OwnedUserId>,
 }
+
+type Changed = (Option<Position>, Option<Position>);
 
 /// What is kept.
 #[derive(Default)]
@@ -56,7 +60,7 @@ pub struct Kept {
 
 /// What was counted for a member by rules of their own.
 struct Counted {
-    rules: Position,
+    rules: Changed,
     marks: Marks,
     /// By thread: how far it was read, and what came since.
     threads: BTreeMap<String, (EventNo, Count)>,
@@ -76,15 +80,21 @@ pub enum Bearing {
 }
 
 impl Counter {
-    /// A user's rules; `None` if they have the default ones.
+    /// A user's rules; `None` if they have the default ones and ignore nobody.
     pub(super) async fn rules_of(&self, view: &View, user: &UserId) -> Result<Option<Arc<Rules>>, Fault> {
-        let key = (user.to_owned(), GLOBAL, PUSH_RULES.to_owned());
-        let Some(stored) = view.get(&ACCOUNT_DATA, &key).await? else { return Ok(None) };
-        if let Some(rules) = self.kept().rules.get(user).filter(|rules| rules.changed == stored.position) {
+        let keys = [PUSH_RULES, IGNORED_USER_LIST].map(|kind| (user.to_owned(), GLOBAL, kind.to_owned()));
+        let mut stored = view.get_many(&ACCOUNT_DATA, &keys).await?.into_iter();
+        let (stored, list) = (stored.next().flatten(), stored.next().flatten());
+        let changed = (stored.as_ref().map(|data| data.position), list.as_ref().map(|data| data.position));
+        if changed == (None, None) {
+            return Ok(None);
+        }
+        if let Some(rules) = self.kept().rules.get(user).filter(|rules| rules.changed == changed) {
             return Ok(Some(Arc::clone(rules)));
         }
-        let (own, default) = (push::effective(Some(&stored.content), user), Ruleset::server_default(user));
-        let rules = Arc::new(Rules { changed: stored.position, own, default });
+        let own = push::effective(stored.as_ref().map(|data| data.content.as_str()), user);
+        let (default, ignored) = (Ruleset::server_default(user), account_data::users_of(list, user));
+        let rules = Arc::new(Rules { changed, own, default, ignored });
         let mut kept = self.kept();
         if kept.rules.len() >= MAX_RULES {
             kept.rules.clear();
@@ -101,9 +111,9 @@ impl Counter {
         marks: &Marks,
     ) -> Result<Unread, Fault> {
         match rules.bearing(room.room_id()) {
-            Bearing::Default => by_default(room, &reader.user, marks).await,
             Bearing::Silence => Ok(Unread::default()),
-            Bearing::Own => {
+            Bearing::Default if !rules.ignores_somebody_of(room).await? => by_default(room, &reader.user, marks).await,
+            Bearing::Default | Bearing::Own => {
                 let counted = self.counted(room, &reader.user, rules, marks).await?;
                 let counts = counted.threads.iter().map(|(thread, (_, count))| (thread.clone(), *count));
                 Ok(Unread::of(counts.collect()))
@@ -130,7 +140,10 @@ impl Counter {
         }
         let (threads, after) = kept.map_or_else(Default::default, |kept| (kept.threads.clone(), kept.newest));
         let mut counted = Counted { rules: rules.changed, marks: *marks, threads, newest };
-        counted.go_on(room, user, &rules.own, after).await?;
+        if !counted.go_on(room, user, rules, after).await? {
+            counted.threads.clear();
+            counted.go_on(room, user, rules, 0).await?;
+        }
         let counted = Arc::new(counted);
         let mut kept = self.kept();
         if kept.counts.len() >= MAX_KEPT {
@@ -167,45 +180,55 @@ impl Counted {
         Ok(threads.iter().zip(now).all(|(thread, mark)| self.threads[thread].0 == mark.event.max(marks.all.event)))
     }
 
-    /// Adds the events behind one, those that are read left out.
-    async fn go_on(&mut self, room: &RoomView, user: &UserId, rules: &Ruleset, after: EventNo) -> Result<(), Fault> {
+    /// Adds the events behind one, those that are read left out. Says whether the sum is right: not if one of those up to
+    /// there has been redacted since.
+    async fn go_on(&mut self, room: &RoomView, user: &UserId, rules: &Rules, after: EventNo) -> Result<bool, Fault> {
         let joined = room.membership(user).await?.map_or(0, |member| member.event);
-        let stop = after.max(self.marks.all.event).max(joined);
-        let context = Context::of(room).await?.for_user(user, rules).await?;
+        let read = self.marks.all.event.max(joined);
+        let stop = after.max(read);
+        let context = Context::of(room).await?.for_user(user, &rules.own).await?;
         let mut before = RoomView::place_after(room.view.position());
         let mut looked_at = 0;
         while looked_at < MAX_COUNTED_BY_RULES {
             let rows = room.timeline_before(before, STEP).await?;
-            let Some((oldest, _)) = rows.last() else { return Ok(()) };
+            let Some((oldest, _)) = rows.last() else { return Ok(true) };
             before = *oldest;
             looked_at += rows.len();
             let numbers: Vec<_> =
                 rows.iter().filter(|(place, no)| place.back == 0 && *no > stop).map(|(_, no)| *no).collect();
             let done = numbers.len() < rows.len();
             for event in room.events(&numbers).await? {
+                let redacted = match event.pdu.redacts() {
+                    Some(target) => room.event_no(target).await?,
+                    None => None,
+                };
+                if redacted.is_some_and(|no| no > read && no <= after) {
+                    return Ok(false);
+                }
                 self.add(room, user, rules, &context, event).await?;
             }
             if done {
-                return Ok(());
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn add(
         &mut self,
         room: &RoomView,
         user: &UserId,
-        rules: &Ruleset,
+        rules: &Rules,
         context: &PushConditionRoomCtx,
         event: Event,
     ) -> Result<(), Fault> {
-        let facts = &event.meta.facts;
-        if facts.status != Status::Accepted || facts.redacted_by.is_some() || event.pdu.sender() == user {
+        let (facts, sender) = (&event.meta.facts, event.pdu.sender());
+        let is_passed_over = sender == user || rules.ignored.contains(sender);
+        if facts.status != Status::Accepted || facts.redacted_by.is_some() || is_passed_over {
             return Ok(());
         }
         let flat = FlatEvent::new(&event.pdu);
-        let outcome = push::outcome(rules, &flat, context);
+        let outcome = push::outcome(&rules.own, &flat, context);
         if !outcome.notify {
             return Ok(());
         }
@@ -255,6 +278,12 @@ impl Rules {
         }
         // A rule of today's that is not among them would have to be looked for: the count says so.
         if known == self.default.iter().count() { Bearing::Default } else { Bearing::Own }
+    }
+
+    /// Whether the user ignores somebody who is or was a member of the room.
+    async fn ignores_somebody_of(&self, room: &RoomView) -> Result<bool, Fault> {
+        let keys: Vec<_> = self.ignored.iter().map(|user| (user.clone(), room.no)).collect();
+        Ok(room.view.get_many(&MEMBER, &keys).await?.iter().any(Option::is_some))
     }
 
     /// Whether a predefined rule does what it does by default. Clients change what it does and whether it is enabled.

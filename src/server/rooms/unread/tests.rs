@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use depesche_rules::bounds::MAX_THREAD_HOPS;
+use depesche_rules::{bounds::MAX_THREAD_HOPS, build::EventDraft, signing::SigningKey};
 use proptest::prelude::*;
 use ruma::{
     OwnedRoomId,
@@ -18,8 +18,10 @@ use crate::{
     account_data::{AccountData, GLOBAL, PUSH_RULES},
     keyspace::HEAD,
     rooms::{
+        append, lane,
         receipts::{Read, Receipts, Thread},
         send::Message,
+        working::Working,
     },
     testing::{Fixture, object, user},
 };
@@ -38,6 +40,8 @@ enum Say {
 enum Step {
     /// Alice or Bob says something, about an event (by number) or in its thread, naming Bob, the room, or both.
     Send { by_bob: bool, what: Say, about: Option<usize>, in_thread: bool, names_bob: bool, names_room: bool },
+    /// Alice redacts an event (by number).
+    Redact { event: usize },
     /// Bob has read up to an event.
     Read { event: usize, private: bool, threaded: bool },
 }
@@ -60,7 +64,8 @@ fn steps() -> impl Strategy<Value = Step> {
         private,
         threaded,
     });
-    prop_oneof![3 => send, 1 => read]
+    let redact = (0..40_usize).prop_map(|event| Step::Redact { event });
+    prop_oneof![6 => send, 2 => read, 1 => redact]
 }
 
 /// An event as the model knows it.
@@ -105,7 +110,12 @@ impl Course {
             Step::Read { event, private, threaded } if !self.said.is_empty() => {
                 self.read(event % self.said.len(), private, threaded).await;
             }
-            Step::Read { .. } => {}
+            Step::Redact { event } if !self.said.is_empty() => {
+                let event = event % self.said.len();
+                self.server.redact(&self.room, &user("alice"), &self.said[event].id).await;
+                self.said[event].notifies = false;
+            }
+            Step::Read { .. } | Step::Redact { .. } => {}
         }
     }
 
@@ -321,6 +331,56 @@ async fn rules_of_ones_own_change_the_counts() {
 }
 
 #[tokio::test]
+async fn what_somebody_ignored_says_does_not_count() {
+    let course = Course::new().await;
+    let (bob, carol) = (user("bob"), user("carol"));
+    let said = async |sender: &UserId, names_bob: bool| {
+        let mentions = if names_bob { json!({ "user_ids": [&bob] }) } else { json!({}) };
+        let content = json!({ "msgtype": "m.text", "body": "x", "m.mentions": mentions });
+        course.server.send(&course.room, sender, "m.room.message", content).await;
+    };
+    let counts = async || {
+        let total = course.counted(&course.counter).await.total();
+        (total.notifications, total.highlights)
+    };
+    course.server.join(&course.room, &carol).await;
+    said(&carol, true).await;
+    said(&user("alice"), false).await;
+    assert_eq!(counts().await, (2, 1));
+    course.server.ignore(&bob, &[&carol]).await;
+    assert_eq!(counts().await, (1, 0));
+    said(&carol, true).await;
+    said(&user("alice"), true).await;
+    assert_eq!(counts().await, (2, 1));
+    // Who is not in the room is looked for in no event.
+    course.server.ignore(&bob, &[&user("dave")]).await;
+    assert_eq!(counts().await, (4, 3));
+    course.server.ignore(&bob, &[]).await;
+    assert_eq!(counts().await, (4, 3));
+}
+
+#[tokio::test]
+async fn an_event_and_its_redaction_in_one_batch_count_nothing() {
+    let course = Course::new().await;
+    let (alice, bob) = (user("alice"), user("bob"));
+    let read = course.server.say(&course.room, &alice, "read").await;
+    course.receipts.read(&bob, &course.room, &Read { public: Some(read), ..Read::default() }).await.unwrap();
+    let view = course.server.rooms.find(&course.room).await.unwrap().unwrap();
+    let tx = course.server.base.tx();
+    let mut working = Working::load(&tx, view.no).await.unwrap();
+    working.begin(&tx);
+    let text = json!({ "msgtype": "m.text", "body": "you", "m.mentions": { "user_ids": [&bob] } });
+    let event = EventDraft::message(alice.clone(), "m.room.message".into(), object(text));
+    let key = SigningKey::from_seed([7; 32], "test").unwrap();
+    let id = lane::write(&course.server.base, &key, &mut working, &tx, event, None).await.unwrap();
+    let redaction = EventDraft::redaction(alice, id, object(json!({})));
+    lane::write(&course.server.base, &key, &mut working, &tx, redaction, None).await.unwrap();
+    append::close(&mut working, &tx).await.unwrap();
+    course.server.base.commit(&tx).await.unwrap();
+    assert_eq!(course.counted(&course.counter).await.total(), Count::default());
+}
+
+#[tokio::test]
 async fn what_was_counted_before_threads_is_gone_on_with() {
     let course = Course::new().await;
     let (alice, bob) = (user("alice"), user("bob"));
@@ -346,6 +406,8 @@ async fn what_was_counted_before_threads_is_gone_on_with() {
     assert_eq!(counts().await, (3, 2));
     let old = course.server.say(&course.room, &alice, "new").await;
     assert_eq!(counts().await, (4, 2));
+    course.server.redact(&course.room, &alice, &old).await;
+    assert_eq!(counts().await, (3, 2));
     course.receipts.read(&bob, &course.room, &Read { public: Some(old), ..Read::default() }).await.unwrap();
     assert_eq!(counts().await, (0, 0));
 }

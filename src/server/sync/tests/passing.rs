@@ -253,17 +253,19 @@ async fn typing_is_told_once_and_ends_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn typing_ends_by_saying_so_by_a_message_and_by_leaving() {
+async fn typing_ends_by_saying_so_and_by_leaving_and_not_by_a_message() {
     let (server, room, mut client) = house().await;
     let (_, bob, carol) = users();
-    for end in ["stop", "message", "leave"] {
+    for end in ["stop", "leave"] {
         server.types(&bob, &room, Some(60)).await;
         server.types(&carol, &room, Some(60)).await;
         let both = sorted(typists(&client.sync().await, &room).unwrap());
         assert_eq!(both, [bob.to_string(), carol.to_string()], "{end}");
+        server.rooms.say(&room, &carol, "said").await;
+        assert_eq!(typists(&client.sync().await, &room), None, "nothing changed");
+        assert_eq!(sorted(typists(&server.client(&bob).sync().await, &room).unwrap()), both);
         match end {
             "stop" => server.types(&carol, &room, None).await,
-            "message" => drop(server.rooms.say(&room, &carol, "said").await),
             _ => drop(server.rooms.change(&room, &carol, &carol, Action::Leave).await.unwrap()),
         }
         assert_eq!(typists(&client.sync().await, &room), Some(vec![bob.to_string()]), "{end}");
@@ -355,4 +357,31 @@ async fn time_alone_makes_somebody_idle_while_they_poll() {
     assert_eq!(seen, expected.map(|(at, what)| (at, what.to_owned())));
     server.presence.active(&carol);
     assert_eq!(presence(&client.sync_for(LONG).await), ["@carol online active"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_who_is_ignored_nothing_passes() {
+    let (server, room, mut client) = house().await;
+    let (alice, bob, carol) = users();
+    let said = server.rooms.say(&room, &alice, "1").await;
+    client.sync().await;
+    server.rooms.ignore(&bob, &[&carol]).await;
+    for user in [&alice, &carol] {
+        server.types(user, &room, Some(20)).await;
+        server.read(user, &room, &said, Thread::None).await;
+        server.presence.set(user, &PresenceState::Online, None).await.unwrap();
+    }
+    let expect = |answer: &Value| {
+        assert_eq!(typists(answer, &room), Some(vec![alice.to_string()]));
+        assert_eq!(receipts(answer, &room), [format!("{said} m.read {alice} -")]);
+        assert_eq!(presence(answer), ["@alice online active"]);
+    };
+    expect(&client.sync().await);
+    expect(&server.client(&bob).sync().await);
+    // From then on they pass again, as they are.
+    server.rooms.ignore(&bob, &[]).await;
+    let answer = server.client(&bob).sync().await;
+    assert_eq!(typists(&answer, &room), Some(vec![alice.to_string(), carol.to_string()]));
+    assert_eq!(receipts(&answer, &room).len(), 2);
+    assert_eq!(presence(&answer), ["@alice online active", "@carol online active"]);
 }

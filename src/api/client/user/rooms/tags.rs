@@ -61,7 +61,7 @@ impl From<TagError> for Error {
     fn from(error: TagError) -> Self {
         match error {
             TagError::TooLong | TagError::InvalidOrder => Self::invalid_param(error.to_string()),
-            TagError::TooMany => Self::forbidden(error.to_string()),
+            TagError::TooMany => Self::user_limit(error.to_string()),
             TagError::AccountData(error) => error.into(),
             TagError::Fault(fault) => fault.into(),
         }

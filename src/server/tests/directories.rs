@@ -1,0 +1,214 @@
+//! Rooms and people as others find them: the room directory, summaries, the user directory; and what a new room may say.
+
+use std::{slice::from_ref, sync::Arc};
+
+use ruma::{
+    OwnedRoomId, RoomId, UserId,
+    directory::RoomTypeFilter,
+    events::{StateEventType, room::member::MembershipState},
+};
+use serde_json::{Value, json};
+
+use super::{account, change, memory, public_room, set, start, view};
+use crate::{
+    directory::{DirectoryError, Query},
+    keyspace::{BUILT, OPEN_ROOM, USER_TERM, USER_TERMS},
+    rooms::{lane::Refusal, membership::Action, summary::SummaryError},
+    testing::{creation, object, user},
+    workflows::create::{CreateError, Creation, Preset},
+};
+
+#[tokio::test]
+async fn the_directory_pages_both_ways_by_members() {
+    let server = start(memory()).await;
+    let (alice, bob) = (&account(&server, "alice").await, &account(&server, "bob").await);
+    let mut rooms = Vec::new();
+    for name in ["one", "two", "three", "four", "five"] {
+        rooms.push(public_room(&server, alice, name).await);
+    }
+    change(&server, &rooms[3], bob, bob, Action::Join).await.unwrap();
+    let names = async |query: Query| {
+        let page = server.directory.page(&query).await.unwrap();
+        let names: Vec<String> = page.rooms.into_iter().filter_map(|room| room.name).collect();
+        (names, page.previous, page.next, page.total)
+    };
+    let limit = Some(2);
+    let (first, none, next, total) = names(Query { limit, ..Query::default() }).await;
+    assert_eq!((first, none, total), (vec!["four".into(), "one".into()], None, 5));
+    let (second, previous, next, _) = names(Query { limit, since: next, ..Query::default() }).await;
+    assert_eq!(second, ["two", "three"]);
+    let (last, _, end, _) = names(Query { limit, since: next, ..Query::default() }).await;
+    assert_eq!((last, end), (vec!["five".to_owned()], None));
+    // What changed since is seen, and a token goes on from its place all the same.
+    change(&server, &rooms[4], bob, bob, Action::Join).await.unwrap();
+    let (back, none, _, _) = names(Query { limit: Some(9), since: previous, ..Query::default() }).await;
+    assert_eq!((back, none), (vec!["four".into(), "five".into(), "one".into()], None));
+    server.directory.set(alice, &rooms[0], false).await.unwrap();
+    let (all, _, _, total) = names(Query::default()).await;
+    assert_eq!((all, total), (["four", "five", "two", "three"].map(str::to_owned).to_vec(), 4));
+    for token in ["", "x", "n", "n1", "n1_x", "p-1_2"] {
+        let answer = server.directory.page(&Query { since: Some(token.into()), ..Query::default() }).await;
+        assert!(matches!(answer, Err(DirectoryError::BadToken)), "{token}");
+    }
+}
+
+#[tokio::test]
+async fn the_directory_is_searched_by_words_and_types() {
+    let server = start(memory()).await;
+    let alice = &account(&server, "alice").await;
+    let hall = public_room(&server, alice, "Große Halle").await;
+    let space = Creation {
+        preset: Preset::PublicChat,
+        published: true,
+        topic: Some("all of the house".into()),
+        creation_content: object(json!({ "type": "m.space" })),
+        ..creation(alice)
+    };
+    let space = server.rooms.create(space).await.unwrap();
+    let secret = server.rooms.create(Creation { published: true, ..creation(alice) }).await.unwrap();
+    let found = async |term: Option<&str>, types: Vec<RoomTypeFilter>| {
+        let query = Query { term: term.map(str::to_owned), types, ..Query::default() };
+        server.directory.page(&query).await.unwrap().rooms.into_iter().map(|room| room.room_id).collect::<Vec<_>>()
+    };
+    let plain = || RoomTypeFilter::from(None::<String>);
+    assert_eq!(found(Some("GROSSE"), vec![]).await, Vec::<OwnedRoomId>::new());
+    assert_eq!(found(Some("große h"), vec![]).await, from_ref(&hall));
+    assert_eq!(found(Some("House"), vec![]).await, from_ref(&space));
+    assert_eq!(found(None, vec![RoomTypeFilter::Space]).await, from_ref(&space));
+    assert_eq!(found(None, vec![plain()]).await, from_ref(&hall));
+    assert_eq!(found(None, vec![plain(), RoomTypeFilter::Space]).await, [hall.clone(), space.clone()]);
+    assert_eq!(found(Some(&"x".repeat(300)), vec![]).await, Vec::<OwnedRoomId>::new());
+    // Nobody could do anything with a room for which one needs an invite.
+    assert_eq!(found(None, vec![]).await, [hall, space]);
+    assert!(server.directory.has(&secret).await.unwrap());
+}
+
+#[tokio::test]
+async fn who_may_name_a_room_publishes_it() {
+    let server = start(memory()).await;
+    let (alice, bob) = (&account(&server, "alice").await, &account(&server, "bob").await);
+    let room = server.rooms.create(Creation { preset: Preset::PublicChat, ..creation(alice) }).await.unwrap();
+    assert!(!server.directory.has(&room).await.unwrap());
+    assert!(matches!(server.directory.set(bob, &room, true).await, Err(DirectoryError::Forbidden(_))));
+    change(&server, &room, bob, bob, Action::Join).await.unwrap();
+    assert!(matches!(server.directory.set(bob, &room, true).await, Err(DirectoryError::Forbidden(_))));
+    server.directory.set(alice, &room, true).await.unwrap();
+    server.directory.set(alice, &room, true).await.unwrap();
+    assert!(server.directory.has(&room).await.unwrap());
+    assert_eq!(server.directory.page(&Query::default()).await.unwrap().rooms.len(), 1);
+    let nowhere = <&RoomId>::try_from("!nowhere:agency.test").unwrap();
+    assert!(matches!(server.directory.set(alice, nowhere, true).await, Err(DirectoryError::NotFound)));
+}
+
+#[tokio::test]
+async fn users_are_found_by_those_who_may_know_of_them() {
+    let server = start(memory()).await;
+    let mut users = Vec::new();
+    for name in ["searcher", "anna", "annabel", "hannah", "annika", "annette", "anno"] {
+        users.push(account(&server, name).await);
+    }
+    let [searcher, anna, annabel, hannah, annika, annette, anno] = &users[..] else { panic!("seven users") };
+    server.profiles.set_field(hannah, "displayname", json!("Dr. Anna Hall")).await.unwrap();
+    let found = async |term: &str| {
+        let found = server.user_directory.search(searcher, term, 10).await.unwrap();
+        found.users.into_iter().map(|user| user.user_id.localpart().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(found("ann").await, Vec::<String>::new());
+    let open = public_room(&server, anna, "open").await;
+    for user in [hannah, annika, annette, anno] {
+        change(&server, &open, user, user, Action::Join).await.unwrap();
+    }
+    let private = server.rooms.create(creation(searcher)).await.unwrap();
+    change(&server, &private, searcher, annabel, Action::Invite).await.unwrap();
+    assert_eq!(found("annab").await, Vec::<String>::new());
+    change(&server, &private, annabel, annabel, Action::Join).await.unwrap();
+    server.accounts.set_locked(annette, true).await.unwrap();
+    server.deactivate(anno, false).await.unwrap();
+    // The one whose name it is, then who shares a room, then who has the word in full.
+    assert_eq!(found("anna").await, ["anna", "annabel", "hannah"]);
+    assert_eq!(found("ANN").await, ["annabel", "anna", "annika", "hannah"]);
+    assert_eq!(found("hall ann").await, ["hannah"]);
+    assert_eq!(found("@anna:agency.test").await, ["anna", "annabel", "hannah"]);
+    assert_eq!(found("@anna:elsewhere.test").await, Vec::<String>::new());
+    assert_eq!(found("searcher").await, Vec::<String>::new());
+    assert_eq!(found("").await, Vec::<String>::new());
+    let few = server.user_directory.search(searcher, "ann", 2).await.unwrap();
+    assert_eq!((few.users.len(), few.limited), (2, true));
+    let all = server.user_directory.search(searcher, "ann", 4).await.unwrap();
+    assert_eq!((all.users.len(), all.limited), (4, false));
+    // The room is no longer open: those who are known by it alone are not found any more.
+    set(&server, &open, anna, StateEventType::RoomJoinRules, "", json!({ "join_rule": "invite" })).await;
+    assert_eq!(found("ann").await, ["annabel"]);
+}
+
+#[tokio::test]
+async fn a_database_without_the_lists_gets_them() {
+    let engine = memory();
+    let server = start(Arc::clone(&engine)).await;
+    let (alice, bob) = (&account(&server, "alice").await, &account(&server, "bob").await);
+    let open = public_room(&server, bob, "open").await;
+    let closed = server.rooms.create(creation(bob)).await.unwrap();
+    let (open, closed) = (view(&server, &open).await.no, view(&server, &closed).await.no);
+    let tx = server.base.tx();
+    tx.delete_range(USER_TERM.under(&()));
+    tx.delete_range(USER_TERMS.under(&()));
+    tx.delete_range(OPEN_ROOM.under(&()));
+    tx.delete_range(BUILT.under(&()));
+    server.base.commit(&tx).await.unwrap();
+    assert!(server.user_directory.search(alice, "bob", 10).await.unwrap().users.is_empty());
+    drop(server);
+    let server = start(engine).await;
+    assert_eq!(server.user_directory.search(alice, "bob", 10).await.unwrap().users[0].user_id, *bob);
+    let rows = server.base.view().get_many(&OPEN_ROOM, &[(open,), (closed,)]).await.unwrap();
+    assert_eq!(rows, [Some(()), None]);
+}
+
+#[tokio::test]
+async fn a_summary_is_for_those_who_may_know_of_the_room() {
+    let server = start(memory()).await;
+    let (alice, bob) = (&account(&server, "alice").await, &account(&server, "bob").await);
+    let club = server.rooms.create(creation(alice)).await.unwrap();
+    let room = server
+        .rooms
+        .create(Creation { name: Some("Study".into()), topic: Some("books".into()), ..creation(alice) })
+        .await
+        .unwrap();
+    let told = async |viewer: Option<&UserId>| server.rooms.summary(&room, viewer).await.ok();
+    assert!(told(None).await.is_none() && told(Some(bob)).await.is_none());
+    let (summary, membership) = told(Some(alice)).await.unwrap();
+    assert_eq!((summary.name.as_deref(), summary.topic.as_deref()), (Some("Study"), Some("books")));
+    assert_eq!((membership, summary.num_joined_members), (Some(MembershipState::Join), 1_u32.into()));
+    let rule = json!({ "join_rule": "restricted", "allow": [{ "type": "m.room_membership", "room_id": club }] });
+    set(&server, &room, alice, StateEventType::RoomJoinRules, "", rule).await;
+    assert!(told(None).await.is_none() && told(Some(bob)).await.is_none());
+    change(&server, &club, alice, bob, Action::Invite).await.unwrap();
+    change(&server, &club, bob, bob, Action::Join).await.unwrap();
+    assert_eq!(told(Some(bob)).await.unwrap().1, Some(MembershipState::Leave));
+    set(&server, &room, alice, StateEventType::RoomJoinRules, "", json!({ "join_rule": "knock" })).await;
+    assert!(told(None).await.unwrap().1.is_none());
+    let nowhere = <&RoomId>::try_from("!nowhere:agency.test").unwrap();
+    assert!(matches!(server.rooms.summary(nowhere, Some(alice)).await, Err(SummaryError::NotFound)));
+}
+
+#[tokio::test]
+async fn the_initial_state_is_checked_like_that_of_a_room_that_exists() {
+    let server = start(memory()).await;
+    let alice = user("alice");
+    let with = |kind: StateEventType, key: &str, content: Value| Creation {
+        initial_state: vec![(kind, key.to_owned(), object(content))],
+        ..creation(&alice)
+    };
+    let made = async |creation: Creation| server.rooms.create(creation).await;
+    let invite = json!({ "membership": "invite" });
+    let remote = with(StateEventType::RoomMember, "@bob:elsewhere.test", invite.clone());
+    assert!(matches!(made(remote).await, Err(CreateError::Refused(Refusal::Forbidden(_)))));
+    made(with(StateEventType::RoomMember, "@bob:agency.test", invite)).await.unwrap();
+    let alias = |alias: &str| with(StateEventType::RoomCanonicalAlias, "", json!({ "alias": alias }));
+    assert!(matches!(made(alias("#a:agency.test")).await, Err(CreateError::Refused(Refusal::BadAlias(_)))));
+    assert!(matches!(made(alias("nonsense")).await, Err(CreateError::BadContent(_))));
+    let own = Some(ruma::owned_room_alias_id!("#a:agency.test"));
+    made(Creation { alias: own, ..alias("#a:agency.test") }).await.unwrap();
+    let state = (StateEventType::from("org.example.x"), String::new(), object(json!({})));
+    let many = Creation { initial_state: vec![state; 501], ..creation(&alice) };
+    assert!(matches!(made(many).await, Err(CreateError::TooLarge(_))));
+}
