@@ -39,8 +39,8 @@ pub async fn confirm(
 /// Takes an `auth` of `{}` out of a body: clients that have nothing to prove yet send that as well as none.
 pub fn without_empty_auth(body: Bytes) -> Bytes {
     let Ok(mut fields) = serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(&body) else { return body };
-    let is_empty = |auth: &Box<RawValue>| serde_json::from_str(auth.get()).is_ok_and(|auth: Map<_, _>| auth.is_empty());
-    if !fields.get("auth").is_some_and(is_empty) {
+    let is_empty = |auth: &RawValue| serde_json::from_str(auth.get()).is_ok_and(|auth: Map<_, _>| auth.is_empty());
+    if !fields.get("auth").is_some_and(|auth| is_empty(auth)) {
         return body;
     }
     fields.remove("auth");

@@ -45,7 +45,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
         warnings.push(format!("server.signing_key_file: {0} can be read by others: chmod 600 {0}", key.display()));
     }
     if let Some(store) = &config.media.store {
-        if store.endpoint.scheme() == "http" && !is_here(store.endpoint.host()) {
+        if store.endpoint.scheme() == "http" && !is_here(store.endpoint.host().as_ref()) {
             warnings
                 .push("media.store.endpoint: files and their names cross the network without encryption".to_owned());
         }
@@ -64,9 +64,9 @@ pub fn warnings(config: &Config) -> Vec<String> {
 }
 
 /// Whether a host is this machine.
-fn is_here(host: Option<Host<&str>>) -> bool {
+fn is_here(host: Option<&Host<&str>>) -> bool {
     match host {
-        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Domain(name)) => *name == "localhost",
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
         None => false,

@@ -82,13 +82,12 @@ pub async fn redacted(working: &mut Working, tx: &Tx, name: &ServerName, target:
         return Ok(());
     }
     let pdu = working.signed(tx, target).await?;
-    let row = match working.count_of(target) {
-        Some(fresh) => Some(fresh),
-        None => {
-            let thread = thread_of(working, tx, &pdu).await?.map(|root| root.to_string()).unwrap_or_default();
-            let tally = tally_of(working, tx, &thread, ordinal).await?;
-            tally.map(|tally| Uncounted { thread, tally })
-        }
+    let row = if let Some(fresh) = working.count_of(target) {
+        Some(fresh)
+    } else {
+        let thread = thread_of(working, tx, &pdu).await?.map(|root| root.to_string()).unwrap_or_default();
+        let tally = tally_of(working, tx, &thread, ordinal).await?;
+        tally.map(|tally| Uncounted { thread, tally })
     };
     if let Some(row) = row.filter(|row| row.tally != Tally::default()) {
         tx.put(&UNCOUNTED, &(working.no, ordinal), &row);

@@ -248,12 +248,11 @@ impl Syncs {
                     _ => data.unwrap_or_default(),
                 };
                 let data = room_data(asked.request, &id, &data);
-                let passing = match known {
-                    Some(_) => passing.unwrap_or_default(),
-                    None => {
-                        let whose = (asked.request, &asked.own.ignored);
-                        Passing::of(&room.view, room.no, &id, whose, None, Vec::new()).await?
-                    }
+                let passing = if known.is_some() {
+                    passing.unwrap_or_default()
+                } else {
+                    let whose = (asked.request, &asked.own.ignored);
+                    Passing::of(&room.view, room.no, &id, whose, None, Vec::new()).await?
                 };
                 if let Some(joined) =
                     room::joined(asked, (room, member), known, data, passing, &mut session.sent).await?

@@ -77,14 +77,14 @@ async fn what_is_no_name_or_avatar_goes_into_no_room() {
 struct Raced {
     join: WithProfile,
     server: Arc<Server>,
-    raced: AtomicBool,
+    done: AtomicBool,
 }
 
 impl Intent for Raced {
     fn decide<'a>(&'a self, turn: &'a mut Turn<'_>) -> BoxFuture<'a, Result<Verdict, Refusal>> {
         Box::pin(async move {
             let verdict = self.join.decide(turn).await;
-            if !self.raced.swap(true, Relaxed) {
+            if !self.done.swap(true, Relaxed) {
                 rename(&self.server, &self.join.0.target, "late").await;
             }
             verdict
@@ -113,7 +113,7 @@ async fn who_changes_their_name_while_joining_has_the_last_one_everywhere() {
     rename(&server, &bob, "early").await;
     server.rooms.submit(&before, join()).await.unwrap();
     assert_eq!(name_in(&server, &before, &bob).await, json!("early"));
-    let raced = Raced { join: join(), server: Arc::clone(&server), raced: AtomicBool::new(false) };
+    let raced = Raced { join: join(), server: Arc::clone(&server), done: AtomicBool::new(false) };
     server.rooms.submit(&during, raced).await.unwrap();
     server.rooms.submit(&after, join()).await.unwrap();
     for room in [&before, &during, &after] {
