@@ -338,6 +338,7 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x4B, "counted_thread"),
     (0x4C, "mark"),
     (0x4E, "open_room"),
+    (0x4F, "uncounted"),
     (0x50, "device_keys"),
     (0x51, "one_time_key"),
     (0x52, "one_time_id"),
