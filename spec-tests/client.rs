@@ -208,6 +208,13 @@ impl Answer {
         &self.bytes
     }
 
+    /// The body of an answer with status 206: the part of a file that was asked for.
+    #[track_caller]
+    pub fn part_of_a_file(&self) -> &[u8] {
+        assert_eq!(self.status, 206, "{} bytes", self.bytes.len());
+        &self.bytes
+    }
+
     /// The text of the body.
     pub fn text(&self) -> &str {
         &self.text
