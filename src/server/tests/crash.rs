@@ -63,10 +63,10 @@ async fn undisturbed() -> (usize, Vec<String>) {
 }
 
 /// After how many commits the second crash comes: one choice for each first crash, or, where `DEPESCHE_SIMULATION` is
-/// `long`, many.
+/// `long`, several.
 fn second_crashes(first: usize) -> Vec<usize> {
     if std::env::var_os("DEPESCHE_SIMULATION").is_some_and(|length| length == "long") {
-        (0..12).collect()
+        vec![0, 1, 3, 7]
     } else {
         vec![first % 4]
     }
