@@ -12,6 +12,7 @@ use depesche_store::{
 use futures::{executor::block_on, future::BoxFuture};
 use std::sync::Arc;
 use tempfile::TempDir;
+use tokio::task::unconstrained;
 
 use crate::{RocksDb, RocksOptions};
 
@@ -45,7 +46,7 @@ impl Engine for Temporary {
 
     fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<Position, CommitError>> {
         let engine = Arc::clone(&self.engine);
-        Box::pin(async move { block_on(engine.commit(batch)) })
+        Box::pin(async move { wait(engine.commit(batch)) })
     }
 
     fn changes(&self, after: Position, limit: usize) -> Reading<Changes> {
@@ -86,5 +87,10 @@ impl SnapshotReads for Inline {
 }
 
 fn done<T: Send + 'static>(reading: Reading<T>) -> Reading<T> {
-    Reading::ready(block_on(reading))
+    Reading::ready(wait(reading))
+}
+
+/// Out of tokio's budget: a task that has used it up would be told to wait, and woken by the very thread that waits here.
+fn wait<T>(work: impl Future<Output = T>) -> T {
+    block_on(unconstrained(work))
 }

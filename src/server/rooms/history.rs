@@ -24,8 +24,8 @@ use crate::{
     tx::Fault,
 };
 
-/// Events looked at in one step, at most.
-const STEP: usize = 128;
+/// Events looked at in one step, at most. So many rows a scan reads without a thread of its own.
+const STEP: usize = 64;
 /// Events that one page looks at, at most: where most are hidden or filtered out, the client asks again.
 const LOOKED_AT: usize = 2000;
 
@@ -183,8 +183,9 @@ impl Viewer<'_> {
             if !query.backwards && at >= horizon {
                 return Ok((found, None));
             }
-            // Mostly all that is looked at is shown; where it is not, the next steps are wider.
-            let step = if looked_at == 0 { query.limit.clamp(1, STEP) } else { STEP };
+            // As long as all that is looked at is shown, no more than is wanted.
+            let wanted = if found.len() == looked_at { query.limit - found.len() } else { STEP };
+            let step = wanted.clamp(1, STEP);
             let rows = if query.backwards {
                 self.room().timeline_before(at, step).await?
             } else {
