@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::Size;
 use crate::figure::{Figures, median, ms};
-use crate::host::processor_time;
+use crate::host::{processor_time, processor_time_since};
 use crate::site::{Person, Site, join_all, next_batch};
 
 /// How long one `/sync` waits.
@@ -52,7 +52,7 @@ impl<'a> Fanout<'a> {
                     arrivals.recv().await.expect("members follow");
                 }
                 times.push(ms(start.elapsed()));
-                used += processor_time(site.process()) - before;
+                used += processor_time_since(site.process(), before);
             }
             stop.send_replace(true);
             // What wakes them.

@@ -16,6 +16,12 @@ pub fn pin(processor: usize) {
     assert!(pinned.is_ok_and(|output| output.status.success()), "taskset is needed, and two processors");
 }
 
+/// The processor time that a process has used since it had used `before`. What threads used that have ended since is not
+/// in it: those that hash passwords end after some idle seconds, and have nothing to do while something is measured.
+pub fn processor_time_since(process: u32, before: Duration) -> Duration {
+    processor_time(process).saturating_sub(before)
+}
+
 /// The processor time that a process has used, by the scheduler's count of each of its threads.
 pub fn processor_time(process: u32) -> Duration {
     let threads = fs::read_dir(format!("/proc/{process}/task")).expect("the server runs");

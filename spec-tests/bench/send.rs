@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::Size;
 use crate::figure::{Figures, ms};
-use crate::host::processor_time;
+use crate::host::{processor_time, processor_time_since};
 use crate::site::{Person, Site, join_all};
 
 /// How many are in flight at a time.
@@ -63,6 +63,6 @@ impl<'a> Send<'a> {
         });
         let sent: u32 = futures::future::join_all(sending).await.into_iter().sum();
         let rate = f64::from(sent) / start.elapsed().as_secs_f64();
-        (rate, ms(processor_time(self.site.process()) - used) / f64::from(sent))
+        (rate, ms(processor_time_since(self.site.process(), used)) / f64::from(sent))
     }
 }

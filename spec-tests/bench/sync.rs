@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::Size;
 use crate::figure::{Figures, median, ms};
-use crate::host::processor_time;
+use crate::host::{processor_time, processor_time_since};
 use crate::site::{Person, Site, fill, next_batch};
 
 /// Those who fill the rooms.
@@ -75,7 +75,7 @@ impl Timed {
         let (start, used) = (Instant::now(), processor_time(site.process()));
         let done = work.await;
         self.wall_ms.push(ms(start.elapsed()));
-        self.used_ms.push(ms(processor_time(site.process()) - used));
+        self.used_ms.push(ms(processor_time_since(site.process(), used)));
         done
     }
 
