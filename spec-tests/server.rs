@@ -75,6 +75,8 @@ pub struct Options {
     pub pending_uploads: Option<usize>,
     /// Presence is kept and told. Where it is not, nobody is woken by others who come and go.
     pub presence: bool,
+    /// Users may ask what links lead to, also on 127.0.0.1.
+    pub previews: bool,
     /// Where the data lies; a temporary directory if not given.
     pub data_dir: Option<PathBuf>,
     /// Which server; the one that `DEPESCHE_TARGET` chooses if not given.

@@ -20,6 +20,7 @@ mod notifications;
 mod openid;
 mod pages;
 mod presence;
+mod previews;
 mod profiles;
 mod push;
 mod push_rules;

@@ -88,6 +88,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::media::config::get),
         raw_endpoint(client::media::download::get),
         raw_endpoint(client::media::download::get_as),
+        endpoint(client::media::preview_url::get),
         raw_endpoint(client::media::thumbnail::get),
         // /_matrix/client/v1/mutual_rooms
         endpoint(client::mutual_rooms::get),
@@ -196,6 +197,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(media::create::post),
         raw_endpoint(media::download::get),
         raw_endpoint(media::download::get_as),
+        endpoint(media::preview_url::get),
         raw_endpoint(media::thumbnail::get),
         raw_endpoint(media::upload::post),
         raw_endpoint(media::upload::put),

@@ -15,6 +15,7 @@ mod media;
 mod moderation;
 mod pages;
 mod people;
+mod previews;
 mod profile;
 mod push;
 mod rate_limits;

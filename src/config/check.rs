@@ -14,6 +14,7 @@ pub(crate) fn combinations(config: &Config, source: &mut Source<'_>) {
     base_url(config, source);
     terms(config, source);
     object_store(config, source);
+    previews(config, source);
     if config.support.contacts.iter().any(|contact| contact.email.is_none() && contact.matrix_id.is_none()) {
         source.refuse("support.contacts", "needs an email or a matrix_id");
     }
@@ -88,6 +89,27 @@ fn object_store(config: &Config, source: &mut Source<'_>) {
     };
     if !store.prefix.split('/').all(is_plain) {
         source.refuse("media.store.prefix", "may have letters, digits, \"-\", \"_\", \".\" and \"/\"");
+    }
+}
+
+fn previews(config: &Config, source: &mut Source<'_>) {
+    let previews = &config.media.previews;
+    for (key, hosts) in [("allowed_hosts", &previews.allowed_hosts), ("denied_hosts", &previews.denied_hosts)] {
+        for host in hosts {
+            let name = host.strip_prefix("*.").unwrap_or(host);
+            let is_name = url::Host::parse(name).is_ok_and(|parsed| parsed.to_string() == name);
+            if !is_name {
+                let what = "is no name of a host in small letters, such as \"example.org\" or \"*.example.org\"";
+                source.refuse(&format!("media.previews.{key}"), format!("\"{host}\" {what}"));
+            }
+        }
+    }
+    let is_header = |text: &str| !text.is_empty() && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if !previews.user_agent.as_deref().is_none_or(is_header) {
+        source.refuse("media.previews.user_agent", "must be plain letters, digits and signs");
+    }
+    if !is_header(&previews.accept_language) {
+        source.refuse("media.previews.accept_language", "must be written as \"de, en;q=0.5\"");
     }
 }
 

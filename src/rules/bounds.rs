@@ -210,3 +210,15 @@ pub const MAX_THUMBNAIL_DIMENSION: u32 = 4096;
 pub const MAX_THUMBNAIL_SOURCE_BYTES: u64 = 64 << 20;
 /// Thumbnails of one file that are kept. Ours: clients choose the ratio.
 pub const MAX_THUMBNAILS_PER_FILE: usize = 64;
+/// Bytes of an address of which somebody wants a preview, and of the picture's. Ours: longer ones are no links.
+pub const MAX_PREVIEW_URL_BYTES: usize = 4096;
+/// Properties of a page that are looked at. Ours: the protocol knows some twenty for a page.
+pub const MAX_PREVIEW_PROPERTIES: usize = 32;
+/// Bytes of the name of a property. Ours.
+pub const MAX_PREVIEW_NAME_BYTES: usize = 50;
+/// Bytes of the value of a property; of what is longer the beginning is told. Ours.
+pub const MAX_PREVIEW_TEXT_BYTES: usize = 1000;
+/// Redirects on the way to a page. Ours: browsers follow twenty, and pages need two.
+pub const MAX_PREVIEW_REDIRECTS: usize = 5;
+/// Previews that wait for others to be made. Ours: each waits for a server of somebody's choice.
+pub const MAX_PREVIEWS_WAITING: usize = 256;

@@ -22,6 +22,7 @@ const ORDER: &[&[&str]] = &[
     &["keys", "backup", "to_device"],
     &["pushers"],
     &["media"],
+    &["previews"],
     &["typing", "presence"],
     &["rooms"],
     &["directory", "user_directory", "spaces"],

@@ -20,6 +20,7 @@ pub mod migrations;
 pub mod notifications;
 pub mod outbox;
 pub mod presence;
+pub mod previews;
 pub mod profiles;
 pub mod push_rules;
 pub mod pushers;

@@ -26,6 +26,7 @@ use crate::{
     migrations::{self, MIGRATIONS, MigrationError},
     outbox::push::{PushGateway, Worker},
     presence::Presences,
+    previews::{Previews, web::Web},
     profiles::Profiles,
     push_rules,
     pushers::{self, Pushers},
@@ -66,6 +67,8 @@ pub struct Server {
     pub to_device: Arc<ToDevice>,
     /// Uploaded files.
     pub media: Arc<Media>,
+    /// What links lead to.
+    pub previews: Arc<Previews>,
     /// Who types.
     pub typing: Arc<Typing>,
     /// Who is there.
@@ -140,6 +143,7 @@ impl Server {
         let to_device = Arc::new(ToDevice::new(Arc::clone(&base), Arc::clone(&devices)));
         let rooms = Rooms::new(Arc::clone(&base), Arc::new(key));
         let presence = Presences::new(Arc::clone(&base));
+        let media = Media::new(Arc::clone(&base), blobs, thumbnailer);
         let server = Arc::new(Self {
             reports: Reports::new(Arc::clone(&base)),
             accounts: Arc::new(Accounts::new(Arc::clone(&base), Arc::clone(&devices))),
@@ -148,7 +152,8 @@ impl Server {
             push_rules: push_rules::Editor::new(Arc::clone(&base), Arc::clone(&account_data)),
             filters: Arc::new(Filters::new(Arc::clone(&base))),
             backups: Backups::new(Arc::clone(&base)),
-            media: Media::new(Arc::clone(&base), blobs, thumbnailer),
+            previews: Previews::new(Arc::clone(&base), Arc::clone(&media)),
+            media,
             directory: Directory::new(Arc::clone(&rooms)),
             user_directory: UserDirectory::new(Arc::clone(&base)),
             rooms,
@@ -182,6 +187,11 @@ impl Server {
     /// From now on, until the server stops, events go out to push gateways.
     pub fn push_through(&self, gateway: Arc<dyn PushGateway>) {
         tokio::spawn(Worker::new(Arc::clone(&self.base), gateway).run());
+    }
+
+    /// From now on links are followed, where the operator wants previews.
+    pub fn look_through(&self, web: Arc<dyn Web>) {
+        self.previews.look_through(web);
     }
 
     /// Ends what waits for something new: long polls answer at once from now on.
