@@ -24,6 +24,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::versions::get),
         // /_matrix/client/v3/account/
         endpoint(client::account::list),
+        endpoint(client::account::add_old),
         endpoint(client::account::add),
         endpoint(client::account::bind),
         endpoint(client::account::delete),
