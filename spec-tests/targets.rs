@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::object_store::{BUCKET, SECRET};
-use crate::server::{LIMITED_LOGINS, LIMITED_MESSAGES, Options, Registration, SERVER_NAME};
+use crate::server::{
+    LIMITED_LOGINS, LIMITED_MESSAGES, Options, Registration, SERVER_NAME, TURN_SECRET, TURN_URIS, Turn,
+};
 
 /// The configuration of Depesche in a target's directory.
 pub const DEPESCHE_CONFIG: &str = "depesche.toml";
@@ -43,6 +45,15 @@ pub fn depesche(directory: &Path, address: SocketAddr, options: &Options) -> Res
     }
     let pending = options.pending_uploads.unwrap_or(5);
     text.push_str(&format!("\n[media]\nmax_upload_mb = 4\npending_per_user = {pending}\n"));
+    if let Some(turn) = options.turn {
+        let file = directory.join("turn-secret");
+        write(&file, &format!("{TURN_SECRET}\n"))?;
+        let _ = write!(text, "\n[turn]\nuris = {TURN_URIS:?}\nlifetime = \"1h\"\n");
+        let _ = match turn {
+            Turn::SharedSecret => write!(text, "shared_secret_file = {file:?}\n"),
+            Turn::Fixed => write!(text, "username = \"everyone\"\npassword_file = {file:?}\n"),
+        };
+    }
     if options.previews {
         let networks = "allow_networks = [\"127.0.0.1/32\"]";
         let _ = write!(text, "\n[media.previews]\nenabled = true\nany_port = true\n{networks}\n");
@@ -130,13 +141,20 @@ pub fn synapse(directory: &Path, address: SocketAddr, options: &Options) -> Resu
         "rc_message: *free\nrc_login: {address: *free, account: *free, failed_attempts: *free}\n".to_owned()
     };
     let previews = if options.previews { SYNAPSE_PREVIEWS } else { "url_preview_enabled: false\n" };
+    let believed = match options.turn {
+        None => String::new(),
+        Some(Turn::SharedSecret) => format!("turn_shared_secret: {TURN_SECRET:?}\n"),
+        Some(Turn::Fixed) => format!("turn_username: everyone\nturn_password: {TURN_SECRET:?}\n"),
+    };
+    let turn = options.turn.map(|_| format!("turn_uris: {TURN_URIS:?}\nturn_user_lifetime: 1h\n{believed}"));
+    let turn = turn.unwrap_or_default();
     let config = directory.join("homeserver.yaml");
     let text = format!(
         "server_name: {SERVER_NAME}\npublic_baseurl: http://{address}/\npid_file: {path}/pid\nreport_stats: false\n\
          signing_key_path: {path}/signing.key\nmedia_store_path: {path}/media\nlog_config: {path}/log.yaml\n\
          listeners:\n  - {{port: {}, bind_addresses: ['127.0.0.1'], type: http, tls: false, x_forwarded: {limited}, resources: [{resources}]}}\n\
          database: {{name: sqlite3, args: {{database: '{path}/homeserver.db'}}}}\n{registration}presence: {{enabled: {}}}\n\
-         {SYNAPSE_COMMON}{limits}{previews}",
+         {SYNAPSE_COMMON}{limits}{previews}{turn}",
         address.port(),
         options.presence
     );

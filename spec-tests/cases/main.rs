@@ -48,3 +48,4 @@ mod unread;
 mod unwanted;
 mod upgrades;
 mod user_directory;
+mod voip;

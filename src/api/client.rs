@@ -34,3 +34,4 @@ pub mod user;
 pub mod user_directory;
 pub mod users;
 pub mod versions;
+pub mod voip;

@@ -191,6 +191,8 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::user_directory::search::post),
         // /_matrix/client/v3/users/
         endpoint(client::users::report::post),
+        // /_matrix/client/v3/voip/
+        endpoint(client::voip::turn_server),
         // /_matrix/federation/
         endpoint(federation::openid::userinfo),
         // /_matrix/media/

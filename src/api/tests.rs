@@ -29,5 +29,6 @@ mod send_to_device;
 mod sync;
 mod table;
 mod user;
+mod voip;
 
 use fixture::{Answer, CONFIG, Home, Person, ask, refused};

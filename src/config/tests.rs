@@ -249,3 +249,34 @@ fn previews_are_off_and_a_section_of_media() {
         assert!(found.contains(wanted), "{text}\nwanted: {wanted}\nfound: {found}");
     }
 }
+
+#[test]
+fn servers_for_calls_need_what_users_show_them() {
+    assert!(Config::named(server_name!("example.org")).turn.uris.is_empty());
+    let uri = "[turn]\nuris = \"turn:a.org\"\n";
+    let mut config = parse(&format!("{uri}shared_secret_file = \"secret\"\n"));
+    assert_eq!(config.secret_files().pop(), Some(("shared_secret_file".to_owned(), "secret".to_owned())));
+    config.turn.resolve("/srv".as_ref());
+    assert_eq!(
+        config.turn.shared_secret_file.and_then(|path| path.to_str().map(str::to_owned)).as_deref(),
+        Some("/srv/secret")
+    );
+    assert!(parse(&format!("{uri}username = \"a\"\npassword_file = \"/b\"\n")).turn.username.is_some());
+    for (text, wanted) in [
+        (uri.to_owned(), "line 4: turn.uris: needs a shared_secret_file"),
+        (format!("{uri}username = \"a\"\n"), "line 5: turn.username: needs a password_file"),
+        (format!("{uri}password_file = \"/b\"\n"), "line 5: turn.password_file: needs a username"),
+        ("[turn]\nshared_secret_file = \"/a\"\n".to_owned(), "turn.uris: must name at least one server"),
+        (
+            "[turn]\nuris = \"stun:a.org\"\nshared_secret_file = \"/a\"\n".to_owned(),
+            "line 4: turn.uris: must begin with turn: or turns:",
+        ),
+        (
+            format!("{uri}shared_secret_file = \"/a\"\nlifetime = \"1s\"\n"),
+            "turn.lifetime: must be from \"5m\" to \"7d\"",
+        ),
+    ] {
+        let found = problems(&text);
+        assert!(found.contains(wanted), "{text}\nwanted: {wanted}\nfound: {found}");
+    }
+}

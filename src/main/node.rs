@@ -16,7 +16,7 @@ use depesche_store::{Engine, Options};
 use depesche_store_rocksdb::{RocksDb, RocksOptions};
 use http::Response;
 
-use crate::{data_dir::DataDir, failure::Failure, media, signing_key};
+use crate::{data_dir::DataDir, failure::Failure, media, signing_key, turn};
 
 /// A homeserver on its database, without listeners.
 pub struct Node {
@@ -40,6 +40,7 @@ impl Node {
             random: Random::system(),
             blobs: media::blobs(config).await?,
             thumbnailer: media::thumbnailer(config),
+            turn: turn::secret(config)?,
             copied: engine.copied(),
         };
         let server = Server::start(parts).await.map_err(|error| Failure::Failed(error.to_string()))?;

@@ -16,6 +16,7 @@ const ORDER: &[&[&str]] = &[
     &["identity", "expiry", "migrations"],
     &["profiles"],
     &["filters"],
+    &["turn"],
     &["account_data"],
     &["push_rules"],
     &["accounts", "devices"],

@@ -34,6 +34,7 @@ pub mod sync;
 pub mod table;
 pub mod to_device;
 pub mod topic;
+pub mod turn;
 pub mod tx;
 pub mod typing;
 pub mod user_directory;

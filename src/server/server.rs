@@ -35,6 +35,7 @@ use crate::{
     rooms::{Rooms, receipts::Receipts},
     sync::Syncs,
     to_device::ToDevice,
+    turn::{self, Turn},
     tx::Tx,
     typing::Typing,
     user_directory::UserDirectory,
@@ -69,6 +70,8 @@ pub struct Server {
     pub media: Arc<Media>,
     /// What links lead to.
     pub previews: Arc<Previews>,
+    /// Servers that carry calls.
+    pub turn: Turn,
     /// Who types.
     pub typing: Arc<Typing>,
     /// Who is there.
@@ -105,6 +108,8 @@ pub struct Parts {
     pub blobs: Arc<dyn Blobs>,
     /// Makes pictures smaller.
     pub thumbnailer: Arc<dyn Thumbnailer>,
+    /// What the servers that carry calls believe; none if there are none.
+    pub turn: Option<turn::Secret>,
     /// If the database is a copy that goes on for the first time: the newest change it shares with the original.
     pub copied: Option<Position>,
 }
@@ -126,7 +131,7 @@ pub enum StartError {
 impl Server {
     /// Takes the database, joins the parts and resumes what a crash interrupted.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { config, engine, key, clock, random, copied, blobs, thumbnailer } = parts;
+        let Parts { config, engine, key, clock, random, copied, blobs, thumbnailer, turn } = parts;
         let name = config.server.name.clone();
         identity::claim(engine.as_ref(), &name).await?;
         migrations::run(engine.as_ref(), &clock, MIGRATIONS, SCHEMA).await?;
@@ -158,6 +163,7 @@ impl Server {
             user_directory: UserDirectory::new(Arc::clone(&base)),
             rooms,
             typing: Typing::new(Arc::clone(&base)),
+            turn: Turn::new(Arc::clone(&base), turn),
             receipts: Receipts::new(Arc::clone(&base), Arc::clone(&account_data)),
             syncs: Syncs::new(
                 Arc::clone(&base),

@@ -58,7 +58,7 @@ async fn open(engine: Arc<dyn Engine>) -> Result<Arc<Server>, StartError> {
     let key = SigningKey::from_seed([7; 32], "test").expect("a valid version");
     let random = Random::seeded(engine.snapshot().position().0);
     let (blobs, thumbnailer) = (Arc::new(MemoryBlobs::default()), Arc::new(NoThumbnails));
-    Server::start(Parts { config, engine, key, clock, random, copied: None, blobs, thumbnailer }).await
+    Server::start(Parts { config, engine, key, clock, random, copied: None, blobs, thumbnailer, turn: None }).await
 }
 
 fn memory() -> Arc<dyn Engine> {
