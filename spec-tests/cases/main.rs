@@ -7,6 +7,7 @@ mod bad_input;
 mod create_room;
 mod devices;
 mod discovery;
+mod events;
 mod filters;
 mod history_visibility;
 mod key_backup;

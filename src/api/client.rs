@@ -8,6 +8,8 @@ pub mod create_room;
 pub mod delete_devices;
 pub mod devices;
 pub mod directory;
+pub mod events;
+pub mod initial_sync;
 pub mod join;
 pub mod joined_rooms;
 pub mod keys;

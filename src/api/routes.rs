@@ -63,6 +63,10 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::directory::room::delete),
         endpoint(client::join::post),
         endpoint(client::joined_rooms::get),
+        // /_matrix/client/v3/events, initialSync
+        endpoint(client::events::get),
+        endpoint(client::events::get_one),
+        endpoint(client::initial_sync::get),
         // /_matrix/client/v3/keys/
         endpoint(client::keys::changes::get),
         endpoint(client::keys::claim::post),

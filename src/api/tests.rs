@@ -8,6 +8,7 @@ mod admin;
 mod common;
 mod connection;
 mod devices;
+mod events;
 mod fixture;
 mod keys;
 mod login;

@@ -106,8 +106,11 @@ pub const RECURSION_DEPTH: u32 = 3;
 pub const MAX_BUNDLED_REFERENCES: usize = 100;
 /// Users of an `m.ignored_user_list` that are looked at. Ours: each is asked for with each thread.
 pub const MAX_IGNORED_USERS: usize = 1000;
-/// Events that the deprecated `/rooms/{roomId}/initialSync` shows. Ours; the specification names no number.
+/// Events of a room that the deprecated `/rooms/{roomId}/initialSync`, and `/initialSync` if nothing is asked, show.
+/// Ours; the specification names no number.
 pub const INITIAL_SYNC_EVENTS: u32 = 20;
+/// Events in one answer of the deprecated `/events`, and those of the last one's commit. Ours.
+pub const EVENTS_PER_ANSWER: usize = 100;
 /// Rooms in one answer of `/mutual_rooms`. Ours.
 pub const MAX_MUTUAL_ROOMS: usize = 100;
 /// Members named as heroes of a room in `/sync`. Spec: "the first 5 members".
