@@ -11,6 +11,7 @@ const ORDER: &[&[&str]] = &[
     &["table"],
     &["records", "keyspace"],
     &["topic"],
+    &["event_cache"],
     &["tx"],
     &["base"],
     &["identity", "expiry", "migrations"],

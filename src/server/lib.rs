@@ -10,6 +10,7 @@ pub mod clock;
 pub mod codec;
 pub mod devices;
 pub mod directory;
+pub mod event_cache;
 pub mod expiry;
 pub mod filters;
 pub mod identity;

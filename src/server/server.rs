@@ -1,6 +1,6 @@
 //! The server: its parts and how they are joined, top down.
 
-use std::sync::{Arc, atomic::AtomicU64};
+use std::sync::Arc;
 
 use depesche_config::Config;
 use depesche_rules::signing::SigningKey;
@@ -128,7 +128,7 @@ impl Server {
         identity::claim(engine.as_ref(), &name).await?;
         migrations::run(engine.as_ref(), &clock, MIGRATIONS, SCHEMA).await?;
         let (stop, stopping) = watch::channel(false);
-        let base = Arc::new(Base { engine, clock, random, config, name, pushers: AtomicU64::new(0), stopping });
+        let base = Arc::new(Base::new(engine, clock, random, config, stopping));
         if let Some(shared) = copied {
             restored::adopt(&base, shared).await?;
         }
