@@ -3,6 +3,7 @@
 //! A change that older records can be read through (a new version of a record, a new table) needs none: see
 //! [`crate::table::record`].
 
+mod expiry;
 mod relations;
 #[cfg(test)]
 mod tests;
@@ -10,4 +11,4 @@ mod tests;
 use crate::migrations::Migration;
 
 /// All of them, by the schema they lead to.
-pub const MIGRATIONS: &[Migration] = &[relations::MIGRATION];
+pub const MIGRATIONS: &[Migration] = &[relations::MIGRATION, expiry::MIGRATION];

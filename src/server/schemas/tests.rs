@@ -1,5 +1,6 @@
 //! Databases of earlier schemas.
 
+mod expiry;
 mod relations;
 
 use std::sync::Arc;
