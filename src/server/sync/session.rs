@@ -191,7 +191,12 @@ impl Session {
     }
 
     fn may_have_changed(&self, topic: Topic, since: Position) -> bool {
-        self.begun.is_none_or(|begun| begun > since) || self.is_news(topic, since)
+        !self.has_watched(since) || self.is_news(topic, since)
+    }
+
+    /// Whether the user and the device were watched all the time since a position.
+    pub fn has_watched(&self, since: Position) -> bool {
+        self.begun.is_some_and(|begun| begun <= since)
     }
 
     /// The device's key counts, if nothing waits for it above a to-device message and nothing happened to it since that
