@@ -46,8 +46,9 @@ pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, no: EventN
         }
     }
     let counts = effect.notify || !named.is_empty();
-    // By sending, one has read what the event follows. A change of state is not said to anyone.
-    let reads = pdu.state_key().is_none() && pdu.sender().server_name() == name;
+    // By sending, one has read what the event follows. A change of state is not said to anyone, unless it notifies:
+    // nobody is notified of what they do themselves.
+    let reads = (pdu.state_key().is_none() || counts) && pdu.sender().server_name() == name;
     if !counts && !reads {
         return Ok(());
     }
