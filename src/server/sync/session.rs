@@ -1,6 +1,15 @@
-//! What is kept of a device between two polls: a standing watch, its rooms, and which members it was sent.
+//! What is kept of a device between two polls, all of it a cache:
 //!
-//! All of it is a cache. A session that is lost costs one look at each joined room.
+//! | kept | how long | a poll without it |
+//! |---|---|---|
+//! | the watch of user, device and joined rooms | always | looks at each room; asks if the caller is still here |
+//! | what the user has to do with rooms | until a topic says it changed | reads it |
+//! | whom they ignore, how they count (`own`) | until the same topic | reads account data and push rules |
+//! | the device's key counts, once nothing waits for it (`rest`) | until its topic | reads its queue and keys |
+//! | which membership events it was sent (`sent`) | as its tokens go on | sends them again |
+//! | up to where its messages are deleted (`acknowledged`) | as its tokens go on | finds none to delete |
+//!
+//! Not kept: what an answer said. A token that comes again gets the same answer again, as far as it still is so.
 //!
 //! A watch knows the changes since a topic was added and a snapshot was taken; that position is kept for each room
 //! ([`Room::known`]). For tokens from before it, the room counts as changed.
