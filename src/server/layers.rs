@@ -27,7 +27,7 @@ const ORDER: &[&[&str]] = &[
     &["rooms"],
     &["directory", "user_directory", "spaces"],
     &["reports"],
-    &["verify", "restored"],
+    &["verify", "restored", "schemas"],
     &["sync"],
     &["notifications"],
     &["outbox"],

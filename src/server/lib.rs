@@ -28,6 +28,7 @@ pub mod records;
 pub mod reports;
 pub mod restored;
 pub mod rooms;
+pub mod schemas;
 mod server;
 pub mod spaces;
 pub mod sync;
