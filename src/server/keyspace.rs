@@ -77,8 +77,6 @@ pub const REFRESH_TOKEN: Table<(TokenHash,), RefreshToken> = Table::new(0x13, "r
 pub const SESSION: Table<(OwnedUserId, OwnedDeviceId), Session> = Table::new(0x14, "session");
 /// Whom a token of `m.login.token` logs in, by its hash. Written by `accounts::login_tokens`.
 pub const LOGIN_TOKEN: Table<(TokenHash,), LoginToken> = Table::new(0x15, "login_token");
-/// Tokens of `m.login.token` by the time they expire. Written by `accounts::login_tokens`.
-pub const LOGIN_TOKEN_DUE: Table<(u64, TokenHash), ()> = Table::new(0x16, "login_token_due");
 /// Tokens that let people register. Written by `accounts::registration_tokens`.
 pub const REGISTRATION_TOKEN: Table<(String,), RegistrationToken> = Table::new(0x17, "registration_token");
 /// The documents a user agreed to. Written by `accounts::provision`.
@@ -120,8 +118,6 @@ pub const PUSHER_OWNER: Table<(String, String, OwnedUserId), ()> = Table::new(0x
 pub const PUSHER_COUNT: Table<(OwnedUserId,), u32> = Table::new(0x2E, "pusher_count");
 /// Whom a token of OpenID names, by its hash. Written by `accounts::openid`.
 pub const OPENID_TOKEN: Table<(TokenHash,), OpenIdToken> = Table::new(0x23, "openid_token");
-/// Tokens of OpenID by the time they expire. Written by `accounts::openid`.
-pub const OPENID_TOKEN_DUE: Table<(u64, TokenHash), ()> = Table::new(0x24, "openid_token_due");
 
 // Rooms
 /// A room's number. Written by `rooms::append`.
@@ -235,9 +231,6 @@ pub const TO_DEVICE: Table<(OwnedUserId, OwnedDeviceId, Position), Message> = Ta
 /// The to-device requests a device made of late, by hash of type and transaction id, with their time. Written by
 /// `to_device`.
 pub const TO_DEVICE_TXN: Table<(OwnedUserId, OwnedDeviceId, [u8; 32]), u64> = Table::new(0x61, "to_device_txn");
-/// The same by time, for their end. Written by `to_device`.
-pub const TO_DEVICE_TXN_AGE: Table<(OwnedUserId, OwnedDeviceId, u64, [u8; 32]), ()> =
-    Table::new(0x62, "to_device_txn_age");
 /// A user's backup versions as a whole. Written by `backup`.
 pub const BACKUP_HEAD: Table<(OwnedUserId,), BackupHead> = Table::new(0x64, "backup_head");
 /// A version of a user's key backup. Written by `backup`.

@@ -1,6 +1,6 @@
 //! The server: its parts and how they are joined, top down.
 
-use std::sync::{Arc, atomic::AtomicU64};
+use std::sync::Arc;
 
 use depesche_config::Config;
 use depesche_rules::signing::SigningKey;
@@ -23,7 +23,7 @@ use crate::{
     identity::{self, IdentityError, SCHEMA},
     keys::{self, Keys},
     media::{Media, blobs::Blobs, thumbnails::Thumbnailer},
-    migrations::{self, MIGRATIONS, MigrationError},
+    migrations::{self, MigrationError},
     outbox::push::{PushGateway, Worker},
     presence::Presences,
     previews::{Previews, web::Web},
@@ -33,6 +33,7 @@ use crate::{
     reports::Reports,
     restored::{self, Restored},
     rooms::{Rooms, receipts::Receipts},
+    schemas::MIGRATIONS,
     sync::Syncs,
     to_device::ToDevice,
     turn::{self, Turn},
@@ -136,7 +137,7 @@ impl Server {
         identity::claim(engine.as_ref(), &name).await?;
         migrations::run(engine.as_ref(), &clock, MIGRATIONS, SCHEMA).await?;
         let (stop, stopping) = watch::channel(false);
-        let base = Arc::new(Base { engine, clock, random, config, name, pushers: AtomicU64::new(0), stopping });
+        let base = Arc::new(Base::new(engine, clock, random, config, stopping));
         if let Some(shared) = copied {
             restored::adopt(&base, shared).await?;
         }

@@ -76,11 +76,16 @@ impl Home {
 
     /// An empty server as an operator configured it.
     pub async fn with(config: &str) -> Self {
+        Self::on(engine(Options::default()), config).await
+    }
+
+    /// An empty server over an engine of the test's choice.
+    pub async fn on(engine: Arc<dyn Engine>, config: &str) -> Self {
         let config = Arc::new(Config::parse(config).unwrap());
         let (clock, hand) = Clock::paused(1_700_000_000_000);
         let parts = Parts {
             config,
-            engine: engine(Options::default()),
+            engine,
             key: SigningKey::from_seed([7; 32], "test").unwrap(),
             clock,
             random: Random::seeded(1),

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Events looked at in one step, at most. So many rows a scan reads without a thread of its own.
-const STEP: usize = 64;
+const STEP: usize = 128;
 /// Events that one page looks at, at most: where most are hidden or filtered out, the client asks again.
 const LOOKED_AT: usize = 2000;
 
