@@ -239,7 +239,8 @@ pub const BACKUP: Table<(OwnedUserId, u64), Backup> = Table::new(0x65, "backup")
 pub const BACKUP_KEY: Table<(OwnedUserId, u64, OwnedRoomId, String), String> = Table::new(0x66, "backup_key");
 
 // Media (0x70..0x7F)
-/// What an `mxc://` address stands for: server, media id. Written by `media::upload`, removed by `media::remove`.
+/// What an `mxc://` address stands for: server, media id. Written by `media::upload` and `media::preview`, removed by
+/// `media::remove`.
 pub const FILE: Table<(OwnedServerName, String), File> = Table::new(0x70, "file");
 /// Bytes that are kept. Written by `media::keep`.
 pub const BLOB: Table<(BlobHash,), Blob> = Table::new(0x71, "blob");
@@ -253,6 +254,8 @@ pub const USAGE: Table<(OwnedUserId,), Usage> = Table::new(0x74, "usage");
 pub const PENDING: Table<(OwnedUserId, u64, String), ()> = Table::new(0x75, "pending");
 /// Bytes that have no row yet, or not any more, with the time: what a crash left is deleted. Written by `media::keep`.
 pub const LOOSE_BLOB: Table<(BlobHash,), u64> = Table::new(0x76, "loose_blob");
+/// The pictures of previews by their end: when, and the media id. Written by `media::preview`.
+pub const PREVIEW_PICTURE: Table<(u64, String), ()> = Table::new(0x77, "preview_picture");
 
 // Push (0x80..0x8F)
 /// Events that nobody has looked at yet for whom they notify, in the order of their commits: position, place in the

@@ -9,6 +9,7 @@ use depesche_server::{
     Clock, Parts, Random, Server,
     accounts::{Credentials, Door, NewAccount, NewSession},
     media::memory::{MemoryBlobs, NoThumbnails},
+    turn,
 };
 use depesche_store::{Engine, Options, memory::Memory};
 use http::{HeaderMap, Request};
@@ -91,6 +92,7 @@ impl Home {
             blobs: Arc::new(MemoryBlobs::default()),
             thumbnailer: Arc::new(NoThumbnails),
             copied: None,
+            turn: Some(turn::Secret::Shared("a shared secret".to_owned())),
         };
         let app = App::new(Server::start(parts).await.unwrap());
         let router = router(&app);

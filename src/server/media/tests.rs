@@ -21,7 +21,7 @@ use super::{
     BrokenBody, Content, Media, NewFile, UploadError,
     blobs::BlobName,
     memory::MemoryBlobs,
-    thumbnails::{Made, Order, Source, Thumbnailer, Unmade},
+    thumbnails::{Made, Measured, Order, Source, Thumbnailer, Unmade},
 };
 use crate::{Base, records::media::ImageFormat, testing::Fixture, verify::verify};
 
@@ -51,6 +51,11 @@ impl Thumbnailer for Fake {
             }
         }
         .boxed()
+    }
+
+    fn measure(&self, source: Source) -> BoxFuture<'_, Result<Measured, Unmade>> {
+        let height = u32::try_from(source.size).unwrap();
+        async move { Ok(Measured { format: ImageFormat::Png, width: 1, height }) }.boxed()
     }
 }
 

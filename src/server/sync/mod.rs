@@ -11,6 +11,7 @@
 //! | `room.rs` | the part of one joined or left room; with `timeline.rs`, `delta.rs`, `summary.rs` |
 //! | `passing.rs` | receipts and typing in one room |
 //! | `stripped.rs` | invites and knocks |
+//! | `events.rs`, `initial.rs` | the deprecated `/events` and `/initialSync` |
 //! | `lists.rs` | whose device lists to fetch anew, also for `/keys/changes` |
 //!
 //! A token from a time of which this database, a restored copy, knows nothing ([`crate::restored`]) is answered like none:
@@ -23,6 +24,8 @@
 //! [filtering](https://spec.matrix.org/v1.19/client-server-api/#filtering).
 
 mod delta;
+pub mod events;
+pub mod initial;
 mod lists;
 mod passing;
 mod room;

@@ -63,7 +63,7 @@ async fn open_with(engine: Arc<dyn Engine>, config: &str) -> Result<Arc<Server>,
     let key = SigningKey::from_seed([7; 32], "test").expect("a valid version");
     let random = Random::seeded(engine.snapshot().position().0);
     let (blobs, thumbnailer) = (Arc::new(MemoryBlobs::default()), Arc::new(NoThumbnails));
-    Server::start(Parts { config, engine, key, clock, random, copied: None, blobs, thumbnailer }).await
+    Server::start(Parts { config, engine, key, clock, random, copied: None, blobs, thumbnailer, turn: None }).await
 }
 
 fn memory() -> Arc<dyn Engine> {
