@@ -50,7 +50,7 @@ pub fn depesche(directory: &Path, address: SocketAddr, options: &Options) -> Res
         write(&file, &format!("{TURN_SECRET}\n"))?;
         let _ = write!(text, "\n[turn]\nuris = {TURN_URIS:?}\nlifetime = \"1h\"\n");
         let _ = match turn {
-            Turn::SharedSecret => write!(text, "shared_secret_file = {file:?}\n"),
+            Turn::SharedSecret => writeln!(text, "shared_secret_file = {file:?}"),
             Turn::Fixed => write!(text, "username = \"everyone\"\npassword_file = {file:?}\n"),
         };
     }

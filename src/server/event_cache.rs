@@ -6,7 +6,10 @@
 use std::mem::size_of;
 
 use depesche_rules::pdu::Pdu;
-use quick_cache::{OptionsBuilder, Weighter, sync::Cache};
+use quick_cache::{
+    DefaultHashBuilder, OptionsBuilder, Weighter,
+    sync::{Cache, DefaultLifecycle},
+};
 
 use crate::keyspace::{EventNo, RoomNo};
 
@@ -39,7 +42,7 @@ impl EventCache {
             .weight_capacity(bytes)
             .build()
             .expect("every option that must be given is given");
-        Self(Cache::with_options(options, Bytes, quick_cache::DefaultHashBuilder::default(), Default::default()))
+        Self(Cache::with_options(options, Bytes, DefaultHashBuilder::default(), DefaultLifecycle::default()))
     }
 
     /// An event that a snapshot of the caller's has.

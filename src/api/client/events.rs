@@ -32,7 +32,7 @@ use crate::{
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// `GET /_matrix/client/v3/events`. Who is logged out or locked while it waits is told nothing more.
-pub async fn get(context: Context, user: User, request: Listen) -> Result<JsonResponse<Chunk>, Error> {
+pub async fn get(context: Context, user: User, request: Listen) -> Result<JsonResponse<Answer>, Error> {
     let server = &context.app.server;
     let listening = Listening {
         user: user.user_id.clone(),
@@ -46,7 +46,7 @@ pub async fn get(context: Context, user: User, request: Listen) -> Result<JsonRe
         user.must_still_be_here(server).await?;
     }
     let Heard { start, end, chunk } = heard?;
-    Ok(JsonResponse(Chunk { start, end, chunk }))
+    Ok(JsonResponse(Answer { start, end, chunk }))
 }
 
 /// `GET /_matrix/client/v3/events/{eventId}`. What the caller may not see does not exist for the caller.
@@ -71,7 +71,7 @@ pub struct Listen {
 
 /// The answer of [`get`]. ruma's leaves out an empty list.
 #[derive(Serialize)]
-pub struct Chunk {
+pub struct Answer {
     start: String,
     end: String,
     chunk: Vec<Box<RawValue>>,
@@ -90,7 +90,7 @@ metadata! {
 
 impl IncomingRequest for Listen {
     type EndpointError = EndpointError;
-    type OutgoingResponse = JsonResponse<Chunk>;
+    type OutgoingResponse = JsonResponse<Answer>;
 
     fn try_from_http_request_inner(request: http::Request<&[u8]>, _: &[&str]) -> Result<Self, DeserializationError> {
         Ok(serde_html_form::from_str(request.uri().query().unwrap_or_default())?)

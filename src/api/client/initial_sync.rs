@@ -38,12 +38,12 @@ pub async fn get(context: Context, user: User, request: Request) -> Result<JsonR
     Ok(JsonResponse(Answer { end, presence, rooms, account_data: events(&account_data) }))
 }
 
-fn shown(room: RoomInfo) -> Room {
-    Room {
+fn shown(room: RoomInfo) -> OneRoom {
+    OneRoom {
         room_id: room.room_id,
         membership: room.membership,
         invite: room.invite,
-        messages: room.messages.map(|Messages { start, end, chunk }| Chunk { start, end, chunk }),
+        messages: room.messages.map(|Messages { start, end, chunk }| Page { start, end, chunk }),
         state: room.state,
         visibility: if room.published { Visibility::Public } else { Visibility::Private },
         account_data: events(&room.account_data),
@@ -86,26 +86,26 @@ impl IncomingRequest for Request {
 pub struct Answer {
     end: String,
     presence: Vec<Raw<PresenceEvent>>,
-    rooms: Vec<Room>,
+    rooms: Vec<OneRoom>,
     account_data: Vec<Raw<Value>>,
 }
 
 /// A room in it.
 #[derive(Serialize)]
-struct Room {
+struct OneRoom {
     room_id: OwnedRoomId,
     membership: MembershipState,
     #[serde(skip_serializing_if = "Option::is_none")]
     invite: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    messages: Option<Chunk>,
+    messages: Option<Page>,
     state: Vec<Box<RawValue>>,
     visibility: Visibility,
     account_data: Vec<Raw<Value>>,
 }
 
 #[derive(Serialize)]
-struct Chunk {
+struct Page {
     #[serde(skip_serializing_if = "Option::is_none")]
     start: Option<String>,
     end: String,

@@ -107,7 +107,7 @@ async fn only_who_waited_is_looked_at_again() {
     for (timeout, news) in [(0, true), (30_000, true), (30_000, false)] {
         if news {
             let line = "PUT /_matrix/client/v3/user/@alice:test/account_data/m.any";
-            home.ask_as(&alice, line, &*format!("{{\"n\":{}}}", costs.len())).await;
+            home.ask_as(&alice, line, format!("{{\"n\":{}}}", costs.len())).await;
         }
         looked_at(&count);
         let line = format!("{SYNC}?timeout={timeout}&since={since}");
