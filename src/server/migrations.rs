@@ -52,6 +52,7 @@ pub struct Migration {
 }
 
 /// One batch of a migration.
+#[derive(Clone, Copy)]
 pub struct Step<'a> {
     /// The batch.
     pub tx: &'a Tx,
@@ -128,7 +129,9 @@ impl Run<'_> {
             identity.schema += 1;
             let migration = find(identity.schema)?;
             tracing::info!(schema = migration.to, what = migration.what, "migrating the database");
-            (migration.ends)().into_iter().for_each(|range| tx.delete_range(range));
+            for range in (migration.ends)() {
+                tx.delete_range(range);
+            }
             tx.put(&IDENTITY, &(0,), &identity);
             tx.put(&MIGRATION, &(0,), &MigrationState { to: migration.to, after: Vec::new(), rows: 0 });
         }

@@ -143,9 +143,9 @@ impl House {
         let related = self.server.base.view().scan(&RELATED, RELATED.under(&()), 1000).await.unwrap();
         let change = |tx: &Tx| {
             let every_third = related.into_iter().step_by(3);
-            [RELATION.under(&()), REPLACEMENT.under(&()), THREAD.under(&()), UNCOUNTED.under(&())]
-                .into_iter()
-                .for_each(|range| tx.delete_range(range));
+            for range in [RELATION.under(&()), REPLACEMENT.under(&()), THREAD.under(&()), UNCOUNTED.under(&())] {
+                tx.delete_range(range);
+            }
             for (key, mut row) in every_third {
                 row.in_thread += 7;
                 tx.put(&RELATED, &key, &row);
