@@ -27,6 +27,7 @@ pub mod records;
 pub mod reports;
 pub mod restored;
 pub mod rooms;
+pub mod search;
 mod server;
 pub mod spaces;
 pub mod sync;
