@@ -41,7 +41,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         &["depesche-store", "depesche-rules", "depesche-config"],
         &["axum", "hyper", "http", "tower", "rocksdb"],
     ),
-    ("net", &["depesche-server", "depesche-config"], &["depesche-store", "axum", "rocksdb"]),
+    ("net", &["depesche-server", "depesche-rules", "depesche-config"], &["depesche-store", "axum", "rocksdb"]),
     ("blobs-files", &["depesche-server"], &["depesche-store", "ruma", "axum"]),
     ("blobs-s3", &["depesche-server", "depesche-config"], &["depesche-store", "ruma", "axum"]),
     ("thumbnails", &["depesche-server", "depesche-rules"], &["depesche-store", "ruma", "axum"]),

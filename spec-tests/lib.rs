@@ -7,7 +7,7 @@
 //!   who runs it can do.
 //! - [`client`] sends one request, named by the path *template* of the specification, and judges the answer.
 //! - [`user`] is a registered person with a device; [`sync`] follows `/sync` for one.
-//! - [`gateway`] is a push gateway.
+//! - [`gateway`] is a push gateway, [`site`] a web site.
 //! - [`keys`] makes end-to-end keys with real signatures.
 //! - [`object_store`] is a store of files that speaks the S3 protocol.
 //! - [`oracle`] reads the cases' sources and keeps `oracle.tsv`.
@@ -22,6 +22,7 @@ mod operator;
 pub mod oracle;
 mod process;
 pub mod server;
+pub mod site;
 pub mod sync;
 mod targets;
 pub mod user;

@@ -18,6 +18,20 @@ pub const LIMITED_MESSAGES: u32 = 5;
 /// The logins at once from an address where [`Options::limited`] is set.
 pub const LIMITED_LOGINS: u32 = 5;
 
+/// Where the servers that carry calls are said to be.
+pub const TURN_URIS: [&str; 2] = ["turns:turn.depesche.test?transport=tcp", "turn:turn.depesche.test"];
+/// What they share with the server, or the password there.
+pub const TURN_SECRET: &str = "a secret of turn";
+
+/// How the servers that carry calls know users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// By what is made from [`TURN_SECRET`].
+    SharedSecret,
+    /// All by the name `everyone`.
+    Fixed,
+}
+
 /// What the cases run against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -75,6 +89,10 @@ pub struct Options {
     pub pending_uploads: Option<usize>,
     /// Presence is kept and told. Where it is not, nobody is woken by others who come and go.
     pub presence: bool,
+    /// Users may ask what links lead to, also on 127.0.0.1.
+    pub previews: bool,
+    /// There are servers that carry calls.
+    pub turn: Option<Turn>,
     /// Where the data lies; a temporary directory if not given.
     pub data_dir: Option<PathBuf>,
     /// Which server; the one that `DEPESCHE_TARGET` chooses if not given.

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::object_store::{BUCKET, SECRET};
-use crate::server::{LIMITED_LOGINS, LIMITED_MESSAGES, Options, Registration, SERVER_NAME};
+use crate::server::{
+    LIMITED_LOGINS, LIMITED_MESSAGES, Options, Registration, SERVER_NAME, TURN_SECRET, TURN_URIS, Turn,
+};
 
 /// The configuration of Depesche in a target's directory.
 pub const DEPESCHE_CONFIG: &str = "depesche.toml";
@@ -43,6 +45,19 @@ pub fn depesche(directory: &Path, address: SocketAddr, options: &Options) -> Res
     }
     let pending = options.pending_uploads.unwrap_or(5);
     text.push_str(&format!("\n[media]\nmax_upload_mb = 4\npending_per_user = {pending}\n"));
+    if let Some(turn) = options.turn {
+        let file = directory.join("turn-secret");
+        write(&file, &format!("{TURN_SECRET}\n"))?;
+        let _ = write!(text, "\n[turn]\nuris = {TURN_URIS:?}\nlifetime = \"1h\"\n");
+        let _ = match turn {
+            Turn::SharedSecret => writeln!(text, "shared_secret_file = {file:?}"),
+            Turn::Fixed => write!(text, "username = \"everyone\"\npassword_file = {file:?}\n"),
+        };
+    }
+    if options.previews {
+        let networks = "allow_networks = [\"127.0.0.1/32\"]";
+        let _ = write!(text, "\n[media.previews]\nenabled = true\nany_port = true\n{networks}\n");
+    }
     if let Some(url) = options.object_store.clone().or_else(|| std::env::var("DEPESCHE_OBJECT_STORE").ok()) {
         text.push_str(&object_store(directory, &url)?);
     }
@@ -125,13 +140,21 @@ pub fn synapse(directory: &Path, address: SocketAddr, options: &Options) -> Resu
     } else {
         "rc_message: *free\nrc_login: {address: *free, account: *free, failed_attempts: *free}\n".to_owned()
     };
+    let previews = if options.previews { SYNAPSE_PREVIEWS } else { "url_preview_enabled: false\n" };
+    let believed = match options.turn {
+        None => String::new(),
+        Some(Turn::SharedSecret) => format!("turn_shared_secret: {TURN_SECRET:?}\n"),
+        Some(Turn::Fixed) => format!("turn_username: everyone\nturn_password: {TURN_SECRET:?}\n"),
+    };
+    let turn = options.turn.map(|_| format!("turn_uris: {TURN_URIS:?}\nturn_user_lifetime: 1h\n{believed}"));
+    let turn = turn.unwrap_or_default();
     let config = directory.join("homeserver.yaml");
     let text = format!(
         "server_name: {SERVER_NAME}\npublic_baseurl: http://{address}/\npid_file: {path}/pid\nreport_stats: false\n\
          signing_key_path: {path}/signing.key\nmedia_store_path: {path}/media\nlog_config: {path}/log.yaml\n\
          listeners:\n  - {{port: {}, bind_addresses: ['127.0.0.1'], type: http, tls: false, x_forwarded: {limited}, resources: [{resources}]}}\n\
          database: {{name: sqlite3, args: {{database: '{path}/homeserver.db'}}}}\n{registration}presence: {{enabled: {}}}\n\
-         {SYNAPSE_COMMON}{limits}",
+         {SYNAPSE_COMMON}{limits}{previews}{turn}",
         address.port(),
         options.presence
     );
@@ -145,6 +168,13 @@ const SYNAPSE_LOG: &str = "version: 1
 handlers: {console: {class: logging.StreamHandler}}
 root: {level: WARNING, handlers: [console]}
 disable_existing_loggers: false
+";
+
+/// What is not public but is no part of loopback that the cases use.
+const SYNAPSE_PREVIEWS: &str = "
+url_preview_enabled: true
+url_preview_ip_range_whitelist: ['127.0.0.1/32']
+url_preview_ip_range_blacklist: ['127.0.0.0/8', '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '169.254.0.0/16', '::1/128', 'fc00::/7', 'fe80::/10']
 ";
 
 /// No limits of rate, a cheap password hash, no calls to the outside.
@@ -161,7 +191,6 @@ room_list_publication_rules: [{action: allow}]
 enable_authenticated_media: true
 max_upload_size: 4M
 max_pending_media_uploads: 5
-url_preview_enabled: false
 refreshable_access_token_lifetime: 5m
 refresh_token_lifetime: 24h
 nonrefreshable_access_token_lifetime: 24h

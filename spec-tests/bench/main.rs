@@ -16,7 +16,7 @@ mod store;
 mod sync;
 mod wire;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use figure::{Figures, Table};
 use site::Site;
@@ -80,6 +80,8 @@ const USAGE: &str = "usage: bench [quick|aims|full] [--alone] [--rounds N] [stor
 /// The processor of the servers, and ours.
 const THEIRS: usize = 1;
 const OURS: usize = 0;
+/// For so long the servers do nothing before they count as idle: their allocators give back in seconds.
+const IDLE: Duration = Duration::from_secs(20);
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
@@ -131,6 +133,7 @@ async fn run(plan: &Plan) -> Result<(), String> {
     let sites = Site::start_all(plan.alone, THEIRS).await?;
     let mut table = Table::new(sites.iter().map(|site| site.name).collect());
     table.note(host::synced_writes(sites[0].directory()).map_err(|error| error.to_string())?);
+    tokio::time::sleep(IDLE).await;
     let idle: Vec<f64> = sites.iter().map(|site| host::resident_mb(site.process())).collect();
     table.row("memory idle, MB", &idle);
     for name in &plan.scenarios {

@@ -126,6 +126,21 @@ async fn tags_are_set_listed_and_taken_away() {
 }
 
 #[tokio::test]
+async fn what_a_client_says_of_a_tag_is_kept() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    let said = json!({ "order": 0.5, "org.example.colour": { "name": "red", "shades": [1, 2] } });
+    let path = "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}";
+    alice.put(path, &[&alice.id, &room, "u.work"]).json(said.clone()).await.ok();
+    let tags = alice.get("/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags", &[&alice.id, &room]).await.ok();
+    assert_eq!(tags["tags"]["u.work"], said);
+    let sync = alice.syncer().next().await;
+    let events = RoomSync::joined(&sync, &room).events("account_data");
+    let tags = events.iter().find(|event| event["type"] == "m.tag").expect("the tags of the room");
+    assert_eq!(tags["content"]["tags"]["u.work"], said);
+}
+
+#[tokio::test]
 async fn tags_are_private() {
     let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
     let room = alice.public_room().await;

@@ -282,6 +282,16 @@ async fn an_invitee_that_is_no_user_id_is_refused() {
     assert_eq!(answer.status, 400, "{answer}");
 }
 
+/// "Creating the room is not allowed"; inviting a member is refused with the same in a room that exists.
+#[tokio::test]
+async fn the_creator_cannot_be_invited() {
+    let alice = shared().user("alice").await;
+    for preset in ["private_chat", "trusted_private_chat", "public_chat"] {
+        let body = json!({ "preset": preset, "invite": [alice.id] });
+        alice.post("/_matrix/client/v3/createRoom", &[]).json(body).await.error(403, "M_FORBIDDEN");
+    }
+}
+
 #[tokio::test]
 async fn the_alias_of_a_new_room_is_its_canonical_one() {
     let alice = shared().user("alice").await;

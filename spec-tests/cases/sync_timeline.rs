@@ -258,6 +258,23 @@ async fn state_after_is_the_state_behind_the_timeline() {
     assert!(view.find(part, "m.room.create", "").is_none(), "{sync}");
 }
 
+/// Clients take no state from the timeline then, so its senders have to be in the state.
+#[tokio::test]
+async fn a_lazy_state_after_has_the_senders_of_the_timeline() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let room = alice.public_room().await;
+    bob.join(&room).await;
+    bob.say(&room, "hello").await;
+    let filter = json!({ "room": { "state": { "lazy_load_members": true }, "timeline": { "limit": 5 } } });
+    let syncer = alice.syncer().param("use_state_after", "true").param("org.matrix.msc4222.use_state_after", "true");
+    let sync = syncer.filter(&filter).next().await;
+    let view = RoomSync::joined(&sync, &room);
+    assert!(view.find("timeline", "m.room.member", &bob.id).is_some(), "{sync}");
+    let parts = ["state_after", "org.matrix.msc4222.state_after"];
+    let member = parts.iter().find_map(|part| view.find(part, "m.room.member", &bob.id));
+    assert_eq!(member.expect("the sender is in the state")["content"]["membership"], "join");
+}
+
 #[tokio::test]
 async fn a_token_that_is_none_is_refused() {
     let alice = shared().user("alice").await;

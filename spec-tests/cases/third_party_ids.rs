@@ -41,6 +41,26 @@ async fn no_address_is_added_or_published() {
 }
 
 #[tokio::test]
+async fn no_address_is_added_in_the_older_way() {
+    let alice = shared().user("alice").await;
+    let proof = json!({
+        "client_secret": "monkeys_are_green", "sid": "1", "id_server": "identity.example", "id_access_token": "token"
+    });
+    let added = alice.post("/_matrix/client/v3/account/3pid", &[]).json(json!({ "three_pid_creds": proof })).await;
+    differs(
+        "client-server-api#post_matrixclientv3account3pid",
+        || drop(added.clone().error(403, "M_THREEPID_AUTH_FAILED")),
+        || drop(added.clone().error(400, "M_THREEPID_AUTH_FAILED")),
+    );
+    let answer = alice.post("/_matrix/client/v3/account/3pid", &[]).json(json!({})).await;
+    answer.error_in(400, &["M_BAD_JSON", "M_MISSING_PARAM"]);
+    let answer = alice.get("/_matrix/client/v3/account/3pid", &[]).await.ok();
+    assert_eq!(answer["threepids"], json!([]), "{answer}");
+    let path = "/_matrix/client/v3/account/3pid";
+    shared().client().post(path, &[]).json(json!({})).await.error(401, "M_MISSING_TOKEN");
+}
+
+#[tokio::test]
 async fn an_address_that_is_not_there_is_gone() {
     let alice = shared().user("alice").await;
     let body = json!({ "medium": "email", "address": "nobody@example.org" });

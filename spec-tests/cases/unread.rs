@@ -214,3 +214,33 @@ async fn what_is_redacted_counts_no_more() {
     mark(&bob, &room, "m.read", &root, None).await;
     assert_eq!(counts(&bob, &room).await, (0, 0));
 }
+
+#[tokio::test]
+async fn nobody_is_notified_of_what_they_do_themselves() {
+    let (alice, bob, room) = pair().await;
+    let tombstone = json!({ "body": "gone", "replacement_room": "!new:example.org" });
+    alice.set_state(&room, "m.room.tombstone", "", tombstone).await;
+    assert_eq!(counts(&alice, &room).await, (0, 0));
+    assert_eq!(counts(&bob, &room).await, (1, 1));
+}
+
+#[tokio::test]
+async fn a_new_name_reads_nothing() {
+    let (alice, bob, room) = pair().await;
+    let path = "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}";
+    let keyword = json!({ "pattern": "budget", "actions": ["notify", { "set_tweak": "highlight" }] });
+    bob.put(path, &["content", "budget"]).json(keyword).await.ok();
+    alice.say(&room, "the budget").await;
+    alice.say(&room, "and the rest").await;
+    assert_eq!(counts(&bob, &room).await, (2, 1));
+    let path = "/_matrix/client/v3/profile/{userId}/{keyName}";
+    bob.put(path, &[&bob.id, "displayname"]).json(json!({ "displayname": "Robert" })).await.ok();
+    let mut syncer = bob.syncer();
+    let renamed = |sync: &Value| {
+        let joined = RoomSync::joined(sync, &room);
+        let member = ["timeline", "state"].iter().find_map(|part| joined.find(part, "m.room.member", &bob.id).cloned());
+        member.is_some_and(|member| member["content"]["displayname"] == "Robert")
+    };
+    syncer.until(renamed).await;
+    assert_eq!(counts(&bob, &room).await, (2, 1));
+}

@@ -53,6 +53,7 @@ async fn a_database_of_schema_1_is_read_and_goes_on() {
     let known: Value = serde_json::from_reader(file).expect("json");
     let mut server = Server::start(Options { data_dir: Some(directory.path().to_owned()), ..Options::default() });
     everything_is_there(&server, &known).await;
+    relations_are_found(&server, &known).await;
     it_goes_on(&server, &known).await;
     let found = server.command(&["db", "verify", "--json"]);
     assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
@@ -75,6 +76,20 @@ async fn everything_is_there(server: &Server, known: &Value) {
             panic!("{what} ({}): {missing}\nin {}", ask["who"], answer.text());
         }
     }
+}
+
+/// What the older binary kept no index of: the reaction to a message.
+async fn relations_are_found(server: &Server, known: &Value) {
+    let alice = server.client().with_token(known["tokens"]["alice"].as_str().expect("a token"));
+    let room = known["rooms"]["hall"].as_str().expect("a room");
+    let path = "/_matrix/client/v3/rooms/{roomId}/messages";
+    let page = alice.get(path, &[room]).query(&[("dir", "b"), ("limit", "100")]).await.ok();
+    let events = page["chunk"].as_array().expect("events");
+    let liked = events.iter().find(|event| event["content"]["body"] == "to be liked").expect("the liked message");
+    let liked = liked["event_id"].as_str().expect("an id");
+    let about = alice.get("/_matrix/client/v1/rooms/{roomId}/relations/{eventId}", &[room, liked]).await.ok();
+    assert_eq!(about["chunk"].as_array().map(Vec::len), Some(1), "{about}");
+    assert_eq!(about["chunk"][0]["type"], "m.reaction");
 }
 
 /// What was under way goes on: passwords, transaction ids, keys that wait, rooms.

@@ -53,7 +53,7 @@ impl User {
         if self.suspended { Err(Error::suspended()) } else { Ok(()) }
     }
 
-    /// Refuses who was logged out or locked since the request came: one that waits must not answer them.
+    /// Refuses who was logged out or locked since the request came: one that waited must not answer them.
     pub async fn must_still_be_here(&self, server: &Server) -> Result<(), Error> {
         let now = server.accounts.again(&self.user_id, &self.device_id).await?;
         if now.locked { Err(Error::locked()) } else { Ok(()) }

@@ -184,13 +184,13 @@ impl Error {
         Some(body.kind.errcode().to_string())
     }
 
-    /// Writes the one log line of this error: loud when the fault is ours. The public text may quote the request, so
+    /// Writes the one log line of this error: loud when the fault is ours, and not another server's. The public text may quote the request, so
     /// it is left out.
     pub(crate) fn log(&self) {
         let errcode = self.errcode().unwrap_or_default();
         let status = self.status.as_u16();
         let cause = self.cause.as_deref().map(|cause| chain(cause)).unwrap_or_default();
-        if self.status.is_server_error() {
+        if self.status.is_server_error() && self.status != StatusCode::BAD_GATEWAY {
             tracing::error!(status, errcode, cause, "request failed");
         } else {
             tracing::debug!(status, errcode, cause, "request refused");

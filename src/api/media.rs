@@ -8,6 +8,7 @@
 pub mod config;
 pub mod create;
 pub mod download;
+pub mod preview_url;
 pub mod thumbnail;
 pub mod upload;
 

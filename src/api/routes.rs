@@ -24,6 +24,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::versions::get),
         // /_matrix/client/v3/account/
         endpoint(client::account::list),
+        endpoint(client::account::add_old),
         endpoint(client::account::add),
         endpoint(client::account::bind),
         endpoint(client::account::delete),
@@ -62,6 +63,10 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::directory::room::delete),
         endpoint(client::join::post),
         endpoint(client::joined_rooms::get),
+        // /_matrix/client/v3/events, initialSync
+        endpoint(client::events::get),
+        endpoint(client::events::get_one),
+        endpoint(client::initial_sync::get),
         // /_matrix/client/v3/keys/
         endpoint(client::keys::changes::get),
         endpoint(client::keys::claim::post),
@@ -88,6 +93,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::media::config::get),
         raw_endpoint(client::media::download::get),
         raw_endpoint(client::media::download::get_as),
+        endpoint(client::media::preview_url::get),
         raw_endpoint(client::media::thumbnail::get),
         // /_matrix/client/v1/mutual_rooms
         endpoint(client::mutual_rooms::get),
@@ -191,6 +197,8 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::user_directory::search::post),
         // /_matrix/client/v3/users/
         endpoint(client::users::report::post),
+        // /_matrix/client/v3/voip/
+        endpoint(client::voip::turn_server),
         // /_matrix/federation/
         endpoint(federation::openid::userinfo),
         // /_matrix/media/
@@ -198,6 +206,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(media::create::post),
         raw_endpoint(media::download::get),
         raw_endpoint(media::download::get_as),
+        endpoint(media::preview_url::get),
         raw_endpoint(media::thumbnail::get),
         raw_endpoint(media::upload::post),
         raw_endpoint(media::upload::put),

@@ -14,6 +14,8 @@ pub(crate) fn combinations(config: &Config, source: &mut Source<'_>) {
     base_url(config, source);
     terms(config, source);
     object_store(config, source);
+    previews(config, source);
+    turn(config, source);
     if config.support.contacts.iter().any(|contact| contact.email.is_none() && contact.matrix_id.is_none()) {
         source.refuse("support.contacts", "needs an email or a matrix_id");
     }
@@ -88,6 +90,46 @@ fn object_store(config: &Config, source: &mut Source<'_>) {
     };
     if !store.prefix.split('/').all(is_plain) {
         source.refuse("media.store.prefix", "may have letters, digits, \"-\", \"_\", \".\" and \"/\"");
+    }
+}
+
+fn previews(config: &Config, source: &mut Source<'_>) {
+    let previews = &config.media.previews;
+    for (key, hosts) in [("allowed_hosts", &previews.allowed_hosts), ("denied_hosts", &previews.denied_hosts)] {
+        for host in hosts {
+            let name = host.strip_prefix("*.").unwrap_or(host);
+            let is_name = url::Host::parse(name).is_ok_and(|parsed| parsed.to_string() == name);
+            if !is_name {
+                let what = "is no name of a host in small letters, such as \"example.org\" or \"*.example.org\"";
+                source.refuse(&format!("media.previews.{key}"), format!("\"{host}\" {what}"));
+            }
+        }
+    }
+    let is_header = |text: &str| !text.is_empty() && text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if !previews.user_agent.as_deref().is_none_or(is_header) {
+        source.refuse("media.previews.user_agent", "must be plain letters, digits and signs");
+    }
+    if !is_header(&previews.accept_language) {
+        source.refuse("media.previews.accept_language", "must be written as \"de, en;q=0.5\"");
+    }
+}
+
+fn turn(config: &Config, source: &mut Source<'_>) {
+    let turn = &config.turn;
+    if let Some(uri) = turn.uris.iter().find(|uri| !uri.starts_with("turn:") && !uri.starts_with("turns:")) {
+        source.refuse("turn.uris", format!("must begin with turn: or turns:, not as \"{uri}\""));
+    }
+    let knows_a_secret = turn.shared_secret_file.is_some();
+    match (&turn.username, &turn.password_file) {
+        (Some(_), None) => source.refuse("turn.username", "needs a password_file"),
+        (None, Some(_)) => source.refuse("turn.password_file", "needs a username"),
+        (None, None) if !knows_a_secret && !turn.uris.is_empty() => {
+            source.refuse("turn.uris", "needs a shared_secret_file, or a username and a password_file");
+        }
+        _ => {}
+    }
+    if turn.uris.is_empty() && (knows_a_secret || turn.password_file.is_some()) {
+        source.refuse("turn.uris", "must name at least one server, or the other keys are for nothing");
     }
 }
 

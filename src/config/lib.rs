@@ -18,6 +18,7 @@ mod media;
 mod metrics;
 mod outgoing;
 mod presence;
+mod previews;
 mod problem;
 mod push;
 mod rate_limits;
@@ -30,6 +31,7 @@ mod store;
 mod support;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod value;
 
 use std::path::{Path, PathBuf};
@@ -42,6 +44,7 @@ pub use media::{LegacyMedia, Media, ObjectStore};
 pub use metrics::Metrics;
 pub use outgoing::Outgoing;
 pub use presence::Presence;
+pub use previews::Previews;
 pub use problem::{ConfigError, Problem};
 pub use push::{Badge, Push};
 pub use rate_limits::RateLimits;
@@ -52,6 +55,7 @@ use section::{Section, Source};
 pub use server::Server;
 pub use store::Store;
 pub use support::{Contact, Support};
+pub use turn::Turn;
 
 /// Where the configuration is looked for when neither `--config` nor `DEPESCHE_CONFIG` names a file.
 pub const DEFAULT_PATH: &str = "/etc/depesche/config.toml";
@@ -88,6 +92,8 @@ macro_rules! with_sections {
             push: Push,
             /// Requests to others.
             outgoing: Outgoing,
+            /// Servers that carry calls.
+            turn: Turn,
             /// How often clients may ask.
             rate_limits: RateLimits,
             /// Other servers.
@@ -136,6 +142,7 @@ impl Config {
             .unwrap_or_else(|| PathBuf::from("/"));
         config.server.resolve(&folder);
         config.media.resolve(&folder);
+        config.turn.resolve(&folder);
         Ok(config)
     }
 

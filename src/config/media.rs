@@ -9,6 +9,7 @@ use toml::{Spanned, de::DeValue};
 use url::Url;
 
 use crate::{
+    previews::Previews,
     section::{Description, Section, Source, optional, preset, required, section},
     value::{Value, choices},
 };
@@ -48,6 +49,9 @@ section! {
         /// An object store that keeps the files instead of the folder. Files do not move by themselves: the server has
         /// to be stopped, and all but tmp copied from the folder to the prefix, under the same names.
         store: Option<ObjectStore> = optional(""),
+        /// What links in messages lead to: title, description and picture of a page, fetched by the server. In encrypted
+        /// rooms clients ask only if their user wants it.
+        previews: Previews = preset(Previews::default()),
     }
 }
 

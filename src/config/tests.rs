@@ -227,3 +227,56 @@ fn paths_start_at_the_folder_of_the_file() {
     assert_eq!(config.server.signing_key_file().to_str(), Some("/keys/k"));
     assert_eq!(config.server.admin_socket().to_str(), Some("/srv/depesche/admin.sock"));
 }
+
+#[test]
+fn previews_are_off_and_a_section_of_media() {
+    let config = Config::named(server_name!("example.org"));
+    assert!(!config.media.previews.enabled && !config.media.previews.any_port);
+    assert!(config.media.previews.allow_networks.is_empty());
+    let config = parse("[media]\nlegacy = \"on\"\n[media.previews]\nenabled = true\nkeep_for = \"2h\"\n");
+    assert!(config.media.previews.enabled);
+    assert_eq!(config.media.previews.keep_for, Duration::from_hours(2));
+    assert_eq!(Config::parse(&config.in_force()).as_ref(), Ok(&config));
+    for (text, wanted) in [
+        ("enabled = 1", "line 4: media.previews.enabled: must be true or false"),
+        ("page_kb = 1", "line 4: media.previews.page_kb: must be from 16 to 16384, not 1"),
+        ("allowed_hosts = \"https://a.org\"", "line 4: media.previews.allowed_hosts: \"https://a.org\" is no name"),
+        ("denied_hosts = \"A.org\"", "line 4: media.previews.denied_hosts: \"A.org\" is no name"),
+        ("user_agent = \"a\\nb\"", "line 4: media.previews.user_agent: must be plain"),
+        ("enable = true", "line 4: media.previews.enable: there is no such key; did you mean \"enabled\"?"),
+    ] {
+        let found = problems(&format!("[media.previews]\n{text}"));
+        assert!(found.contains(wanted), "{text}\nwanted: {wanted}\nfound: {found}");
+    }
+}
+
+#[test]
+fn servers_for_calls_need_what_users_show_them() {
+    assert!(Config::named(server_name!("example.org")).turn.uris.is_empty());
+    let uri = "[turn]\nuris = \"turn:a.org\"\n";
+    let mut config = parse(&format!("{uri}shared_secret_file = \"secret\"\n"));
+    assert_eq!(config.secret_files().pop(), Some(("shared_secret_file".to_owned(), "secret".to_owned())));
+    config.turn.resolve("/srv".as_ref());
+    assert_eq!(
+        config.turn.shared_secret_file.and_then(|path| path.to_str().map(str::to_owned)).as_deref(),
+        Some("/srv/secret")
+    );
+    assert!(parse(&format!("{uri}username = \"a\"\npassword_file = \"/b\"\n")).turn.username.is_some());
+    for (text, wanted) in [
+        (uri.to_owned(), "line 4: turn.uris: needs a shared_secret_file"),
+        (format!("{uri}username = \"a\"\n"), "line 5: turn.username: needs a password_file"),
+        (format!("{uri}password_file = \"/b\"\n"), "line 5: turn.password_file: needs a username"),
+        ("[turn]\nshared_secret_file = \"/a\"\n".to_owned(), "turn.uris: must name at least one server"),
+        (
+            "[turn]\nuris = \"stun:a.org\"\nshared_secret_file = \"/a\"\n".to_owned(),
+            "line 4: turn.uris: must begin with turn: or turns:",
+        ),
+        (
+            format!("{uri}shared_secret_file = \"/a\"\nlifetime = \"1s\"\n"),
+            "turn.lifetime: must be from \"5m\" to \"7d\"",
+        ),
+    ] {
+        let found = problems(&text);
+        assert!(found.contains(wanted), "{text}\nwanted: {wanted}\nfound: {found}");
+    }
+}

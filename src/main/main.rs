@@ -20,6 +20,7 @@ mod node;
 mod secret;
 mod serve;
 mod signing_key;
+mod turn;
 
 use std::process::ExitCode;
 

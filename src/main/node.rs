@@ -9,14 +9,14 @@ use std::sync::Arc;
 use axum::Router;
 use depesche_api::{AnsweredTo, App};
 use depesche_config::Config;
-use depesche_net::push::Gateways;
+use depesche_net::{pages::Pages, push::Gateways};
 use depesche_rules::signing::SigningKey;
 use depesche_server::{Clock, Parts, Random, Server};
 use depesche_store::{Engine, Options};
 use depesche_store_rocksdb::{RocksDb, RocksOptions};
 use http::Response;
 
-use crate::{data_dir::DataDir, failure::Failure, media, signing_key};
+use crate::{data_dir::DataDir, failure::Failure, media, signing_key, turn};
 
 /// A homeserver on its database, without listeners.
 pub struct Node {
@@ -40,6 +40,7 @@ impl Node {
             random: Random::system(),
             blobs: media::blobs(config).await?,
             thumbnailer: media::thumbnailer(config),
+            turn: turn::secret(config)?,
             copied: engine.copied(),
         };
         let server = Server::start(parts).await.map_err(|error| Failure::Failed(error.to_string()))?;
@@ -60,11 +61,17 @@ impl Node {
             .merge(backup::router(Arc::clone(&self.engine), Arc::clone(&self.app.config)))
     }
 
-    /// Begins to send what others are to be told of: push notifications. For a server that runs, not for a command.
+    /// Begins to send what others are to be told of, push notifications, and to fetch what users want to see. For a server that runs, not for a command.
     pub fn send_out(&self, config: &Config) {
         match Gateways::new(config) {
             Ok(gateways) => self.app.server.push_through(Arc::new(gateways)),
             Err(why) => tracing::error!(%why, "nobody is told by push notifications"),
+        }
+        if config.media.previews.enabled {
+            match Pages::new(config) {
+                Ok(pages) => self.app.server.look_through(Arc::new(pages)),
+                Err(why) => tracing::error!(%why, "there are no previews"),
+            }
         }
     }
 

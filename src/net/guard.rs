@@ -1,4 +1,4 @@
-//! Which addresses a request may go to: public ones, and those the operator allows.
+//! Which addresses a request may go to: public ones, and those the operator allows, without those the operator denies.
 //!
 //! The lists follow the IANA special-purpose registries
 //! ([IPv4](https://www.iana.org/assignments/iana-ipv4-special-registry/),
@@ -13,6 +13,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 #[derive(Clone, Debug)]
 pub struct Guard {
     allowed: Vec<IpNet>,
+    denied: Vec<IpNet>,
 }
 
 /// A name or address that may not be reached.
@@ -23,14 +24,20 @@ pub struct NotPublic;
 impl Guard {
     /// Allows public addresses and these.
     pub fn new(allowed: Vec<IpNet>) -> Self {
-        Self { allowed }
+        Self { allowed, denied: Vec::new() }
+    }
+
+    /// Refuses these, whatever else is said of them.
+    pub fn without(self, denied: Vec<IpNet>) -> Self {
+        Self { denied, ..self }
     }
 
     /// Whether an address may be reached.
     pub fn admits(&self, address: IpAddr) -> bool {
         // A mapped address is the IPv4 address in it, to the lists as to the kernel.
         let address = address.to_canonical();
-        is_public(address) || self.allowed.iter().any(|net| net.contains(&address))
+        let is_in = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&address));
+        !is_in(&self.denied) && (is_public(address) || is_in(&self.allowed))
     }
 
     /// Refuses a URL that names an address which may not be reached. Names are looked at when they are resolved; an
@@ -184,6 +191,18 @@ mod tests {
             assert!(guard.admits(address(text)), "{text}");
         }
         for text in ["10.0.0.1", "::1", "fc00::1"] {
+            assert!(!guard.admits(address(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_operator_may_deny_what_is_public_or_allowed() {
+        let nets = |texts: [&str; 2]| texts.map(|text| text.parse().unwrap()).to_vec();
+        let guard = Guard::new(nets(["10.0.0.0/8", "fd00::/8"])).without(nets(["10.1.0.0/16", "1.1.1.0/24"]));
+        for text in ["10.2.0.1", "1.1.2.1", "fd00::1"] {
+            assert!(guard.admits(address(text)), "{text}");
+        }
+        for text in ["10.1.0.1", "1.1.1.1", "::ffff:1.1.1.1", "127.0.0.1"] {
             assert!(!guard.admits(address(text)), "{text}");
         }
     }

@@ -20,7 +20,7 @@ pub struct Gateways {
 /// Why nothing can go out.
 #[derive(Debug, thiserror::Error)]
 #[error("requests to other servers cannot be made: {0}")]
-pub struct NoClient(String);
+pub struct NoClient(pub(crate) String);
 
 impl Gateways {
     /// As the operator configured it. Trusts the certificate authorities of the system.
@@ -65,7 +65,7 @@ impl PushGateway for Gateways {
 }
 
 /// An error with what caused it.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -114,8 +114,11 @@ pub const RECURSION_DEPTH: u32 = 3;
 pub const MAX_BUNDLED_REFERENCES: usize = 100;
 /// Users of an `m.ignored_user_list` that are looked at. Ours: each is asked for with each thread.
 pub const MAX_IGNORED_USERS: usize = 1000;
-/// Events that the deprecated `/rooms/{roomId}/initialSync` shows. Ours; the specification names no number.
+/// Events of a room that the deprecated `/rooms/{roomId}/initialSync`, and `/initialSync` if nothing is asked, show.
+/// Ours; the specification names no number.
 pub const INITIAL_SYNC_EVENTS: u32 = 20;
+/// Events in one answer of the deprecated `/events`, and those of the last one's commit. Ours.
+pub const EVENTS_PER_ANSWER: usize = 100;
 /// Rooms in one answer of `/mutual_rooms`. Ours.
 pub const MAX_MUTUAL_ROOMS: usize = 100;
 /// Members named as heroes of a room in `/sync`. Spec: "the first 5 members".
@@ -218,3 +221,15 @@ pub const MAX_THUMBNAIL_DIMENSION: u32 = 4096;
 pub const MAX_THUMBNAIL_SOURCE_BYTES: u64 = 64 << 20;
 /// Thumbnails of one file that are kept. Ours: clients choose the ratio.
 pub const MAX_THUMBNAILS_PER_FILE: usize = 64;
+/// Bytes of an address of which somebody wants a preview, and of the picture's. Ours: longer ones are no links.
+pub const MAX_PREVIEW_URL_BYTES: usize = 4096;
+/// Properties of a page that are looked at. Ours: the protocol knows some twenty for a page.
+pub const MAX_PREVIEW_PROPERTIES: usize = 32;
+/// Bytes of the name of a property. Ours.
+pub const MAX_PREVIEW_NAME_BYTES: usize = 50;
+/// Bytes of the value of a property; of what is longer the beginning is told. Ours.
+pub const MAX_PREVIEW_TEXT_BYTES: usize = 1000;
+/// Redirects on the way to a page. Ours: browsers follow twenty, and pages need two.
+pub const MAX_PREVIEW_REDIRECTS: usize = 5;
+/// Previews that wait for others to be made. Ours: each waits for a server of somebody's choice.
+pub const MAX_PREVIEWS_WAITING: usize = 256;

@@ -80,7 +80,10 @@ pub fn parse_value(bytes: &[u8]) -> Result<Value, JsonError> {
 
 /// The canonical text of an object: keys sorted, no white space.
 pub fn canonical_text(object: &CanonicalJsonObject) -> String {
-    serde_json::to_string(object).expect("strings, integers and objects with string keys always serialise")
+    // A usual event: no copying while it is written.
+    let mut text = Vec::with_capacity(1024);
+    serde_json::to_writer(&mut text, object).expect("strings, integers and objects with string keys always serialise");
+    String::from_utf8(text).expect("JSON is written in UTF-8")
 }
 
 /// Refuses text with more than [`MAX_JSON_DEPTH`] containers inside one another, in one pass and without a stack. Says

@@ -28,6 +28,7 @@ pub mod relations;
 pub mod resolve;
 pub mod signing;
 pub mod tree;
+pub mod turn;
 pub mod versions;
 pub mod visibility;
 

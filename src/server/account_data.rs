@@ -16,11 +16,7 @@ use depesche_rules::{
     push,
 };
 use depesche_store::{MAX_SCAN, MAX_VALUE, Position, Stamp, StampAt};
-use ruma::{
-    OwnedUserId, UserId,
-    events::{push_rules::PushRulesEventContent, tag::TagInfo},
-    serde::Raw,
-};
+use ruma::{OwnedUserId, UserId, events::push_rules::PushRulesEventContent, serde::Raw};
 use serde::Deserialize;
 use serde_json::{
     Map, Value,
@@ -199,16 +195,22 @@ impl AccountData {
         Ok(tags(view.get(&ACCOUNT_DATA, &(user.to_owned(), room, TAG.to_owned())).await?))
     }
 
-    /// Puts a tag on a room.
-    pub async fn set_tag(&self, user: &UserId, room: RoomNo, tag: &str, info: &TagInfo) -> Result<(), TagError> {
+    /// Puts a tag on a room, with whatever a client says of it.
+    pub async fn set_tag(
+        &self,
+        user: &UserId,
+        room: RoomNo,
+        tag: &str,
+        info: &Map<String, Value>,
+    ) -> Result<(), TagError> {
         if tag.len() > MAX_TAG_BYTES {
             return Err(TagError::TooLong);
         }
-        if info.order.is_some_and(|order| !(0.0..=1.0).contains(&order)) {
+        let in_range = |order: &Value| order.as_f64().is_some_and(|order| (0.0..=1.0).contains(&order));
+        if !info.get("order").is_none_or(in_range) {
             return Err(TagError::InvalidOrder);
         }
-        let order = info.order.map(|order| ("order".to_owned(), Value::from(order)));
-        let info = &Value::Object(order.into_iter().collect());
+        let info = &Value::Object(info.clone());
         self.change_tags(user, room, |tags| {
             tags.insert(tag.to_owned(), info.clone());
         })

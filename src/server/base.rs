@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::{
     clock::{Clock, Random},
+    event_cache::EventCache,
     tx::{Fault, Tx, View},
 };
 
@@ -26,6 +27,8 @@ pub struct Base {
     pub clock: Clock,
     /// The source of randomness.
     pub random: Random,
+    /// Events that were read or written lately.
+    pub events: Arc<EventCache>,
     /// The operator's choices.
     pub config: Arc<Config>,
     /// The server's own name.
@@ -37,14 +40,27 @@ pub struct Base {
 }
 
 impl Base {
+    /// What a server with this configuration stands on, until `stopping` becomes true.
+    pub fn new(
+        engine: Arc<dyn Engine>,
+        clock: Clock,
+        random: Random,
+        config: Arc<Config>,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        let events = Arc::new(EventCache::new(config.store.event_cache_mb << 20));
+        let name = config.server.name.clone();
+        Self { engine, clock, random, events, config, name, pushers: AtomicU64::new(0), stopping }
+    }
+
     /// The newest snapshot, for reading.
     pub fn view(&self) -> View {
-        View::new(self.engine.snapshot())
+        View::beside(self.engine.snapshot(), Arc::clone(&self.events))
     }
 
     /// An empty batch over the newest snapshot.
     pub fn tx(&self) -> Tx {
-        Tx::new(self.engine.snapshot())
+        Tx::over(self.view())
     }
 
     /// The time, as events carry it.

@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use depesche_store::CommitError;
 use sha2::{Digest, Sha256};
 
@@ -20,38 +21,51 @@ use crate::{
 
 /// How often the sweeper looks.
 const EVERY: Duration = Duration::from_mins(1);
+/// How soon it looks again where a look left something.
+const SOON: Duration = Duration::from_secs(1);
 /// The most rows that end in one batch.
 const ROWS: usize = 256;
-/// The most batches of one look: what is left waits for the next.
+/// The most batches of one look: others want the disk too.
 const BATCHES: usize = 40;
 
 /// Puts the end of a row into the batch that writes it.
 pub fn put<K: Key, V: Record>(tx: &Tx, table: &Table<K, V>, key: &K, value: &V, due_ms: u64) {
-    let key = table.key(key);
-    let due = Due { value: hash(&value.encode()), key: key.to_vec() };
-    tx.put(&DUE, &(due_ms, hash(&key)), &due);
+    put_stored(tx, &table.key(key), &value.encode(), due_ms);
+}
+
+/// The same for a row of whatever table, as it is stored.
+pub fn put_stored(tx: &Tx, key: &Bytes, value: &Bytes, due_ms: u64) {
+    let due = Due { value: hash(value), key: key.to_vec() };
+    tx.put(&DUE, &(due_ms, hash(key)), &due);
 }
 
 /// Removes what is over, until the server stops.
 pub async fn sweep_until_stopped(base: Arc<Base>) {
     let mut from_ms = 0;
     loop {
-        match sweep(&base, from_ms).await {
-            Ok(through_ms) => from_ms = through_ms,
-            // The disk is full, or another was faster: the next look finds the same rows.
-            Err(fault) => tracing::debug!(%fault, "what is over could not be removed"),
-        }
+        let wait = match sweep(&base, from_ms).await {
+            Ok(Some(through_ms)) => {
+                from_ms = through_ms;
+                EVERY
+            }
+            Ok(None) => SOON,
+            // The disk is full: the next look finds the same rows.
+            Err(fault) => {
+                tracing::debug!(%fault, "what is over could not be removed");
+                EVERY
+            }
+        };
         tokio::select! {
             biased;
             () = base.stopped() => return,
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }
 
 /// One look, at entries from a time on: what lies before it was swept by this process, and reading past rows that were
-/// removed costs time. Says where the next look may begin.
-async fn sweep(base: &Base, from_ms: u64) -> Result<u64, Fault> {
+/// removed costs time. Says where the next look may begin, or nothing if this one left some.
+pub(crate) async fn sweep(base: &Base, from_ms: u64) -> Result<Option<u64>, Fault> {
     let now_ms = base.clock.now_ms();
     for _ in 0..BATCHES {
         let tx = base.tx();
@@ -67,14 +81,14 @@ async fn sweep(base: &Base, from_ms: u64) -> Result<u64, Fault> {
         }
         match base.commit(&tx).await {
             // A row was written anew in this moment: it stays, and its entry goes with the next look.
-            Err(Fault::Commit(CommitError::Conflict(_))) => return Ok(from_ms),
+            Err(Fault::Commit(CommitError::Conflict(_))) => return Ok(None),
             committed => committed?,
         };
         if over.len() < ROWS {
-            return Ok(now_ms);
+            return Ok(Some(now_ms));
         }
     }
-    Ok(from_ms)
+    Ok(None)
 }
 
 fn hash<const N: usize>(bytes: &[u8]) -> [u8; N] {
@@ -110,7 +124,7 @@ mod tests {
             put(&tx, &TRANSACTION, &key(id), &value, due_ms);
         }
         server.base.commit(&tx).await.unwrap();
-        let from_ms = sweep(&server.base, 0).await.unwrap();
+        let from_ms = sweep(&server.base, 0).await.unwrap().unwrap();
         assert_eq!(entries(&server).await, 3);
         let tx = server.base.tx();
         tx.put(&TRANSACTION, &key("anew"), &event_id!("$b").to_owned());
@@ -139,10 +153,10 @@ mod tests {
             }
             server.base.commit(&tx).await.unwrap();
         }
-        assert_eq!(sweep(&server.base, 0).await.unwrap(), 0, "there is more");
+        assert_eq!(sweep(&server.base, 0).await.unwrap(), None, "there is more");
         let left = server.base.view().scan(&TRANSACTION, TRANSACTION.under(&()), 10_000).await.unwrap().len();
         assert_eq!(left, 11_000 - ROWS * BATCHES);
-        assert_eq!(sweep(&server.base, 0).await.unwrap(), now_ms, "all is swept");
+        assert_eq!(sweep(&server.base, 0).await.unwrap(), Some(now_ms), "all is swept");
         assert_eq!(entries(&server).await, 0);
     }
 

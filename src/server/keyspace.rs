@@ -79,8 +79,6 @@ pub const REFRESH_TOKEN: Table<(TokenHash,), RefreshToken> = Table::new(0x13, "r
 pub const SESSION: Table<(OwnedUserId, OwnedDeviceId), Session> = Table::new(0x14, "session");
 /// Whom a token of `m.login.token` logs in, by its hash. Written by `accounts::login_tokens`.
 pub const LOGIN_TOKEN: Table<(TokenHash,), LoginToken> = Table::new(0x15, "login_token");
-/// Tokens of `m.login.token` by the time they expire. Written by `accounts::login_tokens`.
-pub const LOGIN_TOKEN_DUE: Table<(u64, TokenHash), ()> = Table::new(0x16, "login_token_due");
 /// Tokens that let people register. Written by `accounts::registration_tokens`.
 pub const REGISTRATION_TOKEN: Table<(String,), RegistrationToken> = Table::new(0x17, "registration_token");
 /// The documents a user agreed to. Written by `accounts::provision`.
@@ -122,8 +120,6 @@ pub const PUSHER_OWNER: Table<(String, String, OwnedUserId), ()> = Table::new(0x
 pub const PUSHER_COUNT: Table<(OwnedUserId,), u32> = Table::new(0x2E, "pusher_count");
 /// Whom a token of OpenID names, by its hash. Written by `accounts::openid`.
 pub const OPENID_TOKEN: Table<(TokenHash,), OpenIdToken> = Table::new(0x23, "openid_token");
-/// Tokens of OpenID by the time they expire. Written by `accounts::openid`.
-pub const OPENID_TOKEN_DUE: Table<(u64, TokenHash), ()> = Table::new(0x24, "openid_token_due");
 
 // Rooms
 /// A room's number. Written by `rooms::append`.
@@ -237,9 +233,6 @@ pub const TO_DEVICE: Table<(OwnedUserId, OwnedDeviceId, Position), Message> = Ta
 /// The to-device requests a device made of late, by hash of type and transaction id, with their time. Written by
 /// `to_device`.
 pub const TO_DEVICE_TXN: Table<(OwnedUserId, OwnedDeviceId, [u8; 32]), u64> = Table::new(0x61, "to_device_txn");
-/// The same by time, for their end. Written by `to_device`.
-pub const TO_DEVICE_TXN_AGE: Table<(OwnedUserId, OwnedDeviceId, u64, [u8; 32]), ()> =
-    Table::new(0x62, "to_device_txn_age");
 /// A user's backup versions as a whole. Written by `backup`.
 pub const BACKUP_HEAD: Table<(OwnedUserId,), BackupHead> = Table::new(0x64, "backup_head");
 /// A version of a user's key backup. Written by `backup`.
@@ -248,7 +241,8 @@ pub const BACKUP: Table<(OwnedUserId, u64), Backup> = Table::new(0x65, "backup")
 pub const BACKUP_KEY: Table<(OwnedUserId, u64, OwnedRoomId, String), String> = Table::new(0x66, "backup_key");
 
 // Media (0x70..0x7F)
-/// What an `mxc://` address stands for: server, media id. Written by `media::upload`, removed by `media::remove`.
+/// What an `mxc://` address stands for: server, media id. Written by `media::upload` and `media::preview`, removed by
+/// `media::remove`.
 pub const FILE: Table<(OwnedServerName, String), File> = Table::new(0x70, "file");
 /// Bytes that are kept. Written by `media::keep`.
 pub const BLOB: Table<(BlobHash,), Blob> = Table::new(0x71, "blob");
@@ -262,6 +256,8 @@ pub const USAGE: Table<(OwnedUserId,), Usage> = Table::new(0x74, "usage");
 pub const PENDING: Table<(OwnedUserId, u64, String), ()> = Table::new(0x75, "pending");
 /// Bytes that have no row yet, or not any more, with the time: what a crash left is deleted. Written by `media::keep`.
 pub const LOOSE_BLOB: Table<(BlobHash,), u64> = Table::new(0x76, "loose_blob");
+/// The pictures of previews by their end: when, and the media id. Written by `media::preview`.
+pub const PREVIEW_PICTURE: Table<(u64, String), ()> = Table::new(0x77, "preview_picture");
 
 // Push (0x80..0x8F)
 /// Events that nobody has looked at yet for whom they notify, in the order of their commits: position, place in the

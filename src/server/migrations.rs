@@ -1,9 +1,10 @@
-//! From an older schema to this program's: [`MIGRATIONS`], one after the other, at the start and before anything else.
+//! From an older schema to this program's, one migration after the other, at the start and before anything else. Which
+//! there are stands in `schemas.rs`.
 //!
-//! The first batch of a migration raises the schema of the database, so that from then on no older program opens it, and
-//! says that it is under way. It then goes through a range of rows, in batches that also say how far it has come: killed,
-//! it goes on from there. The last batch ends it. All of them require a lease, so that of two processes one works and the
-//! other waits.
+//! The first batch of a migration raises the schema of the database, so that from then on no older program opens it, says
+//! that it is under way, and removes the rows that it ends. It then goes through ranges of rows, in batches that also say
+//! how far it has come: killed, it goes on from there. The last batch ends it. All of them require a lease, so that of two
+//! processes one works and the other waits.
 //!
 //! A change that older records can be read through (a new version of a record, a new table) needs no migration: see
 //! [`crate::table::record`].
@@ -11,6 +12,7 @@
 use std::time::{Duration, Instant};
 
 use depesche_store::{Bytes, Engine, Lease, LeaseError, MAX_SCAN, Range};
+use futures::future::BoxFuture;
 
 use crate::{
     clock::Clock,
@@ -26,9 +28,9 @@ const LEASE: &str = "migration";
 const HOLDER: &str = "node";
 /// How long the lease lasts unless it is renewed, which every batch does when half of it is over.
 const LASTS: Duration = Duration::from_secs(30);
-/// Rows read at a time.
-const ROWS: usize = 500;
-/// A batch takes no further row once it has so many bytes.
+/// Rows of one batch, at most.
+pub const ROWS: usize = 500;
+/// A batch takes no further row once those it has are of so many bytes.
 const BYTES: usize = 1 << 20;
 /// How often the log says how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(5);
@@ -39,14 +41,26 @@ pub struct Migration {
     pub to: u32,
     /// What it does, for the log.
     pub what: &'static str,
-    /// The rows it goes through, in stored form. It may write others, but none that is still before it.
-    pub rows: fn() -> Range,
-    /// What becomes of one row. Sees each row once; writes at most some kilobytes.
-    pub change: fn(&Tx, &Bytes, &Bytes) -> Result<(), Fault>,
+    /// Rows that are not needed any more, or made anew: they go first.
+    pub ends: fn() -> Vec<Range>,
+    /// The rows it goes through, in stored form and in their order. It may write others, but none that is still before it.
+    pub rows: fn() -> Vec<Range>,
+    /// How many of them share a batch, at most.
+    pub at_a_time: usize,
+    /// What becomes of them. Sees each row once, in their order; writes at most some kilobytes a row.
+    pub change: for<'a> fn(Step<'a>) -> BoxFuture<'a, Result<(), Fault>>,
 }
 
-/// Every migration there is, by the schema it leads to.
-pub const MIGRATIONS: &[Migration] = &[];
+/// One batch of a migration.
+#[derive(Clone, Copy)]
+pub struct Step<'a> {
+    /// The batch.
+    pub tx: &'a Tx,
+    /// The next rows: keys and values.
+    pub rows: &'a [(Bytes, Bytes)],
+    /// The time.
+    pub now_ms: u64,
+}
 
 /// Why the database was not brought up to date.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +129,9 @@ impl Run<'_> {
             identity.schema += 1;
             let migration = find(identity.schema)?;
             tracing::info!(schema = migration.to, what = migration.what, "migrating the database");
+            for range in (migration.ends)() {
+                tx.delete_range(range);
+            }
             tx.put(&IDENTITY, &(0,), &identity);
             tx.put(&MIGRATION, &(0,), &MigrationState { to: migration.to, after: Vec::new(), rows: 0 });
         }
@@ -124,24 +141,15 @@ impl Run<'_> {
 
     /// The next rows, or the end.
     async fn go_on(&mut self, tx: &Tx, migration: &Migration, mut state: MigrationState) -> Result<(), Fault> {
-        let mut range = (migration.rows)();
-        if !state.after.is_empty() {
-            range.from = [&state.after, &[0][..]].concat().into();
-        }
-        let rows = tx.view().scan_stored(range, ROWS.min(MAX_SCAN)).await?;
-        if rows.is_empty() {
+        let rows = next_rows(tx, migration, &state.after).await?;
+        let Some((last, _)) = rows.last() else {
             tracing::info!(schema = migration.to, what = migration.what, rows = state.rows, "the database is migrated");
             tx.delete(&MIGRATION, &(0,));
             return Ok(());
-        }
-        for (key, value) in rows {
-            (migration.change)(tx, &key, &value)?;
-            state.after = key.to_vec();
-            state.rows += 1;
-            if tx.size() > BYTES {
-                break;
-            }
-        }
+        };
+        state.after = last.to_vec();
+        state.rows += rows.len() as u64;
+        (migration.change)(Step { tx, rows: &rows, now_ms: self.clock.now_ms() }).await?;
         if self.said.elapsed() >= SAY_EVERY {
             self.said = Instant::now();
             tracing::info!(schema = migration.to, what = migration.what, rows = state.rows, "migrating the database");
@@ -149,6 +157,33 @@ impl Run<'_> {
         tx.put(&MIGRATION, &(0,), &state);
         Ok(())
     }
+}
+
+/// The first rows behind a key that a batch takes, of the first range that has any.
+async fn next_rows(tx: &Tx, migration: &Migration, after: &[u8]) -> Result<Vec<(Bytes, Bytes)>, Fault> {
+    for mut range in (migration.rows)() {
+        let behind: Bytes = [after, &[0]].concat().into();
+        if !after.is_empty() && behind > range.from {
+            range.from = behind;
+        }
+        if range.is_empty() {
+            continue;
+        }
+        let mut rows = tx.view().scan_stored(range, migration.at_a_time.clamp(1, MAX_SCAN)).await?;
+        let (mut bytes, mut taken) = (0, 0);
+        for (key, value) in &rows {
+            if bytes > BYTES {
+                break;
+            }
+            bytes += key.len() + value.len();
+            taken += 1;
+        }
+        rows.truncate(taken);
+        if !rows.is_empty() {
+            return Ok(rows);
+        }
+    }
+    Ok(Vec::new())
 }
 
 #[cfg(test)]

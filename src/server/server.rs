@@ -1,6 +1,6 @@
 //! The server: its parts and how they are joined, top down.
 
-use std::sync::{Arc, atomic::AtomicU64};
+use std::sync::Arc;
 
 use depesche_config::Config;
 use depesche_rules::signing::SigningKey;
@@ -23,18 +23,21 @@ use crate::{
     identity::{self, IdentityError, SCHEMA},
     keys::{self, Keys},
     media::{Media, blobs::Blobs, thumbnails::Thumbnailer},
-    migrations::{self, MIGRATIONS, MigrationError},
+    migrations::{self, MigrationError},
     outbox::push::{PushGateway, Worker},
     presence::Presences,
+    previews::{Previews, web::Web},
     profiles::Profiles,
     push_rules,
     pushers::{self, Pushers},
     reports::Reports,
     restored::{self, Restored},
     rooms::{Rooms, receipts::Receipts},
+    schemas::MIGRATIONS,
     search::Searches,
     sync::Syncs,
     to_device::ToDevice,
+    turn::{self, Turn},
     tx::Tx,
     typing::Typing,
     user_directory::UserDirectory,
@@ -67,6 +70,10 @@ pub struct Server {
     pub to_device: Arc<ToDevice>,
     /// Uploaded files.
     pub media: Arc<Media>,
+    /// What links lead to.
+    pub previews: Arc<Previews>,
+    /// Servers that carry calls.
+    pub turn: Turn,
     /// Who types.
     pub typing: Arc<Typing>,
     /// Who is there.
@@ -105,6 +112,8 @@ pub struct Parts {
     pub blobs: Arc<dyn Blobs>,
     /// Makes pictures smaller.
     pub thumbnailer: Arc<dyn Thumbnailer>,
+    /// What the servers that carry calls believe; none if there are none.
+    pub turn: Option<turn::Secret>,
     /// If the database is a copy that goes on for the first time: the newest change it shares with the original.
     pub copied: Option<Position>,
 }
@@ -126,12 +135,12 @@ pub enum StartError {
 impl Server {
     /// Takes the database, joins the parts and resumes what a crash interrupted.
     pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
-        let Parts { config, engine, key, clock, random, copied, blobs, thumbnailer } = parts;
+        let Parts { config, engine, key, clock, random, copied, blobs, thumbnailer, turn } = parts;
         let name = config.server.name.clone();
         identity::claim(engine.as_ref(), &name).await?;
         migrations::run(engine.as_ref(), &clock, MIGRATIONS, SCHEMA).await?;
         let (stop, stopping) = watch::channel(false);
-        let base = Arc::new(Base { engine, clock, random, config, name, pushers: AtomicU64::new(0), stopping });
+        let base = Arc::new(Base::new(engine, clock, random, config, stopping));
         if let Some(shared) = copied {
             restored::adopt(&base, shared).await?;
         }
@@ -143,6 +152,7 @@ impl Server {
         let to_device = Arc::new(ToDevice::new(Arc::clone(&base), Arc::clone(&devices)));
         let rooms = Rooms::new(Arc::clone(&base), Arc::new(key));
         let presence = Presences::new(Arc::clone(&base));
+        let media = Media::new(Arc::clone(&base), blobs, thumbnailer);
         let server = Arc::new(Self {
             reports: Reports::new(Arc::clone(&base)),
             searches: Searches::new(Arc::clone(&base)),
@@ -152,11 +162,13 @@ impl Server {
             push_rules: push_rules::Editor::new(Arc::clone(&base), Arc::clone(&account_data)),
             filters: Arc::new(Filters::new(Arc::clone(&base))),
             backups: Backups::new(Arc::clone(&base)),
-            media: Media::new(Arc::clone(&base), blobs, thumbnailer),
+            previews: Previews::new(Arc::clone(&base), Arc::clone(&media)),
+            media,
             directory: Directory::new(Arc::clone(&rooms)),
             user_directory: UserDirectory::new(Arc::clone(&base)),
             rooms,
             typing: Typing::new(Arc::clone(&base)),
+            turn: Turn::new(Arc::clone(&base), turn),
             receipts: Receipts::new(Arc::clone(&base), Arc::clone(&account_data)),
             syncs: Syncs::new(
                 Arc::clone(&base),
@@ -191,6 +203,11 @@ impl Server {
     /// From now on, until the server stops, what is said is indexed for search as it comes.
     pub fn index_messages(&self) {
         self.searches.follow();
+    }
+
+    /// From now on links are followed, where the operator wants previews.
+    pub fn look_through(&self, web: Arc<dyn Web>) {
+        self.previews.look_through(web);
     }
 
     /// Ends what waits for something new: long polls answer at once from now on.

@@ -140,7 +140,10 @@ macro_rules! record {
 
 /// The version byte and the value.
 pub fn encode(value: &impl serde::Serialize, version: u8) -> Bytes {
-    postcard::to_extend(value, vec![version]).expect("records hold no type that postcard cannot write").into()
+    // Most records fit; each time the bytes outgrow their place they are copied.
+    let mut bytes = Vec::with_capacity(128);
+    bytes.push(version);
+    postcard::to_extend(value, bytes).expect("records hold no type that postcard cannot write").into()
 }
 
 /// The value, if the bytes are of this version and nothing follows.

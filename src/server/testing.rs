@@ -7,7 +7,7 @@ use depesche_rules::signing::SigningKey;
 use depesche_store::{Engine, Options, memory::Memory};
 use ruma::{
     CanonicalJsonObject, EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId, events::StateEventType,
-    owned_server_name, server_name,
+    server_name,
 };
 use serde_json::{Value, json, value::to_raw_value};
 use tokio::sync::watch;
@@ -54,19 +54,17 @@ impl Fixture {
         Self::configured(engine, Config::named(server_name!("agency.test")))
     }
 
+    /// An empty server that keeps no events in memory: whatever a request needs is read, and can be counted.
+    pub fn forgetful(engine: Arc<dyn Engine>) -> Self {
+        let config = "[server]\nname = \"agency.test\"\n[store]\nevent_cache_mb = 0";
+        Self::configured(engine, Config::parse(config).expect("a valid configuration"))
+    }
+
     /// An empty server on an engine and with a configuration of the test's choice.
     pub fn configured(engine: Arc<dyn Engine>, config: Config) -> Self {
         let (clock, hand) = Clock::paused(1_700_000_000_000);
         let (stop, stopping) = watch::channel(false);
-        let base = Arc::new(Base {
-            engine,
-            clock,
-            random: Random::seeded(1),
-            config: Arc::new(config),
-            name: owned_server_name!("agency.test"),
-            pushers: AtomicU64::new(0),
-            stopping,
-        });
+        let base = Arc::new(Base::new(engine, clock, Random::seeded(1), Arc::new(config), stopping));
         let key = SigningKey::from_seed([7; 32], "test").expect("a valid version");
         let rooms = Rooms::new(Arc::clone(&base), Arc::new(key));
         Self { base, rooms, hand, stop }

@@ -35,8 +35,9 @@ use self::queues::Queues;
 use crate::{
     Base, Fault,
     devices::Devices,
+    expiry,
     keys::bounds::{MAX_TO_DEVICE_BATCH_BYTES, TRANSACTION_MEMORY_MS},
-    keyspace::{TO_DEVICE, TO_DEVICE_TXN, TO_DEVICE_TXN_AGE},
+    keyspace::{TO_DEVICE, TO_DEVICE_TXN},
     records::keys::Message,
     table::Record,
     topic,
@@ -126,26 +127,20 @@ impl ToDevice {
         Ok(reached)
     }
 
-    /// Notes the transaction id; false if it was noted before. Old ones end here too, two for each new one.
+    /// Notes the transaction id; false if it was noted before.
     async fn remember(&self, tx: &Tx, sending: &Owner, request: &v3::Request) -> Result<bool, Fault> {
         let mut hash = Sha256::new();
         hash.update(request.event_type.to_string().as_bytes());
         hash.update([0]);
         hash.update(request.txn_id.as_bytes());
         let hash: [u8; 32] = hash.finalize().into();
-        let (user, device) = (sending.0.clone(), sending.1.clone());
-        if tx.read(&TO_DEVICE_TXN, &(user.clone(), device.clone(), hash)).await?.is_some() {
+        let key = (sending.0.clone(), sending.1.clone(), hash);
+        if tx.read(&TO_DEVICE_TXN, &key).await?.is_some() {
             return Ok(false);
         }
         let now_ms = self.base.clock.now_ms();
-        for (row, ()) in tx.view().scan(&TO_DEVICE_TXN_AGE, TO_DEVICE_TXN_AGE.under(sending), 2).await? {
-            if row.2.saturating_add(TRANSACTION_MEMORY_MS) <= now_ms {
-                tx.delete(&TO_DEVICE_TXN, &(row.0.clone(), row.1.clone(), row.3));
-                tx.delete(&TO_DEVICE_TXN_AGE, &row);
-            }
-        }
-        tx.put(&TO_DEVICE_TXN, &(user.clone(), device.clone(), hash), &now_ms);
-        tx.put(&TO_DEVICE_TXN_AGE, &(user, device, now_ms, hash), &());
+        tx.put(&TO_DEVICE_TXN, &key, &now_ms);
+        expiry::put(tx, &TO_DEVICE_TXN, &key, &now_ms, now_ms.saturating_add(TRANSACTION_MEMORY_MS));
         Ok(true)
     }
 
@@ -228,9 +223,8 @@ pub async fn forget_device(tx: &Tx, user: &UserId, device: &DeviceId) -> Result<
     if !tx.view().scan(&TO_DEVICE, TO_DEVICE.under(&owner), 1).await?.is_empty() {
         tx.delete_range(TO_DEVICE.under(&owner));
     }
-    if !tx.view().scan(&TO_DEVICE_TXN_AGE, TO_DEVICE_TXN_AGE.under(&owner), 1).await?.is_empty() {
+    if !tx.view().scan(&TO_DEVICE_TXN, TO_DEVICE_TXN.under(&owner), 1).await?.is_empty() {
         tx.delete_range(TO_DEVICE_TXN.under(&owner));
-        tx.delete_range(TO_DEVICE_TXN_AGE.under(&owner));
     }
     Ok(())
 }
@@ -240,7 +234,6 @@ pub fn forget_user(tx: &Tx, user: &UserId) {
     let user = &(user.to_owned(),);
     tx.delete_range(TO_DEVICE.under(user));
     tx.delete_range(TO_DEVICE_TXN.under(user));
-    tx.delete_range(TO_DEVICE_TXN_AGE.under(user));
 }
 
 fn check(request: &v3::Request) -> Result<(), SendError> {

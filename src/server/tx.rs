@@ -9,6 +9,7 @@ use depesche_store::{
 
 use crate::{
     codec::Key,
+    event_cache::EventCache,
     table::{Record, Table},
 };
 
@@ -60,12 +61,23 @@ impl Fault {
 #[derive(Clone)]
 pub struct View {
     snapshot: Snapshot,
+    events: Option<Arc<EventCache>>,
 }
 
 impl View {
     /// Reads this snapshot.
     pub fn new(snapshot: Snapshot) -> Self {
-        Self { snapshot }
+        Self { snapshot, events: None }
+    }
+
+    /// Reads this snapshot, but for events that are in memory already.
+    pub fn beside(snapshot: Snapshot, events: Arc<EventCache>) -> Self {
+        Self { snapshot, events: Some(events) }
+    }
+
+    /// The events in memory.
+    pub fn events(&self) -> Option<&EventCache> {
+        self.events.as_deref()
     }
 
     /// The newest commit this view sees.
@@ -134,7 +146,12 @@ pub struct Tx {
 impl Tx {
     /// Over this snapshot, empty.
     pub fn new(snapshot: Snapshot) -> Self {
-        Self { view: View::new(snapshot), batch: Arc::default() }
+        Self::over(View::new(snapshot))
+    }
+
+    /// Over the snapshot that a reader has, empty.
+    pub fn over(view: View) -> Self {
+        Self { view, batch: Arc::default() }
     }
 
     /// The snapshot alone, without this batch's own writes.

@@ -16,7 +16,7 @@ use crate::{Database, pool::Pool, statistics::Figures};
 
 /// So many rows, or keys at once, are read in place. Which limit a scan has does not matter: most that may be large are
 /// not, and a way to the pool and back costs more than these rows.
-const IN_PLACE_ROWS: usize = 64;
+const IN_PLACE_ROWS: usize = 128;
 /// A scan in place gives up after so many bytes, to bound the time it takes from an async thread.
 const IN_PLACE_BYTES: usize = 256 << 10;
 /// A scan in place gives up after so many deleted rows in a row.

@@ -17,6 +17,9 @@ pub struct Bounds {
     pub time: Duration,
 }
 
+/// Asks how large a picture is, instead of for one.
+pub(crate) const MEASURE: Order = Order { width: 0, height: 0, crop: false, animated: false };
+
 impl Bounds {
     /// Pixels of the picture.
     pub(crate) fn pixels(&self) -> u64 {

@@ -14,7 +14,7 @@ mod worker;
 mod workers;
 
 pub use bounds::Bounds;
-pub use picture::thumbnail;
+pub use picture::{measure, thumbnail};
 pub use worker::work;
 pub use workers::Workers;
 

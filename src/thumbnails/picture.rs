@@ -6,7 +6,7 @@ use std::io::Cursor;
 
 use depesche_server::media::{
     ImageFormat,
-    thumbnails::{Made, Order, Unmade},
+    thumbnails::{Made, Measured, Order, Unmade},
 };
 use fast_image_resize::{PixelType, ResizeOptions, Resizer, images::Image};
 use image::{
@@ -48,6 +48,13 @@ pub fn thumbnail(bytes: &[u8], order: Order, bounds: &Bounds) -> Result<Made, Un
         return Ok(Made::Picture { bytes: bytes.into(), format: ImageFormat::Webp });
     }
     still(bytes, format, bounds, &cut)
+}
+
+/// What these bytes are, and how large.
+pub fn measure(bytes: &[u8], bounds: &Bounds) -> Result<Measured, Unmade> {
+    let format = format(bytes)?;
+    let (width, height) = upright(bytes, format, bounds)?;
+    Ok(Measured { format, width, height })
 }
 
 /// The part of a picture that is shown, and how large.

@@ -1,4 +1,5 @@
-//! The process that makes one thumbnail: bytes come in on standard input, an [`Answer`] goes out on standard output.
+//! The process that makes one thumbnail, or measures one picture: bytes come in on standard input, an [`Answer`] goes
+//! out on standard output.
 //!
 //! Before it looks at the first byte it gives away what it does not need: memory, processor time, files. Beyond these
 //! the system ends it, and whoever started it learns of that.
@@ -13,11 +14,18 @@ use bytes::Bytes;
 use depesche_rules::bounds::MAX_THUMBNAIL_SOURCE_BYTES;
 use depesche_server::media::{
     ImageFormat,
-    thumbnails::{Made, Unmade},
+    thumbnails::{Made, Measured, Unmade},
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use crate::{Bounds, thumbnail};
+use crate::{Bounds, bounds::MEASURE, measure, thumbnail};
+
+/// What the process was asked for.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Made(Made),
+    Measured(Measured),
+}
 
 /// The whole life of the process.
 pub fn work(arguments: &[String]) -> ExitCode {
@@ -27,7 +35,8 @@ pub fn work(arguments: &[String]) -> ExitCode {
     }
     let mut source = Vec::new();
     let answer = match io::stdin().take(MAX_THUMBNAIL_SOURCE_BYTES).read_to_end(&mut source) {
-        Ok(_) => thumbnail(&source, order, &bounds),
+        Ok(_) if order == MEASURE => measure(&source, &bounds).map(Answer::Measured),
+        Ok(_) => thumbnail(&source, order, &bounds).map(Answer::Made),
         Err(error) => Err(Unmade::Failed(error.to_string())),
     };
     let mut out = io::stdout().lock();
@@ -54,11 +63,14 @@ fn confine(bounds: &Bounds) -> io::Result<()> {
     Ok(())
 }
 
-/// What the process says: a word, a format, a line's end, the picture.
-fn encode(answer: &Result<Made, Unmade>) -> Vec<u8> {
+/// What the process says: a word, a format, a line's end, the picture or its size.
+fn encode(answer: &Result<Answer, Unmade>) -> Vec<u8> {
     let (line, bytes): (String, &[u8]) = match answer {
-        Ok(Made::Picture { bytes, format }) => (format!("picture {}\n", word(*format)), bytes),
-        Ok(Made::Original(format)) => (format!("original {}\n", word(*format)), &[]),
+        Ok(Answer::Made(Made::Picture { bytes, format })) => (format!("picture {}\n", word(*format)), bytes),
+        Ok(Answer::Made(Made::Original(format))) => (format!("original {}\n", word(*format)), &[]),
+        Ok(Answer::Measured(Measured { format, width, height })) => {
+            (format!("measured {}\n{width}x{height}", word(*format)), &[])
+        }
         Err(Unmade::Unfit) => ("unfit -\n".to_owned(), &[]),
         Err(Unmade::TooLarge) => ("large -\n".to_owned(), &[]),
         Err(Unmade::Failed(_)) => ("failed -\n".to_owned(), &[]),
@@ -67,12 +79,17 @@ fn encode(answer: &Result<Made, Unmade>) -> Vec<u8> {
 }
 
 /// What a process said; `None` if that makes no sense.
-pub(crate) fn decode(said: &Bytes) -> Option<Result<Made, Unmade>> {
+pub(crate) fn decode(said: &Bytes) -> Option<Result<Answer, Unmade>> {
     let end = said.iter().position(|byte| *byte == b'\n')?;
     let (kind, format) = std::str::from_utf8(&said[..end]).ok()?.split_once(' ')?;
     Some(match kind {
-        "picture" => Ok(Made::Picture { bytes: said.slice(end + 1..), format: named(format)? }),
-        "original" => Ok(Made::Original(named(format)?)),
+        "picture" => Ok(Answer::Made(Made::Picture { bytes: said.slice(end + 1..), format: named(format)? })),
+        "original" => Ok(Answer::Made(Made::Original(named(format)?))),
+        "measured" => {
+            let (width, height) = std::str::from_utf8(&said[end + 1..]).ok()?.split_once('x')?;
+            let (width, height) = (width.parse().ok()?, height.parse().ok()?);
+            Ok(Answer::Measured(Measured { format: named(format)?, width, height }))
+        }
         "unfit" => Err(Unmade::Unfit),
         "large" => Err(Unmade::TooLarge),
         "failed" => Err(Unmade::Failed("the picture could not be scaled or written".to_owned())),
@@ -99,15 +116,18 @@ mod tests {
     fn an_answer_is_understood() {
         for (_, format) in WORDS {
             let made = Made::Picture { bytes: Bytes::from_static(b"a\nb"), format };
-            let heard = decode(&encode(&Ok(made)).into());
-            let Some(Ok(Made::Picture { bytes, format: heard })) = heard else { panic!("{heard:?}") };
+            let heard = decode(&encode(&Ok(Answer::Made(made))).into());
+            let Some(Ok(Answer::Made(Made::Picture { bytes, format: heard }))) = heard else { panic!("{heard:?}") };
             assert_eq!((&bytes[..], heard), (&b"a\nb"[..], format));
-            let heard = decode(&encode(&Ok(Made::Original(format))).into());
-            assert!(matches!(heard, Some(Ok(Made::Original(heard))) if heard == format));
+            let heard = decode(&encode(&Ok(Answer::Made(Made::Original(format)))).into());
+            assert!(matches!(heard, Some(Ok(Answer::Made(Made::Original(heard)))) if heard == format));
+            let measured = Measured { format, width: 12, height: 345 };
+            let heard = decode(&encode(&Ok(Answer::Measured(measured))).into());
+            assert!(matches!(heard, Some(Ok(Answer::Measured(heard))) if heard == measured));
         }
         assert!(matches!(decode(&encode(&Err(Unmade::Unfit)).into()), Some(Err(Unmade::Unfit))));
         assert!(matches!(decode(&encode(&Err(Unmade::TooLarge)).into()), Some(Err(Unmade::TooLarge))));
-        for nonsense in ["", "picture png", "picture bmp\n", "what -\n"] {
+        for nonsense in ["", "picture png", "picture bmp\n", "what -\n", "measured png\n1x", "measured png\n"] {
             assert!(decode(&Bytes::from_static(nonsense.as_bytes())).is_none(), "{nonsense:?}");
         }
     }

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use depesche_server::media::{
     blobs::ByteStream,
-    thumbnails::{Made, Order, Source, Thumbnailer, Unmade},
+    thumbnails::{Made, Measured, Order, Source, Thumbnailer, Unmade},
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use tokio::{
@@ -17,7 +17,12 @@ use tokio::{
     sync::Semaphore,
 };
 
-use crate::{Bounds, COMMAND, picture, worker};
+use crate::{
+    Bounds, COMMAND,
+    bounds::MEASURE,
+    picture,
+    worker::{self, Answer},
+};
 
 /// The most bytes of an answer.
 const MAX_ANSWER_BYTES: u64 = 32 << 20;
@@ -44,7 +49,7 @@ impl Workers {
         Self { program, arguments: Vec::new(), bounds, places: Semaphore::new(processes) }
     }
 
-    async fn run(&self, first: Bytes, rest: ByteStream, order: Order) -> Result<Made, Unmade> {
+    async fn run(&self, first: Bytes, rest: ByteStream, order: Order) -> Result<Answer, Unmade> {
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
             .args(self.bounds.arguments(order))
@@ -73,22 +78,45 @@ impl Workers {
     }
 }
 
+impl Workers {
+    async fn ask(&self, source: Source, order: Order) -> Result<Answer, Unmade> {
+        let Source { mut bytes, .. } = source;
+        let first = match bytes.next().await {
+            Some(Ok(first)) => first,
+            Some(Err(error)) => return Err(Unmade::Failed(error.to_string())),
+            None => return Err(Unmade::Unfit),
+        };
+        // Most of what is no picture needs no process.
+        picture::format(&first)?;
+        let _place = self.places.acquire().await.map_err(|error| Unmade::Failed(error.to_string()))?;
+        self.run(first, bytes, order).await
+    }
+}
+
 impl Thumbnailer for Workers {
     fn make(&self, source: Source, order: Order) -> BoxFuture<'_, Result<Made, Unmade>> {
         async move {
-            let Source { mut bytes, .. } = source;
-            let first = match bytes.next().await {
-                Some(Ok(first)) => first,
-                Some(Err(error)) => return Err(Unmade::Failed(error.to_string())),
-                None => return Err(Unmade::Unfit),
-            };
-            // Most of what is no picture needs no process.
-            picture::format(&first)?;
-            let _place = self.places.acquire().await.map_err(|error| Unmade::Failed(error.to_string()))?;
-            self.run(first, bytes, order).await
+            match self.ask(source, order).await? {
+                Answer::Made(made) => Ok(made),
+                Answer::Measured(_) => Err(nonsense()),
+            }
         }
         .boxed()
     }
+
+    fn measure(&self, source: Source) -> BoxFuture<'_, Result<Measured, Unmade>> {
+        async move {
+            match self.ask(source, MEASURE).await? {
+                Answer::Measured(measured) => Ok(measured),
+                Answer::Made(_) => Err(nonsense()),
+            }
+        }
+        .boxed()
+    }
+}
+
+fn nonsense() -> Unmade {
+    Unmade::Failed("a process spoke nonsense".to_owned())
 }
 
 /// Gives the process its picture. One that does not want all of it has its reasons, and says them.
@@ -107,9 +135,9 @@ async fn feed(mut input: ChildStdin, first: Bytes, mut rest: ByteStream) -> Resu
 }
 
 /// What became of the process.
-fn judge(status: ExitStatus, said: &Bytes) -> Result<Made, Unmade> {
+fn judge(status: ExitStatus, said: &Bytes) -> Result<Answer, Unmade> {
     match status.code() {
-        Some(0) => worker::decode(said).unwrap_or_else(|| Err(Unmade::Failed("a process spoke nonsense".to_owned()))),
+        Some(0) => worker::decode(said).unwrap_or_else(|| Err(nonsense())),
         Some(PANICKED) => {
             tracing::warn!("a picture made its decoder panic");
             Err(Unmade::Unfit)

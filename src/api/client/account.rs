@@ -10,13 +10,17 @@ pub mod whoami;
 
 use http::StatusCode;
 use ruma::api::{
+    IncomingRequest,
+    auth_scheme::AccessToken,
     client::account::{
         ThirdPartyIdRemovalStatus, add_3pid, bind_3pid, delete_3pid, get_3pids,
         request_3pid_management_token_via_email as by_email, request_3pid_management_token_via_msisdn as by_msisdn,
         unbind_3pid,
     },
-    error::ErrorKind,
+    error::{DeserializationError, Error as EndpointError, ErrorKind},
+    metadata,
 };
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
 
 use crate::{
@@ -32,6 +36,51 @@ pub async fn list(
     _: Answering<get_3pids::v3::Request, JsonResponse>,
 ) -> Result<JsonResponse, Error> {
     Ok(JsonResponse(json!({ "threepids": [] })))
+}
+
+/// `POST /_matrix/client/v3/account/3pid`: the older form of [`add`].
+pub async fn add_old(_: Context, _: User, request: AddOld) -> Result<JsonResponse, Error> {
+    let AddOld { three_pid_creds: _proof } = request;
+    let words = "No address has been proven to be yours";
+    Err(Error::new(StatusCode::FORBIDDEN, ErrorKind::ThreepidAuthFailed, words))
+}
+
+/// The request of [`add_old`], which ruma does not have.
+#[derive(Deserialize)]
+pub struct AddOld {
+    three_pid_creds: Proof,
+}
+
+/// What an identity server knows of an address. Nobody looks at it here.
+#[derive(Deserialize)]
+struct Proof {
+    #[serde(rename = "client_secret")]
+    _client_secret: String,
+    #[serde(rename = "sid")]
+    _sid: String,
+    // Clients of before r0.6 have no token, and those that name no server mean ours.
+    #[serde(rename = "id_server")]
+    _id_server: Option<IgnoredAny>,
+}
+
+metadata! {
+    @for AddOld,
+    method: POST,
+    rate_limited: false,
+    authentication: AccessToken,
+    history: {
+        1.0 => "/_matrix/client/r0/account/3pid",
+        1.1 => "/_matrix/client/v3/account/3pid",
+    }
+}
+
+impl IncomingRequest for AddOld {
+    type EndpointError = EndpointError;
+    type OutgoingResponse = JsonResponse;
+
+    fn try_from_http_request_inner(request: http::Request<&[u8]>, _: &[&str]) -> Result<Self, DeserializationError> {
+        Ok(serde_json::from_slice(request.body())?)
+    }
 }
 
 /// `POST /_matrix/client/v3/account/3pid/add`. Nobody should confirm what will not be done, so nothing is asked.

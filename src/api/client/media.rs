@@ -3,6 +3,7 @@
 pub mod config;
 pub mod download;
 mod errors;
+pub mod preview_url;
 mod range;
 pub(crate) mod show;
 pub mod thumbnail;

@@ -39,9 +39,5 @@ pub async fn get(context: Context, user: User, request: Request) -> Result<Respo
         use_state_after,
         set_presence,
     };
-    let answer = server.syncs.sync(&request).await;
-    if !request.timeout.is_zero() {
-        user.must_still_be_here(server).await?;
-    }
-    Ok(answer?)
+    server.syncs.poll(&request, || user.must_still_be_here(server)).await
 }

@@ -100,6 +100,18 @@ async fn there_are_no_third_party_identifiers() {
     ] {
         assert_eq!(refused(&home.send_as(&alice, line, credentials.clone()).await), (status, code), "{line}");
     }
+    for (body, status, code) in [
+        (json!({ "three_pid_creds": credentials }), 403, "M_THREEPID_AUTH_FAILED"),
+        (json!({ "three_pid_creds": { "client_secret": "s", "sid": "1" } }), 403, "M_THREEPID_AUTH_FAILED"),
+        (json!({ "three_pid_creds": { "client_secret": "s" } }), 400, "M_BAD_JSON"),
+        (json!({ "three_pid_creds": "s" }), 400, "M_BAD_JSON"),
+        (json!({}), 400, "M_BAD_JSON"),
+    ] {
+        for version in ["v3", "r0"] {
+            let line = format!("POST /_matrix/client/{version}/account/3pid");
+            assert_eq!(refused(&home.send_as(&alice, &line, body.clone()).await), (status, code), "{line} {body}");
+        }
+    }
     let address = json!({ "medium": "email", "address": "alice@example.org" });
     for line in ["POST /_matrix/client/v3/account/3pid/delete", "POST /_matrix/client/v3/account/3pid/unbind"] {
         let gone = home.send_as(&alice, line, address.clone()).await;

@@ -9,6 +9,7 @@ use depesche_server::{
     Clock, Parts, Random, Server,
     accounts::{Credentials, Door, NewAccount, NewSession},
     media::memory::{MemoryBlobs, NoThumbnails},
+    turn,
 };
 use depesche_store::{Engine, Options, memory::Memory};
 use http::{HeaderMap, Request};
@@ -75,17 +76,23 @@ impl Home {
 
     /// An empty server as an operator configured it.
     pub async fn with(config: &str) -> Self {
+        Self::on(engine(Options::default()), config).await
+    }
+
+    /// An empty server over an engine of the test's choice.
+    pub async fn on(engine: Arc<dyn Engine>, config: &str) -> Self {
         let config = Arc::new(Config::parse(config).unwrap());
         let (clock, hand) = Clock::paused(1_700_000_000_000);
         let parts = Parts {
             config,
-            engine: engine(Options::default()),
+            engine,
             key: SigningKey::from_seed([7; 32], "test").unwrap(),
             clock,
             random: Random::seeded(1),
             blobs: Arc::new(MemoryBlobs::default()),
             thumbnailer: Arc::new(NoThumbnails),
             copied: None,
+            turn: Some(turn::Secret::Shared("a shared secret".to_owned())),
         };
         let app = App::new(Server::start(parts).await.unwrap());
         let router = router(&app);

@@ -83,9 +83,14 @@ async fn tags_are_set_listed_and_removed() {
     assert_eq!(list().await, json!({ "tags": {} }));
     let put = async |tag: &str, info| home.send_as(&alice, &format!("PUT {tags}/{tag}"), info).await;
     put("m.favourite", json!({ "order": 0.25 })).await;
-    put("u.work", json!({})).await;
+    let work = json!({ "org.example.colour": { "red": 1 } });
+    put("u.work", work.clone()).await;
+    assert_eq!(list().await, json!({ "tags": { "m.favourite": { "order": 0.25 }, "u.work": work } }));
+    put("u.work", json!({ "order": null })).await;
     assert_eq!(list().await, json!({ "tags": { "m.favourite": { "order": 0.25 }, "u.work": {} } }));
     assert_eq!(refused(&put("u.work", json!({ "order": 7 })).await), (400, "M_INVALID_PARAM"));
+    assert_eq!(refused(&put("u.work", json!({ "order": "0.5" })).await), (400, "M_BAD_JSON"));
+    assert_eq!(refused(&put("u.work", json!([])).await), (400, "M_BAD_JSON"));
     assert_eq!(home.ask_as(&alice, &format!("DELETE {tags}/m.favourite"), "").await.body, json!({}));
     assert_eq!(list().await, json!({ "tags": { "u.work": {} } }));
     for line in [format!("GET {tags}"), format!("DELETE {tags}/u.work")] {

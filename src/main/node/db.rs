@@ -133,7 +133,8 @@ mod tests {
         let (clock, random) = (Clock::system(), Random::system());
         let (blobs, thumbnailer) = (Arc::new(MemoryBlobs::default()), Arc::new(NoThumbnails));
         let engine_of = Arc::<RocksDb>::clone(&engine);
-        let parts = Parts { config, engine: engine_of, key, clock, random, copied: None, blobs, thumbnailer };
+        let parts =
+            Parts { config, engine: engine_of, key, clock, random, copied: None, blobs, thumbnailer, turn: None };
         let router = router(engine, Server::start(parts).await.expect("started"));
         let (status, figures) = ask(&router, "GET", "stats", json!({})).await;
         assert!(status == 200 && figures.as_object().is_some_and(|figures| !figures.is_empty()), "{figures}");

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
 use depesche_store::Position;
-use ruma::{OwnedUserId, events::AnyGlobalAccountDataEvent, events::tag::TagInfo, serde::Raw};
-use serde_json::{Value, json, value::to_raw_value};
+use ruma::{OwnedUserId, events::AnyGlobalAccountDataEvent, serde::Raw};
+use serde_json::{Map, Value, json, value::to_raw_value};
 
 use super::{AccountData, AccountDataError, Entry, GLOBAL, MAX_CONTENT_BYTES, PUSH_RULES, TagError};
 use crate::{
@@ -136,18 +136,23 @@ async fn what_a_client_wrote_comes_back_as_it_was() {
     assert_eq!(desk.data.get(&view, &desk.alice, GLOBAL, "a").await.unwrap().get(), text);
 }
 
+/// What a client says of a tag.
+fn info(info: Value) -> Map<String, Value> {
+    serde_json::from_value(info).unwrap()
+}
+
 #[tokio::test]
 async fn tags_are_one_entry_of_their_room() {
     let desk = Desk::new("").await;
     let (alice, data) = (&desk.alice, &desk.data);
-    let order = |order| TagInfo { order };
-    data.set_tag(alice, 7, "u.work", &order(Some(0.25))).await.unwrap();
-    data.set_tag(alice, 7, "m.favourite", &order(None)).await.unwrap();
-    let both = json!({ "u.work": { "order": 0.25 }, "m.favourite": {} });
+    let favourite = info(json!({ "org.example.colour": ["red", 1] }));
+    data.set_tag(alice, 7, "u.work", &info(json!({ "order": 0.25 }))).await.unwrap();
+    data.set_tag(alice, 7, "m.favourite", &favourite).await.unwrap();
+    let both = json!({ "u.work": { "order": 0.25 }, "m.favourite": { "org.example.colour": ["red", 1] } });
     let position = desk.house.base.view().position();
     assert_eq!(Value::Object(data.tags(&desk.house.base.view(), alice, 7).await.unwrap()), both);
     assert_eq!(desk.changed(Position(0)).await, [(7, "m.tag".to_owned(), json!({ "tags": both }))]);
-    data.set_tag(alice, 7, "m.favourite", &order(None)).await.unwrap();
+    data.set_tag(alice, 7, "m.favourite", &favourite).await.unwrap();
     data.remove_tag(alice, 7, "unknown").await.unwrap();
     assert_eq!(desk.house.base.view().position(), position, "nothing changed and something was written");
     data.remove_tag(alice, 7, "u.work").await.unwrap();
@@ -160,20 +165,20 @@ async fn tags_are_one_entry_of_their_room() {
 async fn tags_are_bounded() {
     let desk = Desk::new("").await;
     let (alice, data) = (&desk.alice, &desk.data);
-    for (bad, good) in [(Some(1.01), Some(1.0)), (Some(-0.01), Some(0.0)), (Some(f64::NAN), None)] {
-        let refused = data.set_tag(alice, 7, "a", &TagInfo { order: bad }).await;
+    for (bad, good) in [(json!(1.01), json!(1)), (json!(-0.01), json!(0)), (json!("0.5"), json!(0.5))] {
+        let refused = data.set_tag(alice, 7, "a", &info(json!({ "order": bad }))).await;
         assert!(matches!(refused, Err(TagError::InvalidOrder)));
-        data.set_tag(alice, 7, "a", &TagInfo { order: good }).await.unwrap();
+        data.set_tag(alice, 7, "a", &info(json!({ "order": good }))).await.unwrap();
     }
-    data.set_tag(alice, 7, &"a".repeat(255), &TagInfo { order: None }).await.unwrap();
-    let long = data.set_tag(alice, 7, &"a".repeat(256), &TagInfo { order: None }).await;
+    data.set_tag(alice, 7, &"a".repeat(255), &Map::new()).await.unwrap();
+    let long = data.set_tag(alice, 7, &"a".repeat(256), &Map::new()).await;
     assert!(matches!(long, Err(TagError::TooLong)));
     let full: BTreeMap<_, _> = (0..100).map(|number| (number.to_string(), json!({}))).collect();
     desk.set(8, "m.tag", json!({ "tags": full })).await.unwrap();
-    data.set_tag(alice, 8, "99", &TagInfo { order: Some(0.5) }).await.unwrap();
-    let many = data.set_tag(alice, 8, "100", &TagInfo { order: None }).await;
+    data.set_tag(alice, 8, "99", &info(json!({ "order": 0.5 }))).await.unwrap();
+    let many = data.set_tag(alice, 8, "100", &Map::new()).await;
     assert!(matches!(many, Err(TagError::TooMany)));
     // What is no tags does not break tagging.
     desk.set(9, "m.tag", json!({ "tags": 1 })).await.unwrap();
-    data.set_tag(alice, 9, "a", &TagInfo { order: None }).await.unwrap();
+    data.set_tag(alice, 9, "a", &Map::new()).await.unwrap();
 }

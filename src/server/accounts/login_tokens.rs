@@ -7,13 +7,11 @@ use ruma::{OwnedUserId, UserId};
 use crate::{
     Fault,
     accounts::{Accounts, login::LoginError, sessions},
-    keyspace::{LOGIN_TOKEN, LOGIN_TOKEN_DUE},
-    records::accounts::{LoginToken, TokenHash},
+    expiry,
+    keyspace::LOGIN_TOKEN,
+    records::accounts::LoginToken,
     tx::Tx,
 };
-
-/// Expired tokens that the issue of a new one removes: more than it adds, so that they never pile up.
-const SWEEP: usize = 10;
 
 /// A token in clear, to be told once.
 #[derive(Clone)]
@@ -34,14 +32,12 @@ impl Accounts {
         let hash = sessions::hash(&token).ok_or_else(|| Fault::Bug("our own token is too long".to_owned()))?;
         let expires_in_ms =
             u64::try_from(self.base.config.accounts.token_login_lifetime.as_millis()).unwrap_or(u64::MAX);
-        let now_ms = self.base.clock.now_ms();
-        let expires_ms = now_ms.saturating_add(expires_in_ms);
+        let expires_ms = self.base.clock.now_ms().saturating_add(expires_in_ms);
         let stored = &LoginToken { user: user.to_owned(), expires_ms };
         self.base
             .transact(|tx| async move {
-                sweep(&tx, now_ms).await?;
                 tx.put(&LOGIN_TOKEN, &(hash,), stored);
-                tx.put(&LOGIN_TOKEN_DUE, &(expires_ms, hash), &());
+                expiry::put(&tx, &LOGIN_TOKEN, &(hash,), stored, expires_ms);
                 Ok::<_, Fault>(())
             })
             .await?;
@@ -55,20 +51,7 @@ impl Accounts {
         if expires_ms <= self.base.clock.now_ms() {
             return Err(LoginError::Forbidden);
         }
-        delete(tx, hash, expires_ms);
+        tx.delete(&LOGIN_TOKEN, &(hash,));
         Ok(user)
     }
-}
-
-async fn sweep(tx: &Tx, now_ms: u64) -> Result<(), Fault> {
-    let due = LOGIN_TOKEN_DUE.before(&(), &(now_ms, [0; 32]));
-    for ((expires_ms, hash), ()) in tx.view().scan(&LOGIN_TOKEN_DUE, due, SWEEP).await? {
-        delete(tx, hash, expires_ms);
-    }
-    Ok(())
-}
-
-fn delete(tx: &Tx, hash: TokenHash, expires_ms: u64) {
-    tx.delete(&LOGIN_TOKEN, &(hash,));
-    tx.delete(&LOGIN_TOKEN_DUE, &(expires_ms, hash));
 }

@@ -13,7 +13,7 @@ use std::sync::{
 
 use depesche_config::Config;
 use depesche_store::Options;
-use ruma::{OwnedUserId, UserId, device_id, owned_server_name};
+use ruma::{OwnedUserId, UserId, device_id};
 use tokio::sync::watch;
 
 use crate::{
@@ -48,15 +48,8 @@ impl House {
         let config = Config::parse(&format!("[server]\nname = \"agency.test\"\n{sections}")).unwrap();
         let (clock, hand) = Clock::paused(START_MS);
         let (stop, stopping) = watch::channel(false);
-        let base = Arc::new(Base {
-            engine: testing::engine(Options::default()),
-            clock,
-            random: Random::seeded(1),
-            config: Arc::new(config),
-            name: owned_server_name!("agency.test"),
-            pushers: AtomicU64::new(0),
-            stopping,
-        });
+        let engine = testing::engine(Options::default());
+        let base = Arc::new(Base::new(engine, clock, Random::seeded(1), Arc::new(config), stopping));
         let devices = Arc::new(Devices::new(Arc::clone(&base), followers));
         let accounts = Accounts::new(Arc::clone(&base), Arc::clone(&devices));
         Self { base, devices, accounts, hand, _stop: stop }

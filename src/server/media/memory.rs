@@ -11,7 +11,7 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 
 use super::{
     blobs::{BlobError, BlobName, Blobs, ByteStream, Draft},
-    thumbnails::{Made, Order, Source, Thumbnailer, Unmade},
+    thumbnails::{Made, Measured, Order, Source, Thumbnailer, Unmade},
 };
 
 /// A store that forgets all with the process.
@@ -83,6 +83,10 @@ pub struct NoThumbnails;
 
 impl Thumbnailer for NoThumbnails {
     fn make(&self, _: Source, _: Order) -> BoxFuture<'_, Result<Made, Unmade>> {
+        async { Err(Unmade::Unfit) }.boxed()
+    }
+
+    fn measure(&self, _: Source) -> BoxFuture<'_, Result<Measured, Unmade>> {
         async { Err(Unmade::Unfit) }.boxed()
     }
 }

@@ -17,6 +17,7 @@ pub mod blobs;
 mod download;
 mod keep;
 pub mod memory;
+mod preview;
 mod remove;
 #[cfg(test)]
 mod tests;

@@ -21,7 +21,7 @@ use super::{
     BrokenBody, Content, Media, NewFile, UploadError,
     blobs::BlobName,
     memory::MemoryBlobs,
-    thumbnails::{Made, Order, Source, Thumbnailer, Unmade},
+    thumbnails::{Made, Measured, Order, Source, Thumbnailer, Unmade},
 };
 use crate::{Base, records::media::ImageFormat, testing::Fixture, verify::verify};
 
@@ -52,6 +52,11 @@ impl Thumbnailer for Fake {
         }
         .boxed()
     }
+
+    fn measure(&self, source: Source) -> BoxFuture<'_, Result<Measured, Unmade>> {
+        let height = u32::try_from(source.size).unwrap();
+        async move { Ok(Measured { format: ImageFormat::Png, width: 1, height }) }.boxed()
+    }
 }
 
 struct Home {
@@ -70,15 +75,8 @@ impl Home {
         let fixture = Fixture::new();
         let config = Config::parse(&format!("[server]\nname = \"agency.test\"\n[media]\n{config}")).unwrap();
         let old = &fixture.base;
-        let base = Arc::new(Base {
-            engine: Arc::clone(&old.engine),
-            clock: old.clock.clone(),
-            random: old.random.clone(),
-            config: Arc::new(config),
-            name: old.name.clone(),
-            pushers: std::sync::atomic::AtomicU64::new(0),
-            stopping: old.stopping.clone(),
-        });
+        let (engine, clock, random) = (Arc::clone(&old.engine), old.clock.clone(), old.random.clone());
+        let base = Arc::new(Base::new(engine, clock, random, Arc::new(config), old.stopping.clone()));
         let (blobs, fake) = (MemoryBlobs::default(), Arc::new(fake));
         let media = Media::new(base, Arc::new(blobs.clone()), Arc::<Fake>::clone(&fake));
         Self { fixture, blobs, fake, media }

@@ -18,7 +18,7 @@ use std::{
 use bytes::Bytes;
 use depesche_rules::bounds::{MAX_THUMBNAIL_DIMENSION, MAX_THUMBNAIL_SOURCE_BYTES, MAX_THUMBNAILS_PER_FILE};
 use futures::{
-    FutureExt,
+    FutureExt, StreamExt,
     future::{BoxFuture, Shared},
 };
 use sha2::{Digest, Sha256};
@@ -39,6 +39,20 @@ use crate::{
 pub trait Thumbnailer: Send + Sync + 'static {
     /// A thumbnail of these bytes, whatever they are.
     fn make(&self, source: Source, order: Order) -> BoxFuture<'_, Result<Made, Unmade>>;
+
+    /// What these bytes are and how large, whatever they are said to be.
+    fn measure(&self, source: Source) -> BoxFuture<'_, Result<Measured, Unmade>>;
+}
+
+/// What a picture is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Measured {
+    /// Its format, by its bytes.
+    pub format: ImageFormat,
+    /// Pixels, as one sees it.
+    pub width: u32,
+    /// Pixels, as one sees it.
+    pub height: u32,
 }
 
 /// Bytes to make a thumbnail of.
@@ -187,6 +201,16 @@ const REFUSED_MS: u64 = 10 * 60 * 1000;
 const MAX_REFUSED: usize = 4096;
 
 impl Media {
+    /// What a picture is that is not kept yet.
+    pub async fn measure(&self, bytes: &Bytes) -> Result<Measured, Unmade> {
+        let size = bytes.len() as u64;
+        if size > MAX_THUMBNAIL_SOURCE_BYTES {
+            return Err(Unmade::TooLarge);
+        }
+        let bytes = futures::stream::iter([Ok(bytes.clone())]).boxed();
+        self.thumbnailer.measure(Source { bytes, size }).await
+    }
+
     /// A thumbnail of a file.
     pub async fn thumbnail(self: &Arc<Self>, content: &Content, wanted: Dimensions) -> Result<Shown, ThumbnailError> {
         let order = Order::of(wanted).ok_or(ThumbnailError::Dimensions)?;

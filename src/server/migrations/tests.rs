@@ -8,35 +8,52 @@ use ruma::server_name;
 use super::*;
 use crate::{
     identity::{self, IdentityError, SCHEMA},
-    keyspace::PROFILE,
+    keyspace::{FILTER, PROFILE},
     records::server::Identity,
     testing::user,
 };
 
 const USERS: usize = 1200;
 
-/// Two steps: every profile gets a letter more, then those of some users go.
+/// Two steps: every profile gets a letter more, then those of some users go, and all filters.
 const TWO: &[Migration] = &[
-    Migration { to: SCHEMA + 1, what: "a letter more", rows: profiles, change: lengthen },
-    Migration { to: SCHEMA + 2, what: "some go", rows: profiles, change: remove_some },
+    Migration {
+        to: SCHEMA + 1,
+        what: "a letter more",
+        ends: Vec::new,
+        rows: profiles_and_filters,
+        at_a_time: ROWS,
+        change: lengthen,
+    },
+    Migration {
+        to: SCHEMA + 2,
+        what: "some go",
+        ends: || vec![FILTER.under(&())],
+        rows: || vec![PROFILE.under(&())],
+        at_a_time: ROWS,
+        change: remove_some,
+    },
 ];
 
-fn profiles() -> Range {
-    PROFILE.under(&())
+fn profiles_and_filters() -> Vec<Range> {
+    vec![PROFILE.under(&()), FILTER.under(&())]
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the signature of a migration")]
-fn lengthen(tx: &Tx, key: &Bytes, value: &Bytes) -> Result<(), Fault> {
-    tx.put_stored(key.clone(), [value, &b"+"[..]].concat().into());
-    Ok(())
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "the signature of a migration")]
-fn remove_some(tx: &Tx, key: &Bytes, _: &Bytes) -> Result<(), Fault> {
-    if PROFILE.parse(key).is_some_and(|(user,)| user.as_str().starts_with("@1")) {
-        tx.delete_stored(key.clone());
+fn lengthen(step: Step<'_>) -> BoxFuture<'_, Result<(), Fault>> {
+    for (key, value) in step.rows {
+        assert!(!value.ends_with(b"+"), "no row is seen twice");
+        step.tx.put_stored(key.clone(), [value, &b"+"[..]].concat().into());
     }
-    Ok(())
+    Box::pin(async { Ok(()) })
+}
+
+fn remove_some(step: Step<'_>) -> BoxFuture<'_, Result<(), Fault>> {
+    for (key, _) in step.rows {
+        if PROFILE.parse(key).is_some_and(|(user,)| user.as_str().starts_with("@1")) {
+            step.tx.delete_stored(key.clone());
+        }
+    }
+    Box::pin(async { Ok(()) })
 }
 
 /// A database of the present schema with some rows.
@@ -46,6 +63,7 @@ async fn old() -> Memory {
     let tx = Tx::new(memory.snapshot());
     for n in 0..USERS {
         tx.put(&PROFILE, &(user(&n.to_string()),), &"{}".to_owned());
+        tx.put(&FILTER, &(user(&n.to_string()), 0), &"{}".to_owned());
     }
     memory.commit(tx.finish()).await.unwrap();
     memory
@@ -53,10 +71,11 @@ async fn old() -> Memory {
 
 async fn is_migrated(memory: &Memory, when: &str) {
     let tx = Tx::new(memory.snapshot());
-    let rows = tx.view().scan(&PROFILE, profiles(), MAX_SCAN).await.unwrap();
+    let rows = tx.view().scan(&PROFILE, PROFILE.under(&()), MAX_SCAN).await.unwrap();
     assert!(rows.iter().all(|(_, text)| text == "{}+"), "{when}");
     let left = (0..USERS).filter(|n| !n.to_string().starts_with('1')).count();
     assert_eq!(rows.len(), left, "{when}");
+    assert!(tx.view().scan_stored(FILTER.under(&()), 1).await.unwrap().is_empty(), "{when}");
     let identity = Identity { schema: SCHEMA + 2, name: server_name!("agency.test").to_owned() };
     assert_eq!(tx.peek(&IDENTITY, &(0,)).await.unwrap(), Some(identity), "{when}");
     assert_eq!(tx.peek(&MIGRATION, &(0,)).await.unwrap(), None, "{when}");
@@ -132,11 +151,20 @@ async fn who_lost_the_lease_writes_no_more() {
 }
 
 fn copy(migration: &Migration) -> Migration {
-    Migration { to: migration.to, what: migration.what, rows: migration.rows, change: migration.change }
+    let Migration { to, what, ends, rows, at_a_time, change } = *migration;
+    Migration { to, what, ends, rows, at_a_time, change }
 }
 
-#[test]
-fn every_schema_has_its_migration() {
-    let steps = MIGRATIONS.iter().map(|migration| migration.to);
-    assert!(steps.eq((1..SCHEMA).map(|from| from + 1)));
+#[tokio::test]
+async fn large_rows_share_fewer_batches() {
+    let memory = old().await;
+    let tx = Tx::new(memory.snapshot());
+    for n in 0..30 {
+        tx.put(&PROFILE, &(user(&format!("large{n}")),), &"x".repeat(60_000));
+    }
+    memory.commit(tx.finish()).await.unwrap();
+    let tx = Tx::new(memory.snapshot());
+    let after = PROFILE.key(&(user("large"),));
+    let rows = next_rows(&tx, &TWO[0], &after).await.unwrap();
+    assert_eq!(rows.len(), BYTES / 60_000 + 1);
 }

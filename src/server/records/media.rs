@@ -85,6 +85,18 @@ pub enum ImageFormat {
     Webp,
 }
 
+impl ImageFormat {
+    /// What it is called in a `Content-Type`.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Jpeg => "image/jpeg",
+            Self::Png => "image/png",
+            Self::Gif => "image/gif",
+            Self::Webp => "image/webp",
+        }
+    }
+}
+
 /// What a user has uploaded in all.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Usage {

@@ -162,6 +162,10 @@ async fn redacted(working: &mut Working, tx: &Tx, pdu: &Pdu) -> Result<Option<Ev
 async fn redact(working: &mut Working, tx: &Tx, target: EventNo, by: EventNo) -> Result<(), Fault> {
     let key = (working.no, target);
     let Some(mut meta) = tx.read(&META, &key).await? else { return Ok(()) };
+    if meta.facts.redacted_by.is_some() {
+        // The first redaction took the content; there is nothing left for this one.
+        return Ok(());
+    }
     relations::forget(working, tx, target, meta.place).await?;
     meta.facts.redacted_by = Some(by);
     put_meta(tx, working.no, target, &meta);
@@ -183,6 +187,20 @@ pub fn put_open(tx: &Tx, room: RoomNo, is_open: bool) {
     } else {
         tx.delete(&OPEN_ROOM, &(room,));
     }
+}
+
+/// Makes for these events of earlier batches, in their order, what databases did not have when they were appended: the
+/// index of relations, and what redacted ones had counted. A batch takes those of one room once.
+pub async fn catch_up(tx: &Tx, name: &ServerName, room: RoomNo, events: &[EventNo]) -> Result<(), Fault> {
+    let mut working = Working::load(tx, room).await?;
+    relations::catch_up(&mut working, tx, events).await?;
+    for no in events {
+        count::catch_up(&mut working, tx, name, *no).await?;
+    }
+    if working.before() != Some(&working.head) {
+        tx.put(&HEAD, &(room,), &working.head);
+    }
+    Ok(())
 }
 
 /// An anchor of 0 means that the event is of this batch: the engine stamps it.

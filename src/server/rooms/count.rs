@@ -18,7 +18,10 @@ use ruma::{OwnedEventId, ServerName, events::room::member::MembershipState};
 use super::{unread::By, working::Working};
 use crate::{
     keyspace::{COUNTED_THREAD, EventNo, MARK, META, NAMED, RoomNo, TALLY, UNCOUNTED},
-    records::reading::{Mark, Named, Tally, Uncounted},
+    records::{
+        events::Meta,
+        reading::{Mark, Named, Tally, Uncounted},
+    },
     tx::{Fault, Tx, View},
 };
 
@@ -43,8 +46,9 @@ pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, no: EventN
         }
     }
     let counts = effect.notify || !named.is_empty();
-    // By sending, one has read what the event follows. A change of state is not said to anyone.
-    let reads = pdu.state_key().is_none() && pdu.sender().server_name() == name;
+    // By sending, one has read what the event follows. A change of state is not said to anyone, unless it notifies:
+    // nobody is notified of what they do themselves.
+    let reads = (pdu.state_key().is_none() || counts) && pdu.sender().server_name() == name;
     if !counts && !reads {
         return Ok(());
     }
@@ -72,20 +76,45 @@ pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, no: EventN
 
 /// Takes back what an event has counted that is about to lose its content.
 pub async fn redacted(working: &mut Working, tx: &Tx, name: &ServerName, target: EventNo) -> Result<(), Fault> {
-    let Some(meta) = tx.read(&META, &(working.no, target)).await? else { return Ok(()) };
+    let Some(Meta { facts, .. }) = tx.read(&META, &(working.no, target)).await? else { return Ok(()) };
+    if facts.redacted_by.is_some() {
+        return Ok(());
+    }
+    take_back(working, tx, name, (target, facts.ordinal)).await
+}
+
+/// The same for an event of an earlier batch, if it was redacted when nothing was taken back yet. Changes nothing where
+/// it was.
+pub async fn catch_up(working: &mut Working, tx: &Tx, name: &ServerName, target: EventNo) -> Result<(), Fault> {
+    let Some(Meta { facts, .. }) = tx.view().get(&META, &(working.no, target)).await? else { return Ok(()) };
+    if facts.redacted_by.is_none() {
+        return Ok(());
+    }
+    take_back(working, tx, name, (target, facts.ordinal)).await
+}
+
+/// An event with the room's ordinal after it has counted; it does no more.
+async fn take_back(
+    working: &mut Working,
+    tx: &Tx,
+    name: &ServerName,
+    (target, ordinal): (EventNo, u32),
+) -> Result<(), Fault> {
     let before = match target.checked_sub(1) {
         Some(no) => tx.read(&META, &(working.no, no)).await?.map_or(0, |meta| meta.facts.ordinal),
         None => 0,
     };
-    let ordinal = meta.facts.ordinal;
-    if ordinal <= before || meta.facts.redacted_by.is_some() {
+    if ordinal <= before {
         return Ok(());
     }
     let pdu = working.signed(tx, target).await?;
     let row = if let Some(fresh) = working.count_of(target) {
         Some(fresh)
     } else {
-        let thread = thread_of(working, tx, &pdu).await?.map(|root| root.to_string()).unwrap_or_default();
+        // What was counted before threads were told apart is counted in the main timeline.
+        let in_thread = ordinal > working.head.before_threads.ordinal;
+        let thread = if in_thread { thread_of(working, tx, &pdu).await? } else { None };
+        let thread = thread.map(|root| root.to_string()).unwrap_or_default();
         let tally = tally_of(working, tx, &thread, ordinal).await?;
         tally.map(|tally| Uncounted { thread, tally })
     };

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use depesche_rules::{pdu::Pdu, visibility};
+use depesche_store::Position;
 use ruma::{
     EventId, OwnedUserId,
     api::client::filter::RoomEventFilter,
@@ -25,7 +26,7 @@ use crate::{
 };
 
 /// Events looked at in one step, at most. So many rows a scan reads without a thread of its own.
-const STEP: usize = 64;
+const STEP: usize = 128;
 /// Events that one page looks at, at most: where most are hidden or filtered out, the client asks again.
 const LOOKED_AT: usize = 2000;
 
@@ -174,6 +175,22 @@ impl Viewer<'_> {
             events: self.show(&events, Format::WithRoom).await?,
             state,
         })
+    }
+
+    /// The events above a position, oldest first, as far as the viewer may read, and up to which position these are all:
+    /// at least about as many as asked for, and those of one commit together.
+    pub(crate) async fn since(&mut self, after: Position, limit: usize) -> Result<(Vec<Event>, Position), ReadRefusal> {
+        self.readable_root().await?;
+        let filter = &RoomEventFilter::default();
+        let query = |limit| PageQuery { from: None, to: None, backwards: false, limit, filter };
+        let (mut events, cut) = self.collect(RoomView::place_after(after), None, &query(limit)).await?;
+        let mut through = self.room().view.position();
+        if let Some(at) = cut {
+            through = at.anchor;
+            let rest = self.collect(at, Some(RoomView::place_after(through)), &query(usize::MAX)).await?;
+            events.extend(rest.0);
+        }
+        Ok((events, through))
     }
 
     /// Visible, wanted events from a place on, and where to go on.

@@ -268,7 +268,7 @@ impl Lanes {
             append::close(&mut working, &tx).await?;
             self.base.commit(&tx).await?
         };
-        working.committed();
+        working.committed(&self.base.events);
         for (job, verdict) in jobs.drain(..).zip(verdicts) {
             job.answer(verdict.map(|event_id| Sent { event_id, position }));
         }

@@ -32,7 +32,7 @@ use std::sync::{
 };
 
 use depesche_rules::signing::SigningKey;
-use ruma::{MilliSecondsSinceUnixEpoch, RoomId, UInt};
+use ruma::{EventId, MilliSecondsSinceUnixEpoch, RoomId, UInt};
 use tokio::sync::Mutex;
 
 use self::{
@@ -41,7 +41,7 @@ use self::{
 };
 use crate::{
     base::Base,
-    keyspace::{COUNTER, ROOM_NO, RoomNo},
+    keyspace::{COUNTER, EVENT_NO, ROOM_NO, RoomNo},
     tx::Fault,
 };
 
@@ -69,6 +69,15 @@ impl Rooms {
     /// A room as the newest snapshot shows it.
     pub async fn find(&self, room: &RoomId) -> Result<Option<RoomView>, Fault> {
         RoomView::find(&self.base.view(), room).await
+    }
+
+    /// The room that an event is in, as the newest snapshot shows it.
+    pub async fn of_event(&self, event: &EventId) -> Result<Option<RoomView>, Fault> {
+        let view = self.base.view();
+        match view.get(&EVENT_NO, &(event.to_owned(),)).await? {
+            Some((room, _)) => RoomView::open(&view, room).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Hands an intent to the room's lane. A room that does not exist is answered like one the caller is not in.

@@ -5,6 +5,7 @@
 //! costs the same however many children the parent has.
 //!
 //! An event is listed under its parent and, for `recurse`, under the parents of its parent that are in the room by then.
+//! Redacted later, those keep it in their lists; redacted itself, it leaves all of them.
 //!
 //! Nothing here knows who looks. Spec:
 //! [aggregations of child events](https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events).
@@ -21,11 +22,13 @@ use ruma::{OwnedEventId, OwnedUserId};
 
 use super::working::Working;
 use crate::{
-    keyspace::{EventNo, RELATED, RELATION, REPLACEMENT, RoomNo, THREAD},
+    codec::Key,
+    keyspace::{EventNo, META, RELATED, RELATION, REPLACEMENT, RoomNo, THREAD},
     records::{
-        events::Place,
+        events::{Place, Status},
         relations::{List, Listed, Related},
     },
+    table::{Record, Table},
     tx::{Fault, Tx},
 };
 
@@ -54,7 +57,7 @@ struct Link {
 
 /// An event is appended at this place of the batch.
 pub async fn remember(working: &mut Working, tx: &Tx, no: EventNo, pdu: &Pdu) -> Result<(), Fault> {
-    if let Some(link) = Link::of(working, tx, pdu).await? {
+    if let Some(link) = Link::of(working, tx, pdu, None).await? {
         let place = Place { anchor: Position(0), sub: working.appended, back: 0 };
         working.relations.added.insert(no, (place, link));
     }
@@ -67,7 +70,7 @@ pub async fn forget(working: &mut Working, tx: &Tx, no: EventNo, place: Place) -
         return Ok(());
     }
     let pdu = working.pdu(tx, no).await?;
-    if let Some(link) = Link::of(working, tx, &pdu).await? {
+    if let Some(link) = Link::of(working, tx, &pdu, Some(no)).await? {
         working.relations.removed.push((no, place, link));
     }
     Ok(())
@@ -75,11 +78,33 @@ pub async fn forget(working: &mut Working, tx: &Tx, no: EventNo, place: Place) -
 
 /// Writes what the batch changed: once, at its end.
 pub async fn close(working: &mut Working, tx: &Tx) -> Result<(), Fault> {
-    let Pending { added, removed } = std::mem::take(&mut working.relations);
+    let pending = std::mem::take(&mut working.relations);
+    write(working.no, tx, pending).await
+}
+
+/// Puts events of earlier batches into the index, which has none of them and all before them that it is to have. Once a
+/// room and batch.
+pub async fn catch_up(working: &mut Working, tx: &Tx, events: &[EventNo]) -> Result<(), Fault> {
+    let mut pending = Pending::default();
+    for no in events {
+        let meta = tx.view().get(&META, &(working.no, *no)).await?;
+        let Some(meta) = meta.filter(|meta| meta.facts.redacted_by.is_none()) else { continue };
+        if meta.facts.status != Status::Accepted {
+            continue;
+        }
+        let pdu = working.signed(tx, *no).await?;
+        if let Some(link) = Link::of(working, tx, &pdu, Some(*no)).await? {
+            pending.added.insert(*no, (meta.place, link));
+        }
+    }
+    write(working.no, tx, pending).await
+}
+
+async fn write(room: RoomNo, tx: &Tx, pending: Pending) -> Result<(), Fault> {
+    let Pending { added, removed } = pending;
     if added.is_empty() && removed.is_empty() {
         return Ok(());
     }
-    let room = working.no;
     count(room, tx, &added, &removed).await?;
     threads(room, tx, &added, &removed).await?;
     for (_, place, link) in &removed {
@@ -92,16 +117,23 @@ pub async fn close(working: &mut Working, tx: &Tx) -> Result<(), Fault> {
     }
     for (no, (place, link)) in &added {
         for (parent, list, via) in link.lists() {
-            let key = (room, parent, list, *place);
-            let offset = RELATION.key(&key).len() - PLACE_BYTES;
-            let child = Listed { no: *no, via };
-            tx.put_stamped(&RELATION, &key, &child, vec![Stamp { at: StampAt::Key, offset }]);
+            put_at(tx, &RELATION, &(room, parent, list, *place), &Listed { no: *no, via }, *place);
         }
         if let Some(key) = link.replacement(room) {
             tx.put(&REPLACEMENT, &key, no);
         }
     }
     Ok(())
+}
+
+/// Puts a row whose key ends in a place. An anchor of 0 means that the event is of this batch: the engine stamps it.
+fn put_at<K: Key, V: Record>(tx: &Tx, table: &Table<K, V>, key: &K, value: &V, place: Place) {
+    if place.anchor == Position(0) {
+        let offset = table.key(key).len() - PLACE_BYTES;
+        tx.put_stamped(table, key, value, vec![Stamp { at: StampAt::Key, offset }]);
+    } else {
+        tx.put(table, key, value);
+    }
 }
 
 /// Brings the counts of each parent up to date.
@@ -161,9 +193,7 @@ async fn threads(
         }
         let newest = added.values().filter(|(_, link)| of_thread(link)).map(|(place, _)| *place).max();
         if let Some(place) = newest {
-            let key = (room, place);
-            let offset = THREAD.key(&key).len() - PLACE_BYTES;
-            tx.put_stamped(&THREAD, &key, root, vec![Stamp { at: StampAt::Key, offset }]);
+            put_at(tx, &THREAD, &(room, place), root, place);
         } else if let Some(place) = before.iter().find(|place| !gone.contains(place)) {
             tx.put(&THREAD, &(room, *place), root);
         }
@@ -176,14 +206,29 @@ const REPLACING: usize = 0;
 const REFERRING: usize = 1;
 const IN_THREAD: usize = 2;
 
+/// An event as it was when another was appended: without content if it was redacted by then.
+async fn as_it_was(working: &mut Working, tx: &Tx, no: EventNo, as_of: EventNo) -> Result<Pdu, Fault> {
+    let meta = tx.read(&META, &(working.no, no)).await?;
+    match meta.and_then(|meta| meta.facts.redacted_by) {
+        Some(by) if by > as_of => working.signed(tx, no).await,
+        _ => working.pdu(tx, no).await,
+    }
+}
+
 impl Link {
-    async fn of(working: &mut Working, tx: &Tx, pdu: &Pdu) -> Result<Option<Self>, Fault> {
+    /// As of now, or as it was when the event was appended as this number: what was redacted since had its relation then.
+    async fn of(working: &mut Working, tx: &Tx, pdu: &Pdu, as_of: Option<EventNo>) -> Result<Option<Self>, Fault> {
         let Some(relation) = Relation::of(pdu) else { return Ok(None) };
         let mut ancestors = Vec::new();
         let (mut parent, mut via) = (relation.parent.clone(), Vec::new());
         for _ in 1..RECURSION_DEPTH {
             let Some(no) = working.event_no(tx, &parent).await? else { break };
-            let Some(next) = Relation::of(&working.pdu(tx, no).await?) else { break };
+            let between = match as_of {
+                None => working.pdu(tx, no).await?,
+                Some(as_of) if as_of <= no => break,
+                Some(as_of) => as_it_was(working, tx, no, as_of).await?,
+            };
+            let Some(next) = Relation::of(&between) else { break };
             via.push(no);
             parent = next.parent;
             ancestors.push((parent.clone(), via.clone()));

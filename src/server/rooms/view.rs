@@ -179,38 +179,57 @@ impl RoomView {
 
     /// Events by their numbers, which must exist, in the order asked.
     pub async fn events(&self, numbers: &[EventNo]) -> Result<Vec<Event>, Fault> {
-        let keys: Vec<_> = numbers.iter().map(|no| (self.no, *no)).collect();
-        let texts = self.view.get_many(&EVENT, &keys).await?;
-        let metas = self.view.get_many(&META, &keys).await?;
-        self.parse_all(numbers, texts, metas)
+        let (known, others) = self.in_memory(numbers);
+        let metas = self.view.get_many(&META, &self.keys_of(numbers)).await?;
+        let texts = self.view.get_many(&EVENT, &self.keys_of(&others)).await?;
+        self.put_together(numbers, metas, known, texts)
     }
 
-    /// As [`Self::events`], of a stretch of the timeline: most of their rows are neighbours.
+    /// As [`Self::events`], of a stretch of the timeline, each once: most of their rows are neighbours.
     pub async fn stretch(&self, numbers: &[EventNo]) -> Result<Vec<Event>, Fault> {
-        let texts = self.neighbours(&EVENT, numbers).await?;
+        let (known, others) = self.in_memory(numbers);
         let metas = self.neighbours(&META, numbers).await?;
-        self.parse_all(numbers, texts, metas)
+        let texts = self.neighbours(&EVENT, &others).await?;
+        self.put_together(numbers, metas, known, texts)
     }
 
-    fn parse_all(
+    /// Of each event what is in memory, and the numbers of those that are not there.
+    fn in_memory(&self, numbers: &[EventNo]) -> (Vec<Option<Pdu>>, Vec<EventNo>) {
+        let find = |no: &EventNo| self.view.events().and_then(|events| events.get(self.no, *no));
+        let known: Vec<_> = numbers.iter().map(find).collect();
+        let others = numbers.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(no, _)| *no).collect();
+        (known, others)
+    }
+
+    /// Events from what the server knows of them, and the texts of those that are not in memory.
+    fn put_together(
         &self,
         numbers: &[EventNo],
-        texts: Vec<Option<Bytes>>,
         metas: Vec<Option<Meta>>,
+        known: Vec<Option<Pdu>>,
+        texts: Vec<Option<Bytes>>,
     ) -> Result<Vec<Event>, Fault> {
         let mut events = Vec::with_capacity(numbers.len());
-        for ((no, text), meta) in numbers.iter().zip(texts).zip(metas) {
+        let mut texts = texts.into_iter();
+        for ((no, meta), known) in numbers.iter().zip(metas).zip(known) {
             let missing = || Fault::Bug(format!("event {no} of room {} is not stored", self.no));
-            let (text, meta) = (text.ok_or_else(missing)?, meta.ok_or_else(missing)?);
-            events.push(Event { no: *no, pdu: self.parse(&text, &meta.facts.event_id)?, meta });
+            let meta = meta.ok_or_else(missing)?;
+            let pdu = match known {
+                Some(pdu) => pdu,
+                None => self.parse(*no, &texts.next().flatten().ok_or_else(missing)?, &meta.facts.event_id)?,
+            };
+            events.push(Event { no: *no, pdu, meta });
         }
         Ok(events)
     }
 
+    fn keys_of(&self, numbers: &[EventNo]) -> Vec<(RoomNo, EventNo)> {
+        numbers.iter().map(|no| (self.no, *no)).collect()
+    }
+
     /// What the server knows of events, without their texts.
     pub async fn metas(&self, numbers: &[EventNo]) -> Result<Vec<Meta>, Fault> {
-        let keys: Vec<_> = numbers.iter().map(|no| (self.no, *no)).collect();
-        let metas = self.view.get_many(&META, &keys).await?;
+        let metas = self.view.get_many(&META, &self.keys_of(numbers)).await?;
         metas.into_iter().map(|meta| meta.ok_or_else(|| Fault::Bug("an event has no facts".into()))).collect()
     }
 
@@ -254,34 +273,32 @@ impl RoomView {
         Ok(self.membership(user).await?.is_some_and(|member| member.state == MembershipState::Join))
     }
 
-    /// The states before the events of a stretch of the timeline, in the order asked; `None` where there is no such event.
+    /// The states before the events of a stretch of the timeline, each once, in the order asked; `None` where there is no
+    /// such event.
     pub async fn roots_before(&self, events: &[EventNo]) -> Result<Vec<Option<RootRecord>>, Fault> {
         self.neighbours(&ROOT_BEFORE, events).await
     }
 
-    /// Rows of which most are neighbours, in the order asked. They are read in one go: to step from one row to the next is
-    /// a fraction of finding it.
-    async fn neighbours<V: Record + Clone>(
+    /// Rows of which most are neighbours and each is asked for once, in the order asked. They are read in one go: to step
+    /// from one row to the next is a fraction of finding it.
+    async fn neighbours<V: Record>(
         &self,
         table: &Table<(RoomNo, EventNo), V>,
         numbers: &[EventNo],
     ) -> Result<Vec<Option<V>>, Fault> {
-        let one_by_one = async || {
-            let keys: Vec<_> = numbers.iter().map(|no| (self.no, *no)).collect();
-            self.view.get_many(table, &keys).await
-        };
+        let one_by_one = async || self.view.get_many(table, &self.keys_of(numbers)).await;
         let (Some(first), Some(last)) = (numbers.iter().min(), numbers.iter().max()) else { return Ok(Vec::new()) };
         let Some(end) = last.checked_add(1) else { return one_by_one().await };
         let width = (end - first) as usize;
         if numbers.len() < RUN || width > numbers.len() + numbers.len() / 4 || width > MAX_SCAN {
             return one_by_one().await;
         }
-        let mut found = vec![None; width];
+        let mut found: Vec<Option<V>> = std::iter::repeat_with(|| None).take(width).collect();
         for ((_, no), value) in self.view.scan(table, table.between(&(self.no, *first), &(self.no, end)), width).await?
         {
             found[(no - first) as usize] = Some(value);
         }
-        Ok(numbers.iter().map(|no| found[(no - first) as usize].clone()).collect())
+        Ok(numbers.iter().map(|no| found[(no - first) as usize].take()).collect())
     }
 
     fn tree(&self) -> state::Tree<'_> {
@@ -292,9 +309,13 @@ impl RoomView {
         (self.no, place.anchor, place.sub, place.back)
     }
 
-    fn parse(&self, text: &[u8], id: &OwnedEventId) -> Result<Pdu, Fault> {
+    fn parse(&self, no: EventNo, text: &[u8], id: &OwnedEventId) -> Result<Pdu, Fault> {
         let unreadable = |why: String| Fault::Bug(format!("event {id} cannot be read: {why}"));
         let text = std::str::from_utf8(text).map_err(|why| unreadable(why.to_string()))?;
-        Pdu::from_stored(text.into(), id.clone(), self.rules).map_err(|why| unreadable(why.to_string()))
+        let pdu = Pdu::from_stored(text.into(), id.clone(), self.rules).map_err(|why| unreadable(why.to_string()))?;
+        if let Some(events) = self.view.events() {
+            events.put(self.no, no, &pdu);
+        }
+        Ok(pdu)
     }
 }

@@ -19,6 +19,7 @@ use super::{
     view::RoomView,
 };
 use crate::{
+    event_cache::EventCache,
     keyspace::{EVENT_NO, EventNo, HEAD, KEY_NO, KeyNo, NodeNo, RoomNo},
     records::{
         reading::Uncounted,
@@ -65,6 +66,8 @@ pub struct Working {
     counted: HashMap<String, Counted>,
     /// What the events of the batch in the making have counted.
     counts: HashMap<EventNo, Uncounted>,
+    /// The events of the batch in the making, as they were signed.
+    written: Vec<(EventNo, Pdu)>,
 }
 
 impl Working {
@@ -103,6 +106,7 @@ impl Working {
             levels: None,
             counted: HashMap::new(),
             counts: HashMap::new(),
+            written: Vec::new(),
         }
     }
 
@@ -112,6 +116,7 @@ impl Working {
         self.appended = 0;
         self.bytes = 0;
         self.counts.clear();
+        self.written.clear();
         let entries = self.pdus.len().max(self.state.len()).max(self.nodes.len()).max(self.counted.len());
         if entries > KEPT || self.pdu_bytes > KEPT_BYTES {
             self.state.clear();
@@ -128,8 +133,11 @@ impl Working {
         self.stored.as_ref()
     }
 
-    /// The batch was committed: what it left is what is stored.
-    pub fn committed(&mut self) {
+    /// The batch was committed: what it left is what is stored, and its events will be asked for at once.
+    pub fn committed(&mut self, events: &EventCache) {
+        for (no, pdu) in self.written.drain(..) {
+            events.put(self.no, no, &pdu);
+        }
         self.stored_bytes = Some(self.head.encode());
         self.stored = Some(self.head.clone());
     }
@@ -258,6 +266,7 @@ impl Working {
 
     /// Remembers an event that the batch appends, and the state it sets.
     pub fn remember(&mut self, no: EventNo, pdu: &Pdu, key: Option<StateKey>) {
+        self.written.push((no, pdu.clone()));
         self.keep(no, pdu.clone());
         if let Some(key) = key {
             self.state.insert(key, Some(no));

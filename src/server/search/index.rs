@@ -3,7 +3,7 @@
 //! It follows the changes of the database, and no send waits for it or writes for it. Every two seconds, and whenever
 //! somebody searches, it takes the rooms that changed and indexes what is new in each, many events in one lazy batch: a
 //! row holds all events of the batch that have the same word, so that what many say costs little more than what one says.
-//! How far it came stands in the same batches ([`INDEXED`] for each room, [`FOLLOWED`] for all): a crash takes away rows
+//! How far it came stands in the same batches (`INDEXED` for each room, `FOLLOWED` for all): a crash takes away rows
 //! and notes alike, and the next start goes on from there.
 //!
 //! What is older than the changes that are kept (a database from before there was an index, a server that had it turned

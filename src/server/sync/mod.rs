@@ -11,6 +11,7 @@
 //! | `room.rs` | the part of one joined or left room; with `timeline.rs`, `delta.rs`, `summary.rs` |
 //! | `passing.rs` | receipts and typing in one room |
 //! | `stripped.rs` | invites and knocks |
+//! | `events.rs`, `initial.rs` | the deprecated `/events` and `/initialSync` |
 //! | `lists.rs` | whose device lists to fetch anew, also for `/keys/changes` |
 //!
 //! A token from a time of which this database, a restored copy, knows nothing ([`crate::restored`]) is answered like none:
@@ -23,6 +24,8 @@
 //! [filtering](https://spec.matrix.org/v1.19/client-server-api/#filtering).
 
 mod delta;
+pub mod events;
+pub mod initial;
 mod lists;
 mod passing;
 mod room;
@@ -36,7 +39,7 @@ mod v3;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use depesche_rules::filter::{self, BadFilter};
 use depesche_store::{Position, Watch};
@@ -141,11 +144,22 @@ impl Syncs {
 
     /// What is new, at once or as soon as there is something. The future may be dropped at any time.
     pub async fn sync(&self, request: &Request) -> Result<wire::Response, SyncError> {
-        filter::check(&request.filter)?;
+        self.poll(request, || async { Ok(()) }).await
+    }
+
+    /// The same for a caller who may be sent away while they wait: `still_here` says whether they have been, and is asked
+    /// only where they could have been. Before a wait, if what happened since the token was not watched all along: then
+    /// nothing would wake the poll. And after one.
+    pub async fn poll<E, F>(&self, request: &Request, still_here: impl Fn() -> F) -> Result<wire::Response, E>
+    where
+        E: From<SyncError>,
+        F: Future<Output = Result<(), E>>,
+    {
+        filter::check(&request.filter).map_err(SyncError::from)?;
         let _polling = self.presence.poll(&request.user, &request.device, &request.set_presence);
         match &request.since {
-            Some(since) => self.later(request, self.token(since)?).await,
-            None => self.first(request).await,
+            Some(since) => self.later(request, self.token(since).map_err(SyncError::from)?, still_here).await,
+            None => Ok(self.first(request).await?),
         }
     }
 
@@ -157,21 +171,37 @@ impl Syncs {
         Ok(self.answer(request, None, &view, &mut session).await?.response)
     }
 
-    async fn later(&self, request: &Request, since: SyncToken) -> Result<wire::Response, SyncError> {
+    async fn later<E, F>(
+        &self,
+        request: &Request,
+        since: SyncToken,
+        still_here: impl Fn() -> F,
+    ) -> Result<wire::Response, E>
+    where
+        E: From<SyncError>,
+        F: Future<Output = Result<(), E>>,
+    {
         let longest = self.base.config.limits.sync_timeout;
         let wait = if request.full_state { Duration::ZERO } else { request.timeout.min(longest) };
         let until = Instant::now() + wait;
         let mut session = self.session(request);
         if since.to_device > session.acknowledged {
-            self.to_device.acknowledge(&request.user, &request.device, since.to_device).await?;
+            let done = self.to_device.acknowledge(&request.user, &request.device, since.to_device).await;
+            done.map_err(SyncError::from)?;
             session.acknowledged = since.to_device;
         }
+        let mut waited = false;
         loop {
-            let view = session.refresh(&self.base).await?;
-            let answer = self.answer(request, Some(since), &view, &mut session).await?;
-            if !answer.empty || Instant::now() >= until || *self.base.stopping.borrow() {
+            let view = session.refresh(&self.base).await.map_err(SyncError::from)?;
+            let answer = self.answer(request, Some(since), &view, &mut session).await.map_err(SyncError::from)?;
+            let ends = !answer.empty || Instant::now() >= until || *self.base.stopping.borrow();
+            if if ends { waited } else { !waited && !session.has_watched(since.position) } {
+                still_here().await?;
+            }
+            if ends {
                 return Ok(answer.response);
             }
+            waited = true;
             tokio::select! {
                 () = session.changed(view.position()) => {}
                 () = sleep_until(until) => {}

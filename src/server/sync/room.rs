@@ -279,7 +279,8 @@ async fn frame(
     Ok(Frame { before: known.filter(|_| !asked.request.full_state), start, end, last: None })
 }
 
-/// Adds the members that the client needs to show the timeline and the room's name, and does not have.
+/// Adds the members that the client needs to show the timeline and the room's name, and does not have. Where the state is
+/// that after the timeline, the client takes none from the timeline itself.
 async fn add_members(
     asked: &Asked<'_>,
     room: &RoomView,
@@ -291,16 +292,25 @@ async fn add_members(
 ) -> Result<(), Fault> {
     needed.extend(timeline.iter().map(|event| event.pdu.sender().clone()));
     let at = room.view.position();
-    let said: BTreeSet<EventNo> = state.iter().chain(timeline).map(|event| event.no).collect();
+    let taken = if asked.want.after { &[] } else { timeline };
+    let member = |event: &Event| {
+        let user = event.pdu.membership().and(event.pdu.state_key());
+        user.and_then(|user| OwnedUserId::try_from(user).ok())
+    };
+    if asked.want.after {
+        needed.extend(timeline.iter().filter_map(member));
+    }
+    let everything = frame.before.is_none();
+    let said: BTreeSet<EventNo> = state.iter().chain(taken).map(|event| event.no).collect();
     let mut missing = Vec::new();
     for (user, no) in delta::members(room, asked.want.target(frame), &needed).await? {
-        if !said.contains(&no) && (asked.redundant || !sent.has(room.no, &user, no)) {
+        if !said.contains(&no) && (asked.redundant || everything || !sent.has(room.no, &user, no)) {
             missing.push(no);
         }
     }
     state.extend(delta::events(room, &missing).await?);
-    for event in state.iter().chain(timeline) {
-        if let (Some(_), Some(Ok(user))) = (event.pdu.membership(), event.pdu.state_key().map(OwnedUserId::try_from)) {
+    for event in state.iter().chain(taken) {
+        if let Some(user) = member(event) {
             sent.note(room.no, user, event.no, at);
         }
     }

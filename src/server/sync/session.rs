@@ -1,6 +1,15 @@
-//! What is kept of a device between two polls: a standing watch, its rooms, and which members it was sent.
+//! What is kept of a device between two polls, all of it a cache:
 //!
-//! All of it is a cache. A session that is lost costs one look at each joined room.
+//! | kept | how long | a poll without it |
+//! |---|---|---|
+//! | the watch of user, device and joined rooms | always | looks at each room; asks if the caller is still here |
+//! | what the user has to do with rooms | until a topic says it changed | reads it |
+//! | whom they ignore, how they count (`own`) | until the same topic | reads account data and push rules |
+//! | the device's key counts, once nothing waits for it (`rest`) | until its topic | reads its queue and keys |
+//! | which membership events it was sent (`sent`) | as its tokens go on | sends them again |
+//! | up to where its messages are deleted (`acknowledged`) | as its tokens go on | finds none to delete |
+//!
+//! Not kept: what an answer said. A token that comes again gets the same answer again, as far as it still is so.
 //!
 //! A watch knows the changes since a topic was added and a snapshot was taken; that position is kept for each room
 //! ([`Room::known`]). For tokens from before it, the room counts as changed.
@@ -191,7 +200,12 @@ impl Session {
     }
 
     fn may_have_changed(&self, topic: Topic, since: Position) -> bool {
-        self.begun.is_none_or(|begun| begun > since) || self.is_news(topic, since)
+        !self.has_watched(since) || self.is_news(topic, since)
+    }
+
+    /// Whether the user and the device were watched all the time since a position.
+    pub fn has_watched(&self, since: Position) -> bool {
+        self.begun.is_some_and(|begun| begun <= since)
     }
 
     /// The device's key counts, if nothing waits for it above a to-device message and nothing happened to it since that

@@ -357,7 +357,11 @@ impl Asked<'_> {
     }
 }
 
-fn presence_event(sender: OwnedUserId, shown: presence::Shown, profile: &Profile) -> Result<Raw<PresenceEvent>, Fault> {
+pub(super) fn presence_event(
+    sender: OwnedUserId,
+    shown: presence::Shown,
+    profile: &Profile,
+) -> Result<Raw<PresenceEvent>, Fault> {
     let presence::Shown { state, currently_active, status, last_active_ago_ms } = shown;
     let mut content = PresenceEventContent::new(state.clone());
     content.currently_active = (state == PresenceState::Online).then_some(currently_active);

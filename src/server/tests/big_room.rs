@@ -45,7 +45,7 @@ pub async fn fill(base: &Base, room: &RoomId, count: usize) {
         joined = count.min(joined + BATCH);
         append::close(&mut working, &tx).await.expect("closed");
         base.commit(&tx).await.expect("committed");
-        working.committed();
+        working.committed(&base.events);
     }
 }
 

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use super::{
     big_room::{self, member},
-    start,
+    open_with,
 };
 use crate::{
     Server,
@@ -75,11 +75,14 @@ const CEILINGS: [(&str, [u64; 4]); 6] = [
     ("read one state event", [9, 0, 0, 0]),
 ];
 
+/// No events in memory: every row that a request needs is counted.
+const CONFIG: &str = "[server]\nname = \"agency.test\"\n[store]\nevent_cache_mb = 0";
+
 impl House {
     async fn new(members: usize) -> Self {
         let engine = Counting::new(engine(Options::default()));
         let count = engine.count();
-        let server = start(Arc::new(engine)).await;
+        let server = open_with(Arc::new(engine), CONFIG).await.expect("the server starts");
         let alice = user("alice");
         let creation = Creation { preset: Preset::PublicChat, name: Some("Hall".into()), ..creation(&alice) };
         let room = server.rooms.create(creation).await.expect("a plain room can be created");

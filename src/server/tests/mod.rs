@@ -53,12 +53,17 @@ async fn start(engine: Arc<dyn Engine>) -> Arc<Server> {
 
 /// As [`start`], where the engine may fail.
 async fn open(engine: Arc<dyn Engine>) -> Result<Arc<Server>, StartError> {
+    open_with(engine, CONFIG).await
+}
+
+/// As [`open`], with a configuration of the test's choice.
+async fn open_with(engine: Arc<dyn Engine>, config: &str) -> Result<Arc<Server>, StartError> {
     let (clock, _) = Clock::paused(START_MS);
-    let config = Arc::new(Config::parse(CONFIG).expect("a valid configuration"));
+    let config = Arc::new(Config::parse(config).expect("a valid configuration"));
     let key = SigningKey::from_seed([7; 32], "test").expect("a valid version");
     let random = Random::seeded(engine.snapshot().position().0);
     let (blobs, thumbnailer) = (Arc::new(MemoryBlobs::default()), Arc::new(NoThumbnails));
-    Server::start(Parts { config, engine, key, clock, random, copied: None, blobs, thumbnailer }).await
+    Server::start(Parts { config, engine, key, clock, random, copied: None, blobs, thumbnailer, turn: None }).await
 }
 
 fn memory() -> Arc<dyn Engine> {

@@ -12,10 +12,10 @@ use ruma::{
         keys::{claim_keys, upload_keys},
         to_device::send_event_to_device,
     },
-    events::{StateEventType, tag::TagInfo},
+    events::StateEventType,
     serde::Raw,
 };
-use serde_json::{Value, json, value::to_raw_value};
+use serde_json::{Map, Value, json, value::to_raw_value};
 
 use crate::{
     Server,
@@ -233,7 +233,7 @@ impl Run {
 
     async fn tag(&self, room: &str, name: &str) -> Outcome {
         let no = self.view(room).await?.no;
-        done(self.server.account_data.set_tag(&user(name), no, "m.favourite", &TagInfo::new()).await, |_| false)
+        done(self.server.account_data.set_tag(&user(name), no, "m.favourite", &Map::new()).await, |_| false)
     }
 
     async fn one_time_keys(&self, name: &str, device: &str) -> Outcome {

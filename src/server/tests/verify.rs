@@ -10,12 +10,12 @@ use ruma::{OwnedRoomId, events::room::member::MembershipState, owned_event_id};
 use crate::{
     codec::Key,
     keyspace::{
-        ALIAS, EVENT, EVENT_NO, HEAD, KEY, KEY_NO, MEMBER, META, NODE, PROFILE, RELATION, REPLACEMENT, ROOM,
+        ALIAS, EVENT, EVENT_NO, HEAD, KEY, KEY_NO, MEMBER, META, NODE, PROFILE, RELATED, RELATION, REPLACEMENT, ROOM,
         ROOM_ALIAS, ROOM_NO, ROOT_AT, ROOT_BEFORE, RoomNo, THREAD, TIMELINE, UNREAD,
     },
     records::{
         events::Place,
-        relations::{List, Listed},
+        relations::{List, Listed, Related},
         rooms::{RootRecord, StateKey, Unread},
     },
     rooms::view::RoomView,
@@ -97,6 +97,15 @@ async fn a_relation_that_leads_nowhere_is_found() {
     finds(put(&RELATION, (1, id(), List::Direct, Place::START), child), &["at a place not its own"]).await;
     finds(put(&REPLACEMENT, (1, id(), user("bob"), 1, id()), 99), &["event 99 replaces another and is gone"]).await;
     finds(put(&THREAD, (1, Place::START), id()), &["a thread is listed"]).await;
+    let two = Related { referring: 2, ..Related::default() };
+    finds(put(&RELATED, (1, id(), String::new()), two), &["are counted about an event"]).await;
+    let unlisted = async |house: &House| {
+        let parent = house.view().await.event(9).await.unwrap().pdu.event_id().clone();
+        house.server.relate(&house.room, &user("bob"), "m.reference", &parent).await;
+        house.change(|tx| tx.delete_range(RELATION.under(&(1, parent)))).await;
+    };
+    finds(unlisted, &["event 38 is about another and not in its list", "and Related { replacing: 0, referring: 0"])
+        .await;
 }
 
 #[tokio::test]

@@ -23,6 +23,17 @@ struct Found {
     key: Option<StateKey>,
 }
 
+impl Found {
+    /// The event, if it is part of the room, not redacted, and may be about another.
+    fn about_another(&self, room: &RoomView) -> Option<Pdu> {
+        let facts = &self.meta.facts;
+        let text = std::str::from_utf8(&self.text).ok()?;
+        let counts = facts.status == Status::Accepted && facts.redacted_by.is_none();
+        let may_be = counts && text.contains("m.relates_to");
+        may_be.then(|| Pdu::from_stored(text.into(), facts.event_id.clone(), room.rules).ok()).flatten()
+    }
+}
+
 impl Check<'_> {
     /// Events by number: without a gap, each with all its rows.
     pub(super) async fn check_events(&mut self, room: &RoomView) -> Result<(), Fault> {
@@ -41,6 +52,8 @@ impl Check<'_> {
             for event in &found {
                 self.check_event(room, event);
             }
+            let about = found.iter().filter_map(|event| Some((event.no, event.about_another(room)?, event.meta.place)));
+            self.check_listed(no, &about.collect::<Vec<_>>()).await?;
             self.report.checked.events += numbers.len() as u64;
             *self.events.entry(no).or_default() += i64::try_from(numbers.len()).unwrap_or(i64::MAX);
         }

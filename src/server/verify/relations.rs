@@ -1,13 +1,68 @@
-//! The index of relations: every row leads to an event that stands where the row says.
+//! The index of relations: every row leads to an event that stands where the row says, every event that is about another
+//! has its row, and as many are counted as there are.
+
+use depesche_rules::{
+    pdu::Pdu,
+    relations::{REFERENCE, Relation, THREAD as IN_THREAD},
+};
+use depesche_store::Range;
 
 use super::{Check, rows::Rows};
 use crate::{
-    keyspace::{META, RELATED, RELATION, REPLACEMENT, THREAD},
-    records::relations::List,
+    codec::Key,
+    keyspace::{EventNo, META, RELATED, RELATION, REPLACEMENT, RoomNo, THREAD},
+    records::{
+        events::Place,
+        relations::{List, Related},
+    },
+    table::{Record, Table},
     tx::Fault,
 };
 
 impl Check<'_> {
+    /// Events that are about others, none of them redacted, are in the list of their parent.
+    pub(super) async fn check_listed(&mut self, room: RoomNo, events: &[(EventNo, Pdu, Place)]) -> Result<(), Fault> {
+        let parent = |pdu: &Pdu| Relation::of(pdu).map(|relation| relation.parent);
+        let about = events.iter().filter_map(|(no, pdu, place)| Some((*no, parent(pdu)?, *place)));
+        let (numbers, keys): (Vec<_>, Vec<_>) =
+            about.map(|(no, parent, place)| (no, (room, parent, List::Direct, place))).unzip();
+        for (no, listed) in numbers.into_iter().zip(self.get_all(&RELATION, &keys).await?) {
+            let right = listed.is_some_and(|listed| listed.no == no);
+            self.holds(right, || format!("room {room}: event {no} is about another and not in its list"));
+        }
+        Ok(())
+    }
+
+    /// As many events are counted as there are in the lists.
+    async fn counts(&mut self) -> Result<(), Fault> {
+        let mut rows = Rows::new(&RELATED, RELATED.under(&()));
+        while let Some(page) = rows.next(self).await? {
+            for ((room, parent, user), counted) in page {
+                if !user.is_empty() {
+                    continue;
+                }
+                let of = |kind: &str| RELATION.under(&(room, parent.clone(), List::Of(kind.to_owned())));
+                let related = Related {
+                    replacing: self.rows_in(&REPLACEMENT, REPLACEMENT.under(&(room, parent.clone()))).await?,
+                    referring: self.rows_in(&RELATION, of(REFERENCE)).await?,
+                    in_thread: self.rows_in(&RELATION, of(IN_THREAD)).await?,
+                };
+                self.holds(related == counted, || {
+                    format!("room {room}: {counted:?} are counted about an event, and {related:?} listed")
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn rows_in<K: Key, V: Record>(&mut self, table: &Table<K, V>, range: Range) -> Result<u32, Fault> {
+        let (mut rows, mut count) = (Rows::new(table, range), 0);
+        while let Some(page) = rows.next(self).await? {
+            count += u32::try_from(page.len()).unwrap_or(u32::MAX);
+        }
+        Ok(count)
+    }
+
     /// Lists of events about events, and lists of threads.
     pub(super) async fn relations(&mut self) -> Result<(), Fault> {
         let mut rows = Rows::new(&RELATION, RELATION.under(&()));
@@ -29,6 +84,7 @@ impl Check<'_> {
                 self.holds(right, || format!("room {room}: event {no} replaces another and is gone"));
             }
         }
+        self.counts().await?;
         self.threads().await
     }
 

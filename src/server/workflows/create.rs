@@ -136,6 +136,10 @@ impl Rooms {
         if creation.initial_state.len() > MAX_CREATE_INITIAL_STATE {
             return many(MAX_CREATE_INITIAL_STATE, "state events");
         }
+        if creation.invite.iter().any(|(user, _)| *user == creation.creator) {
+            // As an invite to a room that exists: its member is invited no more.
+            return Err(CreateError::Refused(Refusal::Forbidden("the creator of a room is in it already".into())));
+        }
         let mut invited: Vec<OwnedUserId> = creation.invite.iter().map(|(user, _)| user.clone()).collect();
         for (kind, state_key, content) in &creation.initial_state {
             match kind {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use depesche_server::media::{
     ImageFormat,
     blobs::BlobError,
-    thumbnails::{Made, Order, Source, Thumbnailer, Unmade},
+    thumbnails::{Made, Measured, Order, Source, Thumbnailer, Unmade},
 };
 use depesche_thumbnails::{Bounds, Workers};
 use futures::{StreamExt, stream};
@@ -42,6 +42,15 @@ async fn a_process_makes_a_thumbnail() {
     }
     let made = workers.make(source(&png(20, 20)), ORDER).await;
     assert!(matches!(made, Ok(Made::Original(ImageFormat::Png))), "{made:?}");
+}
+
+#[tokio::test]
+async fn a_process_measures_a_picture() {
+    let workers = workers(BOUNDS);
+    let measured = workers.measure(source(&png(30, 20))).await;
+    assert!(matches!(measured, Ok(Measured { format: ImageFormat::Png, width: 30, height: 20 })), "{measured:?}");
+    assert!(matches!(workers.measure(source(b"hello")).await, Err(Unmade::Unfit)));
+    assert!(matches!(workers.measure(source(&png(4000, 3000))).await, Err(Unmade::TooLarge)));
 }
 
 #[tokio::test]

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use depesche_server::media::{
-    BrokenBody, FindError, ReadError, RemoveError, ThumbnailError, UploadError, blobs::BlobError, thumbnails::Unmade,
+use depesche_server::{
+    media::{
+        BrokenBody, FindError, ReadError, RemoveError, ThumbnailError, UploadError, blobs::BlobError,
+        thumbnails::Unmade,
+    },
+    previews::{PreviewError, web::Unfetched},
 };
 use http::StatusCode;
 use ruma::api::error::ErrorKind;
@@ -12,6 +16,8 @@ use crate::error::Error;
 
 /// When to try again after the store of media took no bytes.
 const STORE_PAUSE: Duration = Duration::from_secs(10);
+/// When to try again after too many previews waited to be made.
+const PREVIEW_PAUSE: Duration = Duration::from_secs(2);
 
 impl From<UploadError> for Error {
     fn from(error: UploadError) -> Self {
@@ -66,6 +72,25 @@ impl From<ThumbnailError> for Error {
             ThumbnailError::Blobs(BlobError::Missing) => ReadError::Lost.into(),
             ThumbnailError::Blobs(error @ BlobError::Failed(_)) => Self::internal(error),
             ThumbnailError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<PreviewError> for Error {
+    fn from(error: PreviewError) -> Self {
+        let message = error.to_string();
+        let bad_gateway = |kind, message: String| Self::new(StatusCode::BAD_GATEWAY, kind, message);
+        match error {
+            PreviewError::Off => Self::new(StatusCode::NOT_FOUND, ErrorKind::Unrecognized, message),
+            PreviewError::NoAddress => Self::invalid_param(message),
+            PreviewError::Busy => Self::too_often(PREVIEW_PAUSE),
+            PreviewError::Unfetched(Unfetched::NotAllowed(_)) => Self::forbidden(message),
+            PreviewError::Unfetched(Unfetched::TooLarge) => bad_gateway(ErrorKind::TooLarge, message),
+            // What others say when they fail is for the log.
+            PreviewError::Unfetched(failed @ Unfetched::Failed(_)) => {
+                bad_gateway(ErrorKind::Unknown, "Nothing could be fetched from there".to_owned()).caused_by(failed)
+            }
+            PreviewError::Fault(fault) => fault.into(),
         }
     }
 }

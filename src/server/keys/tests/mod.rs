@@ -10,7 +10,7 @@ use std::{
 
 use depesche_config::Config;
 use depesche_store::{
-    Engine, Options,
+    Options,
     faults::{Control, Faults},
 };
 use ruma::{
@@ -45,16 +45,8 @@ impl Home {
         let engine = Faults::new(engine(Options::default()));
         let faults = engine.control();
         let (clock, hand) = Clock::paused(1_000_000_000);
-        let name = server_name!("a.example").to_owned();
-        let base = Arc::new(Base {
-            engine: Arc::new(engine) as Arc<dyn Engine>,
-            clock,
-            random: Random::seeded(1),
-            config: Arc::new(Config::named(&name)),
-            name,
-            pushers: AtomicU64::new(0),
-            stopping: watch::channel(false).1,
-        });
+        let config = Arc::new(Config::named(server_name!("a.example")));
+        let base = Arc::new(Base::new(Arc::new(engine), clock, Random::seeded(1), config, watch::channel(false).1));
         let devices = Arc::new(Devices::new(Arc::clone(&base), Vec::new()));
         Self { keys: Keys::new(Arc::clone(&base), Arc::clone(&devices)), base, devices, hand, faults }
     }

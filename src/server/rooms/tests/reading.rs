@@ -128,7 +128,7 @@ async fn a_redacted_name_is_not_listed() {
 async fn page_of_the_past(later: usize) -> [u64; 3] {
     let engine = Arc::new(Counting::new(Memory::new(Options::default())));
     let count = engine.count();
-    let server = Fixture::on(engine);
+    let server = Fixture::forgetful(engine);
     let (alice, bob) = (user("alice"), user("bob"));
     let room = server.public_room(&alice).await;
     server.join(&room, &bob).await;

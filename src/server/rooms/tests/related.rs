@@ -299,7 +299,7 @@ fn cost(counts: Counts) -> Cost {
 async fn costs(kinds: &[&str], children: usize) -> Vec<Cost> {
     let engine = Arc::new(Counting::new(Memory::new(Options::default())));
     let (count, alice) = (engine.count(), user("alice"));
-    let server = Fixture::on(Arc::clone(&engine) as Arc<dyn Engine>);
+    let server = Fixture::forgetful(Arc::clone(&engine) as Arc<dyn Engine>);
     let room = server.room(&alice).await;
     let parent = server.say(&room, &alice, "a").await;
     for _ in 0..children {
@@ -308,7 +308,7 @@ async fn costs(kinds: &[&str], children: usize) -> Vec<Cost> {
         }
     }
     // After a restart nothing is in memory.
-    let server = Fixture::on(engine);
+    let server = Fixture::forgetful(engine);
     let mut costs = Vec::new();
     for kind in kinds {
         count.reset();

@@ -17,6 +17,7 @@ use depesche_rules::{
 use depesche_store::Position;
 use ruma::{
     OwnedUserId, RoomId, UserId,
+    events::room::member::MembershipState,
     push::{AnyPushRuleRef, PushCondition, PushConditionRoomCtx, Ruleset},
 };
 
@@ -39,6 +40,8 @@ const MAX_KEPT: usize = 20_000;
 const MAX_RULES: usize = 5_000;
 /// Events looked at in one step.
 const STEP: usize = 100;
+/// How many changes of a member's profile are followed back to their join: what comes before those is read.
+const PROFILES: usize = 100;
 
 /// A user's push rules, beside the default ones, and of whom they notify of nothing.
 pub struct Rules {
@@ -66,6 +69,16 @@ struct Counted {
     threads: BTreeMap<String, (EventNo, Count)>,
     /// The newest event that was looked at.
     newest: EventNo,
+    came: Came,
+}
+
+/// Since when somebody is a member.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Came {
+    /// Their membership event.
+    membership: EventNo,
+    /// The one by which they joined; those since then changed their profile.
+    join: EventNo,
 }
 
 /// What the rules of a user do in a room.
@@ -131,15 +144,18 @@ impl Counter {
         let key = (user.to_owned(), room.no);
         let newest = room.head.next_event.saturating_sub(1);
         let kept = self.kept().counts.get(&key).cloned();
+        let came = Came::of(room, user, marks, kept.as_ref().map(|kept| kept.came)).await?;
         let kept = match kept {
-            Some(kept) if kept.holds(room, user, rules, marks, newest).await? => Some(kept),
+            Some(kept) if kept.came.join == came.join && kept.holds(room, user, rules, marks, newest).await? => {
+                Some(kept)
+            }
             _ => None,
         };
         if let Some(kept) = kept.as_ref().filter(|kept| kept.newest == newest) {
             return Ok(Arc::clone(kept));
         }
         let (threads, after) = kept.map_or_else(Default::default, |kept| (kept.threads.clone(), kept.newest));
-        let mut counted = Counted { rules: rules.changed, marks: *marks, threads, newest };
+        let mut counted = Counted { rules: rules.changed, marks: *marks, threads, newest, came };
         if !counted.go_on(room, user, rules, after).await? {
             counted.threads.clear();
             counted.go_on(room, user, rules, 0).await?;
@@ -156,6 +172,29 @@ impl Counter {
     fn kept(&self) -> MutexGuard<'_, Kept> {
         // Whoever panicked did so between two insertions: what is there is whole.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Came {
+    /// Follows the member's events back to the join, or to where it is known from, or to what is read.
+    async fn of(room: &RoomView, user: &UserId, marks: &Marks, known: Option<Self>) -> Result<Self, Fault> {
+        let membership = room.membership(user).await?.map_or(0, |member| member.event);
+        let mut join = membership;
+        for _ in 0..PROFILES {
+            if let Some(known) = known.filter(|known| known.membership == join) {
+                join = known.join;
+                break;
+            }
+            if join <= marks.all.event {
+                break;
+            }
+            let before = room.state_event(room.root_before(join).await?, "m.room.member", user.as_str()).await?;
+            match before.filter(|before| before.pdu.membership() == Some(MembershipState::Join)) {
+                Some(before) => join = before.no,
+                None => break,
+            }
+        }
+        Ok(Self { membership, join })
     }
 }
 
@@ -183,8 +222,7 @@ impl Counted {
     /// Adds the events behind one, those that are read left out. Says whether the sum is right: not if one of those up to
     /// there has been redacted since.
     async fn go_on(&mut self, room: &RoomView, user: &UserId, rules: &Rules, after: EventNo) -> Result<bool, Fault> {
-        let joined = room.membership(user).await?.map_or(0, |member| member.event);
-        let read = self.marks.all.event.max(joined);
+        let read = self.marks.all.event.max(self.came.join);
         let stop = after.max(read);
         let context = Context::of(room).await?.for_user(user, &rules.own).await?;
         let mut before = RoomView::place_after(room.view.position());

@@ -6,7 +6,7 @@ use depesche_rules::{bounds::MAX_THREAD_HOPS, build::EventDraft, signing::Signin
 use proptest::prelude::*;
 use ruma::{
     OwnedRoomId,
-    events::push_rules::PushRulesEventContent,
+    events::{StateEventType, push_rules::PushRulesEventContent},
     push::{
         Action, NewConditionalPushRule, NewPatternedPushRule, NewPushRule, NewSimplePushRule, PushCondition, Ruleset,
     },
@@ -19,6 +19,7 @@ use crate::{
     keyspace::HEAD,
     rooms::{
         append, lane,
+        membership::{Action as MembershipAction, Change},
         receipts::{Read, Receipts, Thread},
         send::Message,
         working::Working,
@@ -328,6 +329,51 @@ async fn rules_of_ones_own_change_the_counts() {
         rules.set_enabled(ruma::push::RuleKind::Override, ".m.rule.master", true).unwrap();
     };
     assert_eq!(after(master).await, (0, 0));
+}
+
+#[tokio::test]
+async fn what_one_does_oneself_is_not_unread() {
+    let course = Course::new().await;
+    let content = json!({ "body": "gone", "replacement_room": "!new:agency.test" });
+    course.server.set(&course.room, &user("alice"), StateEventType::RoomTombstone, content).await;
+    let view = course.server.rooms.find(&course.room).await.unwrap().unwrap();
+    for (name, expected) in [("alice", 0), ("bob", 1)] {
+        let reader = course.counter.reader(&view.view, &user(name)).await.unwrap();
+        let total = course.counter.count(&view, &reader).await.unwrap().total();
+        assert_eq!((total.notifications, total.highlights), (expected, expected), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_name_reads_nothing() {
+    let course = Course::new().await;
+    let bob = user("bob");
+    course.set_rules(&equivalent()).await;
+    let counts = async || {
+        let kept = course.counted(&course.counter).await.total().notifications;
+        assert_eq!(course.counted(&Counter::default()).await.total().notifications, kept);
+        kept
+    };
+    let rename = async |name: &str| {
+        let content = object(json!({ "displayname": name }));
+        let change = Change { actor: bob.clone(), target: bob.clone(), action: MembershipAction::Join, content };
+        course.server.rooms.submit(&course.room, change).await.unwrap();
+    };
+    rename("first").await;
+    say(&course, json!({ "msgtype": "m.text", "body": "one" })).await;
+    let two = course.server.say(&course.room, &user("alice"), "two").await;
+    assert_eq!(counts().await, 2);
+    rename("second").await;
+    assert_eq!(counts().await, 2);
+    course.server.redact(&course.room, &user("alice"), &two).await;
+    assert_eq!(counts().await, 1);
+    rename("third").await;
+    say(&course, json!({ "msgtype": "m.text", "body": "three" })).await;
+    assert_eq!(counts().await, 2);
+    // Who comes anew has read what was there.
+    course.server.change(&course.room, &bob, &bob, MembershipAction::Leave).await.unwrap();
+    course.server.join(&course.room, &bob).await;
+    assert_eq!(counts().await, 0);
 }
 
 #[tokio::test]

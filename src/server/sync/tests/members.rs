@@ -51,6 +51,48 @@ async fn lazily_only_those_are_told_who_are_needed() {
 }
 
 #[tokio::test]
+async fn a_state_after_the_timeline_has_the_members_of_the_timeline() {
+    let server = Server::new();
+    let (alice, bob, carol) = users();
+    let room = server.rooms.public_room(&alice).await;
+    let filter = json!({ "room": { "timeline": { "limit": 4 }, "state": { "lazy_load_members": true } } });
+    let mut client = server.client_with(&alice, filter);
+    client.request.use_state_after = true;
+    server.rooms.join(&room, &carol).await;
+    server.rooms.join(&room, &bob).await;
+    server.rooms.say(&room, &bob, "hello").await;
+    server.rooms.change(&room, &alice, &carol, Action::Kick).await.unwrap();
+    let answer = client.sync().await;
+    let joined = &answer["rooms"]["join"][room.as_str()];
+    assert_eq!(joined["timeline"]["events"].as_array().unwrap().len(), 4);
+    // All the state that the client has is here: it takes none from the timeline.
+    let state = brief(&joined["state_after"]);
+    for member in ["join @alice:agency.test", "join @bob:agency.test", "leave @carol:agency.test"] {
+        assert!(state.contains(&member.to_owned()), "{member}: {state:?}");
+    }
+    rename(&server, &room, &bob).await;
+    server.rooms.say(&room, &bob, "under another name").await;
+    let answer = client.sync().await;
+    let state = &answer["rooms"]["join"][room.as_str()]["state_after"]["events"];
+    assert_eq!((state.as_array().unwrap().len(), &state[0]["content"]["displayname"]), (1, &json!("New Name")));
+}
+
+#[tokio::test]
+async fn who_asks_for_all_state_is_told_of_the_members_again() {
+    let server = Server::new();
+    let (room, members) = crowd(&server, 10).await;
+    let mut client = server.client_with(&members[0], lazy());
+    client.sync().await;
+    server.rooms.say(&room, &members[7], "one").await;
+    client.sync().await;
+    server.rooms.say(&room, &members[7], "two").await;
+    client.request.full_state = true;
+    let told = members_of(&room, &client.sync().await);
+    assert!(told.contains(members[7].as_str()) && told.contains(members[0].as_str()), "{told:?}");
+    assert!(told.len() < 10, "{told:?}");
+}
+
+#[tokio::test]
 async fn members_are_told_once_until_they_change() {
     let server = Server::new();
     let (room, members) = crowd(&server, 10).await;

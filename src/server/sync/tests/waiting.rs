@@ -1,5 +1,7 @@
 //! Long polls: what wakes them, what ends them, and that nothing falls between two.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use depesche_store::Position;
 use futures::future::join_all;
 use tokio::time::{Instant, advance};
@@ -62,6 +64,48 @@ async fn whatever_is_new_wakes_it() {
     for what in ["invite", "join", "message", "account data", "keys"] {
         client = wait(&client, what).await;
     }
+}
+
+/// How a poll ends whose caller may be sent away.
+#[derive(Debug, PartialEq)]
+enum End {
+    SentAway,
+    Failed,
+}
+
+impl From<SyncError> for End {
+    fn from(_: SyncError) -> Self {
+        Self::Failed
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whether_the_caller_is_still_here_is_asked_where_they_may_have_gone() {
+    let server = Server::new();
+    let (alice, bob, _) = users();
+    let room = server.rooms.room(&alice).await;
+    let mut client = server.client(&alice);
+    client.sync().await;
+    server.rooms.say(&room, &alice, "news").await;
+    let asked = async |client: &Client, timeout: Duration, end: Result<(), End>| {
+        let (count, end) = (AtomicUsize::new(0), &end);
+        let request = Request { timeout, ..client.request.clone() };
+        let outcome = client.syncs.poll(&request, || {
+            let first = count.fetch_add(1, Ordering::Relaxed) == 0;
+            async move { if first && end.is_err() { Err(End::SentAway) } else { Ok(()) } }
+        });
+        let (begun, outcome) = (Instant::now(), outcome.await);
+        (count.load(Ordering::Relaxed), outcome.is_ok(), begun.elapsed())
+    };
+    assert_eq!(asked(&client, LONG, Ok(())).await, (0, true, Duration::ZERO), "answered at once");
+    client.sync().await;
+    assert_eq!(asked(&client, Duration::ZERO, Ok(())).await, (0, true, Duration::ZERO));
+    assert_eq!(asked(&client, LONG, Ok(())).await, (1, true, LONG), "after the wait");
+    // Of another device nothing is known of what happened since the token.
+    client.request.device = "TABLET".into();
+    server.rooms.room(&bob).await;
+    assert_eq!(asked(&client, LONG, Err(End::SentAway)).await, (1, false, Duration::ZERO), "before the wait");
+    assert_eq!(asked(&client, LONG, Ok(())).await, (2, true, LONG), "before and after it");
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,37 +2,45 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#room-tagging>
 
 use depesche_server::account_data::TagError;
+use http::Method;
 use ruma::{
-    api::client::tag::{create_tag, delete_tag, get_tags},
-    events::tag::{TagInfo, Tags},
+    OwnedRoomId, OwnedUserId,
+    api::{
+        IncomingRequest, Metadata,
+        client::tag::{create_tag, delete_tag, get_tags},
+        error::DeserializationError,
+    },
+    events::tag::TagInfo,
 };
-use serde_json::{Map, Value};
+use serde::{Deserialize, de::value::SeqDeserializer};
+use serde_json::{Map, Value, json};
 
 use super::known;
-use crate::{caller::User, error::Error, route::Context};
+use crate::{
+    caller::User,
+    error::Error,
+    route::{Answering, Context, JsonResponse},
+};
 
 /// `GET /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags`
 pub async fn get(
     context: Context,
     caller: User,
-    request: get_tags::v3::Request,
-) -> Result<get_tags::v3::Response, Error> {
+    Answering { request, .. }: Answering<get_tags::v3::Request, JsonResponse>,
+) -> Result<JsonResponse, Error> {
     caller.must_be(&request.user_id)?;
     let room = known(&context, &request.room_id).await?;
     let server = &context.app.server;
     let tags = server.account_data.tags(&server.base.view(), &caller.user_id, room.no).await?;
-    Ok(get_tags::v3::Response { tags: shown(tags) })
+    Ok(JsonResponse(json!({ "tags": shown(tags) })))
 }
 
 /// `PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}`
-pub async fn put(
-    context: Context,
-    caller: User,
-    request: create_tag::v3::Request,
-) -> Result<create_tag::v3::Response, Error> {
-    caller.must_be(&request.user_id)?;
-    let room = known(&context, &request.room_id).await?;
-    context.app.server.account_data.set_tag(&caller.user_id, room.no, &request.tag, &request.tag_info).await?;
+pub async fn put(context: Context, caller: User, request: SetTag) -> Result<create_tag::v3::Response, Error> {
+    let SetTag { user_id, room_id, tag, info } = request;
+    caller.must_be(&user_id)?;
+    let room = known(&context, &room_id).await?;
+    context.app.server.account_data.set_tag(&caller.user_id, room.no, &tag, &info).await?;
     Ok(create_tag::v3::Response {})
 }
 
@@ -48,13 +56,43 @@ pub async fn delete(
     Ok(delete_tag::v3::Response {})
 }
 
+/// The request of [`put`]. ruma's own keeps only the order of what a client says of a tag.
+pub struct SetTag {
+    user_id: OwnedUserId,
+    room_id: OwnedRoomId,
+    tag: String,
+    info: Map<String, Value>,
+}
+
+impl Metadata for SetTag {
+    const METHOD: Method = create_tag::v3::Request::METHOD;
+    const RATE_LIMITED: bool = create_tag::v3::Request::RATE_LIMITED;
+    type Authentication = <create_tag::v3::Request as Metadata>::Authentication;
+    type PathBuilder = <create_tag::v3::Request as Metadata>::PathBuilder;
+    const PATH_BUILDER: Self::PathBuilder = create_tag::v3::Request::PATH_BUILDER;
+}
+
+impl IncomingRequest for SetTag {
+    type EndpointError = <create_tag::v3::Request as IncomingRequest>::EndpointError;
+    type OutgoingResponse = create_tag::v3::Response;
+
+    fn try_from_http_request_inner(request: http::Request<&[u8]>, path: &[&str]) -> Result<Self, DeserializationError> {
+        let path = SeqDeserializer::<_, serde::de::value::Error>::new(path.iter().copied());
+        let (user_id, room_id, tag) = <(OwnedUserId, OwnedRoomId, String)>::deserialize(path)?;
+        let mut info: Map<String, Value> = serde_json::from_slice(request.body())?;
+        let TagInfo { order, .. } = TagInfo::deserialize(&info)?;
+        if order.is_none() {
+            // One that is `null` is none.
+            info.remove("order");
+        }
+        Ok(Self { user_id, room_id, tag, info })
+    }
+}
+
 /// The tags as a response has them. What a client wrote as account data and is no tag is left out.
-fn shown(tags: Map<String, Value>) -> Tags {
-    let tags = tags.into_iter().filter_map(|(name, info)| {
-        let info: TagInfo = serde_json::from_value(info).ok()?;
-        Some((name.into(), info))
-    });
-    tags.collect()
+fn shown(mut tags: Map<String, Value>) -> Map<String, Value> {
+    tags.retain(|_, info| info.is_object() && TagInfo::deserialize(&*info).is_ok());
+    tags
 }
 
 impl From<TagError> for Error {

@@ -1,0 +1,103 @@
+//! Events that were read or written lately, parsed: one that a hundred members are shown is read and parsed once.
+//!
+//! Only what never changes is kept: an event as it was signed. Whether it was redacted since stands in its facts, which
+//! every reader takes from their own snapshot. Events get here once they are stored, so no number means another event.
+
+use std::mem::size_of;
+
+use depesche_rules::pdu::Pdu;
+use quick_cache::{
+    DefaultHashBuilder, OptionsBuilder, Weighter,
+    sync::{Cache, DefaultLifecycle},
+};
+
+use crate::keyspace::{EventNo, RoomNo};
+
+/// Parts with a lock each. A fixed number, so that the largest event finds room in the part of a small cache.
+const PARTS: usize = 4;
+/// What an event takes beside its text and the copy of its content: identifiers, and what the cache notes of it.
+const BESIDE: usize = 768;
+/// The text of a usual event, for the first size of the tables.
+const USUAL_TEXT: u64 = 700;
+
+/// The events kept in memory. Forgets those that are asked for least.
+pub struct EventCache(Cache<(RoomNo, EventNo), Pdu, Bytes>);
+
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<(RoomNo, EventNo), Pdu> for Bytes {
+    fn weight(&self, _: &(RoomNo, EventNo), event: &Pdu) -> u64 {
+        (event.json().len() + event.content().get().len() + BESIDE + size_of::<Pdu>()) as u64
+    }
+}
+
+impl EventCache {
+    /// Keeps so many bytes of events; with 0 it keeps none.
+    pub fn new(bytes: u64) -> Self {
+        let usual = usize::try_from(bytes / (2 * USUAL_TEXT + BESIDE as u64)).unwrap_or(usize::MAX);
+        let options = OptionsBuilder::new()
+            .shards(PARTS)
+            .estimated_items_capacity(usual)
+            .weight_capacity(bytes)
+            .build()
+            .expect("every option that must be given is given");
+        Self(Cache::with_options(options, Bytes, DefaultHashBuilder::default(), DefaultLifecycle::default()))
+    }
+
+    /// An event that a snapshot of the caller's has.
+    pub fn get(&self, room: RoomNo, event: EventNo) -> Option<Pdu> {
+        self.0.get(&(room, event))
+    }
+
+    /// Keeps an event that is stored.
+    pub fn put(&self, room: RoomNo, event: EventNo, pdu: &Pdu) {
+        self.0.insert((room, event), pdu.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use depesche_rules::versions::room_version_rules;
+    use ruma::{OwnedEventId, RoomVersionId};
+    use serde_json::json;
+
+    use super::*;
+
+    fn event(no: u32) -> Pdu {
+        let text = json!({
+            "auth_events": [], "content": { "body": no.to_string() }, "depth": no, "origin_server_ts": 1,
+            "prev_events": [], "room_id": "!room:agency.test", "sender": "@alice:agency.test", "type": "m.room.message",
+        });
+        let id = OwnedEventId::try_from(format!("$event{no}")).unwrap();
+        let rules = room_version_rules(&RoomVersionId::V11).unwrap();
+        Pdu::from_stored(text.to_string().into(), id, rules).unwrap()
+    }
+
+    #[test]
+    fn what_was_put_is_found_by_room_and_number() {
+        let cache = EventCache::new(1 << 20);
+        cache.put(1, 1, &event(1));
+        cache.put(2, 1, &event(2));
+        assert_eq!(cache.get(1, 1), Some(event(1)));
+        assert_eq!(cache.get(2, 1), Some(event(2)));
+        assert_eq!(cache.get(1, 2), None);
+    }
+
+    #[test]
+    fn it_takes_no_more_than_it_may() {
+        let cache = EventCache::new(1 << 20);
+        for no in 0..4000 {
+            cache.put(1, no, &event(no));
+        }
+        let kept = (0..4000).filter(|no| cache.get(1, *no).is_some()).count();
+        assert!(cache.0.weight() <= 1 << 20 && (500..4000).contains(&kept), "{kept} events");
+    }
+
+    #[test]
+    fn without_room_it_keeps_nothing() {
+        let cache = EventCache::new(0);
+        cache.put(1, 1, &event(1));
+        assert_eq!(cache.get(1, 1), None);
+    }
+}
