@@ -47,8 +47,10 @@ impl Class {
     /// The class of an endpoint, if it is limited: by its method, its path and what the specification says.
     pub fn of(method: &Method, path: &str, rate_limited: bool) -> Option<Self> {
         let mut segments = path.split('/').skip(2);
-        let (first, _version) = (segments.next(), segments.next());
-        let rest: Vec<&str> = segments.collect();
+        let (first, version) = (segments.next(), segments.next());
+        // A vendor's prefix is no part of the name.
+        let rest: Vec<&str> =
+            segments.skip_while(|segment| version == Some("unstable") && segment.contains('.')).collect();
         let reads = *method == Method::GET;
         match rest.as_slice() {
             ["media", ..] => Some(Self::Media),
@@ -254,6 +256,7 @@ mod tests {
             ("POST /_matrix/client/v3/users/{}/report", Class::Joins),
             ("POST /_matrix/client/v3/createRoom", Class::Joins),
             ("GET /_matrix/client/v1/media/download/{}/{}", Class::Media),
+            ("GET /_matrix/client/unstable/org.matrix.msc3916/media/preview_url", Class::Media),
             ("POST /_matrix/media/v3/upload", Class::Media),
         ] {
             assert_eq!(of(line, false), Some(class), "{line}");

@@ -37,7 +37,7 @@ async fn what_comes_is_heard_once_and_in_order() {
     let rooms = [room(&home, &alice, json!({})).await, room(&home, &alice, json!({})).await];
     let from = now(&home, &alice).await;
     let nothing = listen(&home, &alice, &format!("&from={from}")).await;
-    assert_eq!(nothing, json!({ "start": from, "end": from, "chunk": [] }));
+    assert_eq!((&nothing["start"], &nothing["chunk"]), (&json!(from), &json!([])), "{nothing}");
     let mut said = Vec::new();
     for n in 0..250 {
         said.push(say(&home, &alice, &rooms[n % 2], n).await);

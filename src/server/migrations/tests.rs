@@ -164,7 +164,7 @@ async fn large_rows_share_fewer_batches() {
     }
     memory.commit(tx.finish()).await.unwrap();
     let tx = Tx::new(memory.snapshot());
-    let after = PROFILE.key(&(user("large"),));
+    let after = PROFILE.key(&(user("a"),));
     let rows = next_rows(&tx, &TWO[0], &after).await.unwrap();
     assert_eq!(rows.len(), BYTES / 60_000 + 1);
 }

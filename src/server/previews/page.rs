@@ -224,7 +224,7 @@ mod tests {
             <meta property='og:title' content='The &quot;title&quot;&#x21;'>\
             <META PROPERTY=OG:Type CONTENT=article />\
             <meta property=og:title content=second>\
-            <meta name=og:site_name content=' A\n  site\u{0} '>\
+            <meta name=og:site_name content=' A\n  site\u{7} '>\
             <meta property=og:image content='/p.png'><meta property=og:image:width content=12>\
             <meta property=fb:app content=1><meta property=og:empty content=''>");
         assert_eq!(property(&page, "og:title"), "The \"title\"!");

@@ -79,11 +79,10 @@ impl Syncs {
             None => None,
         };
         // Of a time that this database does not know there is nothing to tell.
-        let known = from.filter(|from| !self.restored.lost(*from));
+        let mut known = from.filter(|from| !self.restored.lost(*from));
         let _polling = self.presence.poll(&listening.user, &listening.device, &PresenceState::Online);
         let until = Instant::now() + listening.timeout.min(self.base.config.limits.sync_timeout);
         let mut ears = self.ears(listening).await?;
-        let mut known = known;
         loop {
             let view = ears.refresh(&self.base).await?;
             let after = *known.get_or_insert(view.position());

@@ -94,7 +94,11 @@ impl Syncs {
         let ignored = ignored_users(&view, &question.user).await?;
         let (mut global, mut data) = (Vec::new(), HashMap::<RoomNo, Vec<Entry>>::new());
         for entry in self.account_data.all(&view, &question.user).await? {
-            if entry.room == GLOBAL { global.push(entry) } else { data.entry(entry.room).or_default().push(entry) }
+            if entry.room == GLOBAL {
+                global.push(entry);
+            } else {
+                data.entry(entry.room).or_default().push(entry);
+            }
         }
         let (mut rooms, mut joined) = (Vec::new(), Vec::new());
         for (no, member) in memberships(&view, &question.user).await? {

@@ -382,6 +382,7 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x74, "usage"),
     (0x75, "pending"),
     (0x76, "loose_blob"),
+    (0x77, "preview_picture"),
     (0x80, "push_outbox"),
     (0x81, "push_queue"),
     (0x82, "push_delivery"),
