@@ -34,6 +34,7 @@ mod relations;
 mod reports;
 mod room_directory;
 mod room_initial_sync;
+mod search;
 mod send;
 mod spaces;
 mod sync_filters;

@@ -29,6 +29,7 @@ pub mod register;
 pub mod room_keys;
 pub mod room_summary;
 pub mod rooms;
+pub mod search;
 pub mod send_to_device;
 pub mod sync;
 pub mod thirdparty;

@@ -173,6 +173,8 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::room_keys::version::get),
         endpoint(client::room_keys::version::put),
         endpoint(client::room_keys::version::delete),
+        // /_matrix/client/v3/search
+        endpoint(client::search::post),
         // /_matrix/client/v3/sendToDevice/
         endpoint(client::send_to_device::put).large_body(),
         // /_matrix/client/v3/sync

@@ -26,6 +26,7 @@ mod related;
 mod reports;
 mod room_keys;
 mod rooms;
+mod search;
 mod send_to_device;
 mod sync;
 mod table;

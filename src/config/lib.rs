@@ -24,6 +24,7 @@ mod push;
 mod rate_limits;
 mod registration;
 mod rooms;
+mod search;
 mod section;
 mod server;
 mod store;
@@ -49,6 +50,7 @@ pub use push::{Badge, Push};
 pub use rate_limits::RateLimits;
 pub use registration::{Registration, RegistrationMode, Term};
 pub use rooms::Rooms;
+pub use search::Search;
 use section::{Section, Source};
 pub use server::Server;
 pub use store::Store;
@@ -80,6 +82,8 @@ macro_rules! with_sections {
             media: Media,
             /// Who is there.
             presence: Presence,
+            /// Finding messages.
+            search: Search,
             /// Whom users ask for help.
             support: Support,
             /// Bounds on what clients may ask for.

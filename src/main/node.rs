@@ -75,6 +75,11 @@ impl Node {
         }
     }
 
+    /// Begins to index what is said. For a server that runs, not for a command.
+    pub fn index_messages(&self) {
+        self.app.server.index_messages();
+    }
+
     /// Ends what waits for something new (long polls). Requests in work go on.
     pub fn end_waits(&self) {
         self.app.server.end_waits();

@@ -43,6 +43,7 @@ async fn run(path: &Path, config: &Arc<Config>, options: &ServeOptions) -> Resul
     };
     let admin = bind_admin(&config.server.admin_socket())?;
     node.send_out(config);
+    node.index_messages();
 
     let acceptor = Acceptor::new(&config.limits);
     if let Some(address) = config.metrics.listen {

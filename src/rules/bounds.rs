@@ -94,6 +94,14 @@ pub const MAX_PAGE: u32 = 500;
 pub const DEFAULT_DIRECTORY_LIMIT: u32 = 100;
 /// Bytes of a search term for rooms or users. Ours; what is longer finds nothing.
 pub const MAX_SEARCH_TERM_BYTES: usize = 256;
+/// Bytes of a search term for messages. Ours; a sentence that somebody remembers fits.
+pub const MAX_MESSAGE_SEARCH_BYTES: usize = 1024;
+/// Results in one answer of `/search` when the filter does not say. Ours, as Synapse.
+pub const DEFAULT_SEARCH_RESULTS: u32 = 10;
+/// Results in one answer of `/search`. Ours.
+pub const MAX_SEARCH_RESULTS: u32 = 100;
+/// Events before, and events after, each result of `/search`. Ours; the specification's default is 5.
+pub const MAX_SEARCH_CONTEXT: u32 = 50;
 /// Users in one answer of the user directory. Ours; the specification's default is 10.
 pub const MAX_USERS_FOUND: usize = 100;
 /// Events in one answer of `/relations` when the client does not say. Ours; the specification leaves it open.

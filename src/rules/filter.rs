@@ -36,6 +36,15 @@ pub fn check(filter: &FilterDefinition) -> Result<(), BadFilter> {
     if all > MAX_FILTER_LIST { Err(BadFilter("a list in the filter is too long")) } else { Ok(()) }
 }
 
+/// Refuses a filter of events alone whose lists are longer than [`MAX_FILTER_LIST`].
+pub fn check_events(filter: &RoomEventFilter) -> Result<(), BadFilter> {
+    if longest_room_list(filter) > MAX_FILTER_LIST {
+        Err(BadFilter("a list in the filter is too long"))
+    } else {
+        Ok(())
+    }
+}
+
 fn longest_list(filter: &Filter) -> usize {
     let Filter { not_types, limit: _, senders, types, not_senders } = filter;
     let lists = [not_types.len(), senders.as_ref().map_or(0, Vec::len), types.as_ref().map_or(0, Vec::len)];

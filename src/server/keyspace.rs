@@ -8,6 +8,7 @@
 //! | `50`..`6F` | end-to-end keys, backups, to-device messages |
 //! | `70`..`7F` | media |
 //! | `80`..`8F` | push |
+//! | `90`..`9F` | search |
 //! | `F0`.. | volatile: in memory, empty after a restart |
 
 use bytes::Bytes;
@@ -28,6 +29,7 @@ use crate::{
         relations::{List, Listed, Related},
         reports::Report,
         rooms::{Alias, Head, Membership, Room, RootRecord, StateKey, Unread},
+        search::{Followed, Indexed, Part, Posting},
         server::{Due, Identity, MigrationState},
     },
     table::Table,
@@ -269,6 +271,16 @@ pub const PUSH_DELIVERY: Table<(OwnedUserId, String, String), Delivery> = Table:
 /// Users whose pushers the worker is to look at: their unread count may have changed by reading, or they set a pusher.
 /// Written by `pushers`, taken by `outbox::push`.
 pub const BADGE_DUE: Table<(OwnedUserId,), ()> = Table::new(0x83, "badge_due");
+
+// Search (0x90..0x9F)
+/// The events of a room that have a word: where they have it, the word, the first of the events that one batch found.
+/// Written by `search::index`.
+pub const POSTING: Table<(RoomNo, Part, String, EventNo), Posting> = Table::new(0x90, "posting");
+/// Which events of a room are indexed; no row of an encrypted one. Written by `search::index`.
+pub const INDEXED: Table<(RoomNo,), Indexed> = Table::new(0x91, "indexed");
+/// How far the index has come. One row or none. Written by `search::index`.
+pub const FOLLOWED: Table<(u8,), Followed> = Table::new(0x92, "followed");
+
 // Volatile
 /// Who types in a room. The row without a user has the position of the room's last change. Written by `typing`.
 pub const TYPING: Table<(RoomNo, String), u64> = Table::new(0xF0, "typing");

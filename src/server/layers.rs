@@ -31,7 +31,7 @@ const ORDER: &[&[&str]] = &[
     &["reports"],
     &["verify", "restored", "schemas"],
     &["sync"],
-    &["notifications"],
+    &["notifications", "search"],
     &["outbox"],
     // Workflows are methods of the joined server, which resumes them when it starts.
     &["server", "workflows"],

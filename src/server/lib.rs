@@ -30,6 +30,7 @@ pub mod reports;
 pub mod restored;
 pub mod rooms;
 pub mod schemas;
+pub mod search;
 mod server;
 pub mod spaces;
 pub mod sync;

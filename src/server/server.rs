@@ -34,6 +34,7 @@ use crate::{
     restored::{self, Restored},
     rooms::{Rooms, receipts::Receipts},
     schemas::MIGRATIONS,
+    search::Searches,
     sync::Syncs,
     to_device::ToDevice,
     turn::{self, Turn},
@@ -87,6 +88,8 @@ pub struct Server {
     pub user_directory: UserDirectory,
     /// What users report.
     pub reports: Reports,
+    /// Finding events by their words.
+    pub searches: Searches,
     /// What is new for a device.
     pub syncs: Arc<Syncs>,
     pub(crate) spreads: Spreads,
@@ -152,6 +155,7 @@ impl Server {
         let media = Media::new(Arc::clone(&base), blobs, thumbnailer);
         let server = Arc::new(Self {
             reports: Reports::new(Arc::clone(&base)),
+            searches: Searches::new(Arc::clone(&base)),
             accounts: Arc::new(Accounts::new(Arc::clone(&base), Arc::clone(&devices))),
             profiles: Profiles::new(Arc::clone(&base)),
             pushers: Pushers::open(Arc::clone(&base)).await?,
@@ -194,6 +198,11 @@ impl Server {
     /// From now on, until the server stops, events go out to push gateways.
     pub fn push_through(&self, gateway: Arc<dyn PushGateway>) {
         tokio::spawn(Worker::new(Arc::clone(&self.base), gateway).run());
+    }
+
+    /// From now on, until the server stops, what is said is indexed for search as it comes.
+    pub fn index_messages(&self) {
+        self.searches.follow();
     }
 
     /// From now on links are followed, where the operator wants previews.

@@ -9,6 +9,11 @@ pub fn room(room_no: u64) -> Topic {
     Topic(kind(1) | (room_no & LOW))
 }
 
+/// The room of a topic of [`room`]; `None` for any other topic.
+pub fn room_of(topic: Topic) -> Option<u64> {
+    (topic.0 & !LOW == kind(1)).then_some(topic.0 & LOW)
+}
+
 /// Something new for a user on all their devices: a membership, account data, a filter of push rules.
 pub fn user(user: &UserId) -> Topic {
     Topic(kind(2) | hash(&[user.as_bytes()]))

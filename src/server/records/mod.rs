@@ -9,4 +9,5 @@ pub mod reading;
 pub mod relations;
 pub mod reports;
 pub mod rooms;
+pub mod search;
 pub mod server;

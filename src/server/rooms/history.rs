@@ -73,6 +73,18 @@ pub struct Page {
     pub state: Vec<Box<RawValue>>,
 }
 
+/// What stands around an event.
+pub struct Stretch {
+    /// Before the events before.
+    pub start: String,
+    /// Behind the events after.
+    pub end: String,
+    /// Those before it, newest first.
+    pub before: Vec<Event>,
+    /// Those after it, oldest first.
+    pub after: Vec<Event>,
+}
+
 /// An event and what stands around it.
 pub struct Context {
     /// Before the events before.
@@ -282,17 +294,7 @@ impl Viewer<'_> {
     ) -> Result<Context, ReadRefusal> {
         self.readable_root().await?;
         let event = self.event(id).await?;
-        let place = event.meta.place;
-        let query = |backwards, limit| PageQuery { from: None, to: None, backwards, limit, filter };
-        let (before_limit, after_limit) = (limit / 2, limit - limit / 2);
-        let (before, start) = match before_limit {
-            0 => (Vec::new(), Some(place)),
-            most => self.collect(place, None, &query(true, most)).await?,
-        };
-        let (after, end) = match after_limit {
-            0 => (Vec::new(), Some(place.next())),
-            most => self.collect(place.next(), None, &query(false, most)).await?,
-        };
+        let Stretch { start, end, before, after } = self.around(&event, limit / 2, limit - limit / 2, filter).await?;
         let last = after.last().unwrap_or(&event);
         let root = self.room().root_after(last.no).await?;
         let mut state = if filter.lazy_load_options.is_disabled() {
@@ -306,15 +308,36 @@ impl Viewer<'_> {
             state
         };
         state.retain(|event| event.passes(filter));
-        let end = end.unwrap_or_else(|| RoomView::place_after(self.room().view.position()));
         Ok(Context {
-            start: start.unwrap_or(Place::START).to_string(),
-            end: end.to_string(),
+            start,
+            end,
             before: self.show(&before, Format::WithRoom).await?,
             after: self.show(&after, Format::WithRoom).await?,
             event: self.show_one(&event, Format::WithRoom).await?,
             state: self.show(&state, Format::WithRoom).await?,
         })
+    }
+
+    /// At most so many visible, wanted events before and after one that the viewer may see.
+    pub async fn around(
+        &mut self,
+        event: &Event,
+        before: usize,
+        after: usize,
+        filter: &RoomEventFilter,
+    ) -> Result<Stretch, Fault> {
+        let place = event.meta.place;
+        let query = |backwards, limit| PageQuery { from: None, to: None, backwards, limit, filter };
+        let (before, start) = match before {
+            0 => (Vec::new(), Some(place)),
+            most => self.collect(place, None, &query(true, most)).await?,
+        };
+        let (after, end) = match after {
+            0 => (Vec::new(), Some(place.next())),
+            most => self.collect(place.next(), None, &query(false, most)).await?,
+        };
+        let end = end.unwrap_or_else(|| RoomView::place_after(self.room().view.position()));
+        Ok(Stretch { start: start.unwrap_or(Place::START).to_string(), end: end.to_string(), before, after })
     }
 
     /// The whole state that the viewer may read.

@@ -20,16 +20,17 @@ use ruma::{
 use crate::{
     codec::Key,
     keyspace::{
-        ALIAS, ANNOTATION, BLOB, COUNTED_THREAD, EVENT, EVENT_NO, FILE, FILE_OF, HEAD, IDENTITY, KEY, KEY_NO,
-        LOOSE_BLOB, MARK, MEMBER, META, NAMED, NODE, PENDING, PRESENCE, PREVIEW_PICTURE, RECEIPT, RECEIPT_LOG, RELATED,
-        RELATION, REPLACEMENT, ROOM, ROOM_NO, ROOT_AT, ROOT_BEFORE, TALLY, THREAD, THUMBNAIL, TIMELINE, TRANSACTION,
-        TYPING, UNCOUNTED, UNREAD, USAGE,
+        ALIAS, ANNOTATION, BLOB, COUNTED_THREAD, EVENT, EVENT_NO, FILE, FILE_OF, FOLLOWED, HEAD, IDENTITY, INDEXED,
+        KEY, KEY_NO, LOOSE_BLOB, MARK, MEMBER, META, NAMED, NODE, PENDING, POSTING, PRESENCE, PREVIEW_PICTURE, RECEIPT,
+        RECEIPT_LOG, RELATED, RELATION, REPLACEMENT, ROOM, ROOM_NO, ROOT_AT, ROOT_BEFORE, TALLY, THREAD, THUMBNAIL,
+        TIMELINE, TRANSACTION, TYPING, UNCOUNTED, UNREAD, USAGE,
     },
     records::{
         events::{Facts, Meta, Place, SentWith, Status},
         reading::{Mark, Named, Receipt, Tally, Uncounted},
         relations::{List, Listed, Related},
         rooms::{Alias, BeforeThreads, Head, Membership, Room, RootRecord, StateKey, Unread},
+        search::{Followed, Indexed, Part, Posting},
         server::{Due, Identity, MigrationState},
     },
     table::{Record, Table},
@@ -241,6 +242,22 @@ fn keys_of_rooms() {
 }
 
 #[test]
+fn what_is_searched() {
+    let posting = Posting::of(&[300, 301, 400]);
+    assert_eq!(posting.events(), [300, 301, 400]);
+    check_versioned(&posting, "0103ac020163");
+    check_versioned(&Indexed { below: 300, next: 400 }, "01ac029003");
+    check_versioned(&Followed { position: 300, walk: None }, "01ac0200");
+    check_versioned(&Followed { position: 300, walk: Some(7) }, "01ac020107");
+    for (part, byte) in [(Part::Body, "00"), (Part::Name, "01"), (Part::Topic, "02")] {
+        let key = format!("900000000000000001{byte}77000100000002");
+        check_key(&POSTING, &(1, part, "w".into(), 2), &key);
+    }
+    check_key(&INDEXED, &(1,), "910000000000000001");
+    check_key(&FOLLOWED, &(0,), "9200");
+}
+
+#[test]
 fn keys_of_media() {
     let user = || owned_user_id!("@a:b");
     check_key(&FILE, &(owned_server_name!("b"), "m".into()), "706200016d0001");
@@ -370,6 +387,9 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x81, "push_queue"),
     (0x82, "push_delivery"),
     (0x83, "badge_due"),
+    (0x90, "posting"),
+    (0x91, "indexed"),
+    (0x92, "followed"),
     (0xF0, "typing"),
     (0xF1, "presence"),
 ];
