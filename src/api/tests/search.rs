@@ -13,7 +13,7 @@ async fn say(home: &Home, person: &Person, room: &str, txn: &str, body: &str) {
     assert_eq!(home.send_as(person, &line, content).await.status, 200);
 }
 
-fn asking(criteria: Value) -> Value {
+fn asking(criteria: &Value) -> Value {
     json!({ "search_categories": { "room_events": criteria } })
 }
 
@@ -27,7 +27,7 @@ async fn post_search() {
         say(&home, &alice, &room, &n.to_string(), "Hello there").await;
     }
     let by = |order: &str| {
-        asking(json!({ "search_term": "hello", "order_by": order, "include_state": true, "filter": { "limit": 2 },
+        asking(&json!({ "search_term": "hello", "order_by": order, "include_state": true, "filter": { "limit": 2 },
             "event_context": { "include_profile": true },
             "groupings": { "group_by": [{ "key": "sender" }, { "key": "room_id" }] } }))
     };
@@ -52,7 +52,7 @@ async fn post_search() {
             assert_eq!((&rest["count"], rest.get("next_batch")), (&json!(3), None));
         }
     }
-    let none = home.send_as(&alice, SEARCH, asking(json!({ "search_term": "" }))).await;
+    let none = home.send_as(&alice, SEARCH, asking(&json!({ "search_term": "" }))).await;
     let empty = json!({ "count": 0, "highlights": [], "results": [] });
     assert_eq!(none.body["search_categories"]["room_events"], empty);
     let none = home.send_as(&alice, SEARCH, json!({ "search_categories": {} })).await;
@@ -74,12 +74,12 @@ async fn post_search_is_refused() {
         (json!({ "search_term": "a", "groupings": { "group_by": [{ "key": "type" }] } }), "M_INVALID_PARAM"),
     ] {
         assert_eq!(
-            refused(&home.send_as(&alice, SEARCH, asking(criteria.clone())).await),
+            refused(&home.send_as(&alice, SEARCH, asking(&criteria)).await),
             (400, errcode),
             "{criteria}"
         );
     }
-    let plain = asking(json!({ "search_term": "a" }));
+    let plain = asking(&json!({ "search_term": "a" }));
     let wrong = home.send_as(&alice, &format!("{SEARCH}?next_batch=x"), plain.clone()).await;
     assert_eq!(refused(&wrong), (400, "M_INVALID_PARAM"));
     assert_eq!(refused(&home.send(SEARCH, plain.clone()).await), (401, "M_MISSING_TOKEN"));

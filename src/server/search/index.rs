@@ -122,14 +122,13 @@ impl Index {
     }
 
     async fn load<'s>(&self, seen: &'s mut Option<Seen>) -> Result<&'s mut Seen, Fault> {
-        let known = match seen.take() {
-            Some(known) => known,
-            None => {
-                // Without a row, from the first change on, if it is still kept.
-                let stored = self.base.view().get(&FOLLOWED, &ROW).await?;
-                let stored = stored.unwrap_or(Followed { position: 0, walk: None });
-                Seen { position: stored.position(), stored, due: BTreeSet::new(), unnoted: 0 }
-            }
+        let known = if let Some(known) = seen.take() {
+            known
+        } else {
+            // Without a row, from the first change on, if it is still kept.
+            let stored = self.base.view().get(&FOLLOWED, &ROW).await?;
+            let stored = stored.unwrap_or(Followed { position: 0, walk: None });
+            Seen { position: stored.position(), stored, due: BTreeSet::new(), unnoted: 0 }
         };
         Ok(seen.insert(known))
     }
