@@ -73,11 +73,7 @@ async fn post_search_is_refused() {
         (json!({ "search_term": "a", "order_by": "chance" }), "M_INVALID_PARAM"),
         (json!({ "search_term": "a", "groupings": { "group_by": [{ "key": "type" }] } }), "M_INVALID_PARAM"),
     ] {
-        assert_eq!(
-            refused(&home.send_as(&alice, SEARCH, asking(&criteria)).await),
-            (400, errcode),
-            "{criteria}"
-        );
+        assert_eq!(refused(&home.send_as(&alice, SEARCH, asking(&criteria)).await), (400, errcode), "{criteria}");
     }
     let plain = asking(&json!({ "search_term": "a" }));
     let wrong = home.send_as(&alice, &format!("{SEARCH}?next_batch=x"), plain.clone()).await;
