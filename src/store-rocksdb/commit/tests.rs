@@ -206,7 +206,7 @@ fn what_is_in_memory_is_read_in_place_and_the_rest_by_the_pool() {
     let (directory, engine) = open(true);
     // Of several blocks, since opening reads the first.
     let value = Bytes::from(vec![7; 1000]);
-    for number in 0..100 {
+    for number in 0..200 {
         let mut batch = Batch::default();
         batch.operations.insert(vec![1, number].into(), Operation::Put(value.clone(), vec![]));
         block_on(engine.commit(batch)).expect("applied");
@@ -220,12 +220,12 @@ fn what_is_in_memory_is_read_in_place_and_the_rest_by_the_pool() {
     };
     let scan = |engine: &RocksDb, limit: usize| {
         let rows = block_on(engine.snapshot().scan(Range::prefix(vec![1]), true, limit)).expect("read");
-        assert_eq!((rows.len(), &*rows[0].0), (limit, [1, 99].as_slice()));
+        assert_eq!((rows.len(), &*rows[0].0), (limit, [1, 199].as_slice()));
     };
     assert_eq!(counted(&engine, "read.in_place", || (get(&engine), get_many(&engine), scan(&engine, 10))), 3);
-    assert_eq!(counted(&engine, "read.on_pool", || scan(&engine, 100)), 1, "large");
+    assert_eq!(counted(&engine, "read.on_pool", || scan(&engine, 200)), 1, "large");
     let few = || {
-        let range = Range::new(vec![1, 90], vec![2]);
+        let range = Range::new(vec![1, 190], vec![2]);
         assert_eq!(block_on(engine.snapshot().scan(range, false, 1000)).expect("read").len(), 10);
     };
     assert_eq!(counted(&engine, "read.in_place", few), 1, "it might have been large");
