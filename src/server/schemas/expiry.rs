@@ -11,7 +11,6 @@ use crate::{
     records::accounts::{LoginToken, OpenIdToken},
     rooms::lane::TRANSACTION_KEPT_MS,
     table::Record,
-    tx::Fault,
 };
 
 /// The numbers of the tables that end: `login_token_due`, `openid_token_due`, `to_device_txn_age`.
@@ -23,17 +22,18 @@ pub const MIGRATION: Migration = Migration {
     ends: || ENDED.map(|number| Range::prefix(vec![number])).into(),
     rows: || vec![LOGIN_TOKEN.under(&()), OPENID_TOKEN.under(&()), TRANSACTION.under(&()), TO_DEVICE_TXN.under(&())],
     at_a_time: ROWS,
-    change: |step| Box::pin(async move { change(&step) }),
+    change: |step| {
+        change(&step);
+        Box::pin(async { Ok(()) })
+    },
 };
 
-#[expect(clippy::unnecessary_wraps, reason = "the signature of a migration")]
-fn change(step: &Step<'_>) -> Result<(), Fault> {
+fn change(step: &Step<'_>) {
     for (key, value) in step.rows {
         // What cannot be read is good for nothing.
         let due_ms = due_ms(key, value, step.now_ms).unwrap_or(step.now_ms);
         expiry::put_stored(step.tx, key, value, due_ms);
     }
-    Ok(())
 }
 
 fn due_ms(key: &Bytes, value: &Bytes, now_ms: u64) -> Option<u64> {

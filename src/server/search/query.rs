@@ -6,7 +6,7 @@
 
 use std::{
     cmp::Ordering,
-    collections::{BTreeSet, BinaryHeap},
+    collections::{BTreeSet, BinaryHeap, HashMap},
 };
 
 use depesche_rules::{filter, pdu::Pdu};
@@ -37,6 +37,8 @@ const ROWS: usize = 10_000;
 const ROWS_OF_ONE: usize = 16;
 /// Events that one request judges.
 const JUDGED: usize = 1000;
+/// Events judged before others have a turn: each may have to be read and taken apart.
+const AT_ONCE: usize = 16;
 /// Results that are counted beyond a page of the newest.
 const COUNTED: usize = 100;
 
@@ -212,6 +214,9 @@ impl<'a> Search<'a> {
             };
             let (words, room, _) = &mut lists[list];
             judged += 1;
+            if judged % AT_ONCE == 0 {
+                tokio::task::yield_now().await;
+            }
             if let Some(rank) = self.judge(&mut viewers[*room], &event).await? {
                 let sender = event.pdu.sender().clone();
                 matches.push(Match { rank, place, room: *room, no: event.no, sender });
@@ -236,10 +241,15 @@ impl<'a> Search<'a> {
     /// The share of an event's words that are looked for, if all are there.
     fn rank(&self, event: &Pdu) -> Option<f64> {
         let (part, words) = words::of_event(&event.kind().to_string(), event.state_key(), event.content())?;
-        if !self.query.parts.contains(&part) || !self.words.iter().all(|word| words.contains(word)) {
+        if !self.query.parts.contains(&part) {
             return None;
         }
-        let hits = words.iter().filter(|word| self.words.contains(word)).count();
+        // Counted once: a term may have hundreds of words, and an event tens of thousands.
+        let mut times = HashMap::<&str, usize>::new();
+        for word in &words {
+            *times.entry(word).or_default() += 1;
+        }
+        let hits: usize = self.words.iter().map(|word| times.get(word.as_str()).copied()).sum::<Option<_>>()?;
         // An event has less than 2^17 words.
         let of = |count: usize| u32::try_from(count).map_or(f64::MAX, f64::from);
         Some(of(hits) / of(words.len()))
