@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use depesche_rules::push::{self, FlatEvent};
+use depesche_rules::push::{self, EventFields};
 use depesche_store::{CommitError, MAX_SCAN, Position, Range};
 use ruma::{OwnedUserId, UserId, events::room::member::MembershipState, push::Ruleset};
 
@@ -140,7 +140,7 @@ impl Distributor {
         if users.is_empty() {
             return Ok(());
         }
-        let (flat, context) = (FlatEvent::new(&event.pdu), Context::of(&room).await?);
+        let (fields, context) = (EventFields::new(&event.pdu), Context::of(&room).await?);
         for user in users {
             let rules = batch.rules(&user).await?;
             if rules.ignored.contains(event.pdu.sender()) || !concerns(&room, &event, &user).await? {
@@ -148,7 +148,7 @@ impl Distributor {
             }
             let rules = &rules.rules;
             let condition = context.for_user(&user, rules).await?;
-            let outcome = push::outcome(rules, &flat, &condition);
+            let outcome = push::outcome(rules, &fields, &condition);
             if !outcome.notify {
                 continue;
             }
