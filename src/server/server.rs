@@ -133,8 +133,13 @@ pub enum StartError {
 }
 
 impl Server {
-    /// Takes the database, joins the parts and resumes what a crash interrupted.
-    pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
+    /// Takes the database, joins the parts and resumes what a crash interrupted. In a box, so that all this is compiled
+    /// here and not in each crate that waits for it.
+    pub fn start(parts: Parts) -> BoxFuture<'static, Result<Arc<Self>, StartError>> {
+        Box::pin(Self::open(parts))
+    }
+
+    async fn open(parts: Parts) -> Result<Arc<Self>, StartError> {
         let Parts { config, engine, key, clock, random, copied, blobs, thumbnailer, turn } = parts;
         let name = config.server.name.clone();
         identity::claim(engine.as_ref(), &name).await?;
