@@ -132,6 +132,7 @@ impl Receipts {
         let private = event(&room, user, read.private.as_ref(), &read.thread, &self.base).await?;
         let fully = event(&room, user, read.fully.as_ref(), &Thread::None, &self.base).await?;
         let (room, public, private, fully) = (&room, &public, &private, &fully);
+        let _turn = if fully.is_some() { Some(self.account_data.turn(user).await) } else { None };
         self.base
             .transact(|tx| async move {
                 for (kind, event) in [(Kind::Public, public), (Kind::Private, private)] {
