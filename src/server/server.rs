@@ -188,6 +188,8 @@ impl Server {
             spreads: Turns::default(),
             stop,
         });
+        server.typing.resume().await?;
+        server.presence.resume().await?;
         server.build_lists().await?;
         server.resume_deactivations().await?;
         server.media.sweep().await?;

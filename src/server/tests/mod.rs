@@ -9,6 +9,7 @@ mod hot_room;
 mod people;
 mod records;
 mod replay;
+mod restart;
 mod script;
 mod upgrades;
 mod verify;
