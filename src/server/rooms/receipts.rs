@@ -313,9 +313,8 @@ pub async fn private_since(view: &View, user: &UserId, since: Position) -> Resul
     Ok(rooms.into_iter().zip(shown(view, Kind::Private, rows).await?).collect())
 }
 
-/// The private receipts of a user in a room, at most `limit`.
-pub async fn private(view: &View, room: RoomNo, user: &UserId, limit: usize) -> Result<Vec<Shown>, Fault> {
-    let kind = Kind::Private;
+/// A user's own receipts of a kind in a room, at most `limit`.
+pub async fn own(view: &View, room: RoomNo, user: &UserId, kind: Kind, limit: usize) -> Result<Vec<Shown>, Fault> {
     let rows = view.scan(&RECEIPT, RECEIPT.under(&(room, user.to_owned(), kind as u8)), limit).await?;
     Ok(rows.into_iter().map(|((_, user, _, thread), receipt)| Shown { user, kind, thread, receipt }).collect())
 }
