@@ -38,10 +38,10 @@ use crate::{
     sync::Syncs,
     to_device::ToDevice,
     turn::{self, Turn},
+    turns::Turns,
     tx::Tx,
     typing::Typing,
     user_directory::UserDirectory,
-    workflows::profile::Spreads,
 };
 
 /// A homeserver over one database.
@@ -92,7 +92,8 @@ pub struct Server {
     pub searches: Searches,
     /// What is new for a device.
     pub syncs: Arc<Syncs>,
-    pub(crate) spreads: Spreads,
+    /// Whose profiles are on their way: one task at a time for each user.
+    pub(crate) spreads: Turns,
     stop: watch::Sender<bool>,
 }
 
@@ -189,9 +190,11 @@ impl Server {
             to_device,
             devices,
             base,
-            spreads: Spreads::default(),
+            spreads: Turns::default(),
             stop,
         });
+        server.typing.resume().await?;
+        server.presence.resume().await?;
         server.build_lists().await?;
         server.resume_deactivations().await?;
         server.media.sweep().await?;
