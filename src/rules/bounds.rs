@@ -42,6 +42,12 @@ pub const MAX_MENTIONED_USERS: usize = 100;
 /// Bytes of a pattern in a push rule, and of a display name that is looked for; what is longer never matches. Ours: each
 /// member's patterns are compared with each event.
 pub const MAX_PUSH_PATTERN_BYTES: usize = 1024;
+/// Steps that one user's own push rules may take to decide about one event, each of some nanoseconds: 64 characters of a
+/// pattern compared with one of a text, or 16 bytes of a text searched for a word. Ours: what goes beyond does not match.
+/// Five hundred keywords in the longest message that there can be stay below it.
+pub const MAX_PUSH_MATCHING: usize = 1 << 21;
+/// Bytes of the actions of a push rule, as JSON. Ours: they are stored for each event and pusher that the rule notifies.
+pub const MAX_PUSH_ACTIONS_BYTES: usize = 1024;
 
 // Names and texts
 
