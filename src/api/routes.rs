@@ -81,8 +81,8 @@ fn endpoints() -> Vec<Endpoint> {
         // ruma's reader of a login panics without this field.
         endpoint(client::login::post).needs("type"),
         endpoint(client::login::get_token).completes_the_body(uia::without_empty_auth),
-        endpoint(client::logout::post).for_locked_too(),
-        endpoint(client::logout::all).for_locked_too(),
+        endpoint(client::logout::post).for_leaving(),
+        endpoint(client::logout::all).for_leaving(),
         endpoint(client::refresh::post),
         // /_matrix/client/v3/notifications, pushers
         endpoint(client::notifications::get),
