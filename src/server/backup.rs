@@ -20,9 +20,9 @@ use ruma::{OwnedRoomId, RoomId, UInt, UserId, api::client::backup::BackupAlgorit
 
 use crate::{
     Base, Fault,
-    keys::Turns,
     keyspace::{BACKUP, BACKUP_HEAD, BACKUP_KEY},
     records::keys::Backup,
+    turns::Turns,
     tx::Tx,
 };
 

@@ -142,6 +142,7 @@ impl Editor {
         change: impl Fn(&mut Ruleset) -> Result<(), PushRuleError>,
     ) -> Result<(), PushRuleError> {
         let (key, change) = (&(user.to_owned(), GLOBAL, PUSH_RULES.to_owned()), &change);
+        let _turn = self.account_data.turn(user).await;
         self.base
             .transact(|tx| async move {
                 let stored = tx.read(&ACCOUNT_DATA, key).await?.map(|record| record.content);

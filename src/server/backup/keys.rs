@@ -55,7 +55,7 @@ impl Backups {
     ) -> Result<KeysChanged, BackupError> {
         let version = number(version)?;
         let keys = check(rooms)?;
-        let _turn = self.turns.take(&[user]).await;
+        let _turn = self.turns.of(user).await;
         let mut batches = batches(&keys);
         // An upload of no keys still answers for its version.
         let mut changed = self.put_batch(user, version, batches.next().unwrap_or_default()).await?;
@@ -151,7 +151,7 @@ impl Backups {
         selection: Selection<'_>,
     ) -> Result<KeysChanged, BackupError> {
         let version = number(version)?;
-        let _turn = self.turns.take(&[user]).await;
+        let _turn = self.turns.of(user).await;
         let row = &(user.to_owned(), version);
         self.base
             .transact(|tx| async move {

@@ -19,6 +19,8 @@ use crate::{
 /// How many events are looked at, at most, for one that passes: a filter that lets little through ends here, and the
 /// timeline is `limited` then.
 const LOOKED_AT: usize = 1000;
+/// How many of them in one step, once some did not pass.
+const STEP: usize = 128;
 
 /// A part of a room's timeline.
 pub struct Span {
@@ -56,7 +58,9 @@ impl Timeline {
         }
         let (mut before, mut looked_at) = (span.before, 0);
         loop {
-            let page = limit + 1 - timeline.events.len();
+            // As long as all that is looked at is shown, no more than is wanted; then no longer row by row.
+            let lacking = limit + 1 - timeline.events.len();
+            let page = if timeline.events.len() == looked_at { lacking } else { lacking.max(STEP) };
             let rows = span.rows(&room.view, room.no, before, page).await?;
             let numbers: Vec<_> = rows.iter().filter(|(place, _)| place.back == 0).map(|(_, no)| *no).collect();
             viewer.foresee(&numbers).await?;
