@@ -13,7 +13,10 @@ use std::{
     collections::{BTreeSet, BinaryHeap, VecDeque},
 };
 
-use depesche_rules::push::{self, FlatEvent};
+use depesche_rules::{
+    bounds::MAX_PAGE_BYTES,
+    push::{self, FlatEvent},
+};
 use depesche_store::MAX_SCAN;
 use ruma::{
     DeviceId, OwnedRoomId, OwnedUserId, UInt, UserId,
@@ -105,15 +108,18 @@ pub async fn page(base: &Base, query: &Query<'_>) -> Result<Page, NotificationsE
             rooms.push(room);
         }
     }
-    let (mut notifications, mut last) = (Vec::new(), None);
+    let (mut notifications, mut last, mut left) = (Vec::new(), None, MAX_PAGE_BYTES);
     for _ in 0..LOOKED_AT {
-        if notifications.len() == query.limit {
+        if notifications.len() == query.limit || left == 0 {
             break;
         }
         let Some(mut room) = rooms.pop() else { break };
         let Some((place, no)) = room.ahead.pop_front() else { continue };
         last = Some(place);
-        notifications.extend(room.notification(base, query, &rules, no).await?);
+        if let Some(notification) = room.notification(base, query, &rules, no).await? {
+            left = left.saturating_sub(notification.event.get().len());
+            notifications.push(notification);
+        }
         if !room.ahead.is_empty() || room.fill().await? {
             rooms.push(room);
         }

@@ -321,6 +321,7 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x28, "user_term"),
     (0x29, "user_terms"),
     (0x2A, "built"),
+    (0x2B, "account_data_bytes"),
     (0x2C, "pusher"),
     (0x2D, "pusher_owner"),
     (0x2E, "pusher_count"),
