@@ -25,6 +25,24 @@ async fn account_data_is_kept_and_synced() {
 }
 
 #[tokio::test]
+async fn many_entries_are_set_at_once() {
+    let alice = shared().user("alice").await;
+    let set = (0..10).map(|n| {
+        let alice = alice.clone();
+        async move {
+            let kind = format!("org.example.{n}");
+            let path = "/_matrix/client/v3/user/{userId}/account_data/{type}";
+            alice.put(path, &[&alice.id, &kind]).json(json!({ "n": n })).await.ok();
+        }
+    });
+    set.collect::<tokio::task::JoinSet<_>>().join_all().await;
+    let sync = alice.syncer().next().await;
+    let events = sync["account_data"]["events"].as_array().cloned().unwrap_or_default();
+    let own = |event: &&Value| event["type"].as_str().is_some_and(|kind| kind.starts_with("org.example."));
+    assert_eq!(events.iter().filter(own).count(), 10, "{sync}");
+}
+
+#[tokio::test]
 async fn account_data_that_was_never_set_is_not_found() {
     let alice = shared().user("alice").await;
     let path = "/_matrix/client/v3/user/{userId}/account_data/{type}";

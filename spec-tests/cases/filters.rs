@@ -5,13 +5,28 @@ use depesche_spec_tests::prelude::*;
 #[tokio::test]
 async fn a_stored_filter_is_given_back() {
     let alice = shared().user("alice").await;
-    let filter =
-        json!({ "room": { "timeline": { "limit": 7, "types": ["m.room.message"] } }, "event_format": "client" });
+    // The example of the specification.
+    let filter = json!({
+        "event_fields": ["type", "content", "sender"],
+        "event_format": "client",
+        "presence": { "not_senders": ["@alice:example.com"], "types": ["m.presence"] },
+        "room": {
+            "ephemeral": {
+                "not_rooms": ["!726s6s6q:example.com"], "not_senders": ["@spam:example.com"],
+                "types": ["m.receipt", "m.typing"],
+            },
+            "state": { "not_rooms": ["!726s6s6q:example.com"], "types": ["m.room.*"] },
+            "timeline": {
+                "limit": 10, "not_rooms": ["!726s6s6q:example.com"], "not_senders": ["@spam:example.com"],
+                "types": ["m.room.message"],
+            },
+        },
+    });
     let stored = alice.post("/_matrix/client/v3/user/{userId}/filter", &[&alice.id]).json(filter.clone()).await.ok();
     let id = stored["filter_id"].as_str().expect("a filter id");
     assert!(!id.starts_with('{'), "an id may not look like an inline filter: {id}");
     let answer = alice.get("/_matrix/client/v3/user/{userId}/filter/{filterId}", &[&alice.id, id]).await.ok();
-    assert_eq!(answer["room"]["timeline"], filter["room"]["timeline"]);
+    assert_eq!(answer, filter);
 }
 
 #[tokio::test]

@@ -110,6 +110,22 @@ async fn strangers_learn_nothing() {
 }
 
 #[tokio::test]
+async fn who_left_is_not_shown_to_those_who_come() {
+    let server = server();
+    let (alice, bob, stranger) = (server.user("alice").await, server.user("bob").await, server.user("stranger").await);
+    let room = alice.public_room().await;
+    bob.join(&room).await;
+    let mut syncer = unseen(&stranger);
+    syncer.next().await;
+    set(&bob, json!({ "presence": "online", "status_msg": "at my desk" })).await;
+    bob.leave(&room).await;
+    stranger.join(&room).await;
+    let sync = syncer.until(|sync| RoomSync::joined(sync, &room).is_there()).await;
+    assert_eq!(told(&sync, &bob), None);
+    assert_eq!(told(&unseen(&stranger).next().await, &bob), None);
+}
+
+#[tokio::test]
 async fn one_sets_ones_own() {
     let server = server();
     let (alice, bob) = pair(&server).await;

@@ -13,8 +13,8 @@ section! {
         /// For whom the lines are.
         format: LogFormat = preset(LogFormat::Text),
         /// What is written: a level (error, warn, info, debug, trace), or levels by part of the program, such as
-        /// "info,depesche_server=debug". The default leaves out what the authorization rules say of each event.
-        filter: String = preset("info,ruma_state_res=warn".to_owned()),
+        /// "info,depesche_server=debug". The default leaves out what the authorization rules and ruma's parsing say of each event.
+        filter: String = preset("info,ruma_state_res=warn,ruma_common=warn".to_owned()),
     }
 }
 

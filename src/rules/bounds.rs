@@ -42,13 +42,19 @@ pub const MAX_MENTIONED_USERS: usize = 100;
 /// Bytes of a pattern in a push rule, and of a display name that is looked for; what is longer never matches. Ours: each
 /// member's patterns are compared with each event.
 pub const MAX_PUSH_PATTERN_BYTES: usize = 1024;
+/// Steps that one user's own push rules may take to decide about one event, each of some nanoseconds: 64 characters of a
+/// pattern compared with one of a text, or 16 bytes of a text searched for a word. Ours: what goes beyond does not match.
+/// Five hundred keywords in the longest message that there can be stay below it.
+pub const MAX_PUSH_MATCHING: usize = 1 << 21;
+/// Bytes of the actions of a push rule, as JSON. Ours: they are stored for each event and pusher that the rule notifies.
+pub const MAX_PUSH_ACTIONS_BYTES: usize = 1024;
 
 // Names and texts
 
-/// Bytes of a display name. Ours, as Synapse: it is copied into a member event of each room.
-pub const MAX_DISPLAY_NAME_BYTES: usize = 256;
-/// Bytes of an avatar URL. Ours, as Synapse.
-pub const MAX_AVATAR_URL_BYTES: usize = 1000;
+/// Characters of a display name, of up to four bytes each. Ours, as Synapse: it is copied into a member event of each room.
+pub const MAX_DISPLAY_NAME_CHARS: usize = 256;
+/// Characters of an avatar URL, which are bytes in any that is one. Ours, as Synapse.
+pub const MAX_AVATAR_URL_CHARS: usize = 1000;
 /// Bytes of a whole profile as canonical JSON. Spec: profiles, "64 KiB".
 pub const MAX_PROFILE_BYTES: usize = 65_536;
 /// Bytes of the name of a profile field. Spec: profiles.
@@ -179,6 +185,11 @@ pub const MAX_CLAIMS: usize = 5000;
 pub const MAX_SIGNED_OBJECTS: usize = 1000;
 /// Sessions in one version of a key backup. Ours.
 pub const MAX_BACKUP_SESSIONS: u64 = 1_000_000;
+/// Bytes of the keys in all versions of a user's backup. Ours: a session has some 600, so these are nearly a million; they
+/// lie on the disk, and whoever asks for all of a version gets them in one answer.
+pub const MAX_BACKUP_BYTES: u64 = 512 << 20;
+/// Versions of a key backup that a user may keep. Ours: a client makes one when its user begins anew.
+pub const MAX_BACKUP_VERSIONS: usize = 100;
 /// Sessions in one key backup request. Ours.
 pub const MAX_BACKUP_SESSIONS_PER_REQUEST: usize = 10_000;
 

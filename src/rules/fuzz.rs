@@ -10,7 +10,7 @@ use crate::{
     client_event::{RoomField, Unsigned, client_event, federation_json},
     json::{canonical_text, parse_object, parse_value},
     pdu::{Pdu, event_id},
-    push::{FlatEvent, default_effect},
+    push::{EventFields, default_effect},
     redaction::redact,
     testing::{Room, message},
     versions::room_version_rules,
@@ -42,7 +42,7 @@ fn exercise(bytes: &[u8]) -> bool {
         parse_object(federation_json(&event).get().as_bytes()).unwrap();
         let room = Room::bare(version);
         default_effect(&event, &room.levels());
-        FlatEvent::new(&event);
+        EventFields::new(&event);
     }
     accepted
 }

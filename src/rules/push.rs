@@ -2,12 +2,14 @@
 //!
 //! Two ways to ask. [`default_effect`] says what the *default* rules do with an event, for all members at once and
 //! without their rule sets: it runs once for each event, in the batch that stores it, and feeds the unread ordinals.
-//! [`outcome`] runs one user's own rules on an event that is flattened once for all of them.
+//! [`outcome`] runs one user's own rules on an event that is parsed once for all of them.
 //!
 //! Spec: [push notifications](https://spec.matrix.org/v1.19/client-server-api/#push-notifications),
 //! [predefined rules](https://spec.matrix.org/v1.19/client-server-api/#predefined-rules).
 
 mod evaluate;
+mod event;
+mod pattern;
 mod ruleset;
 
 use ruma::{OwnedEventId, OwnedUserId, events::room::member::MembershipState};
@@ -15,7 +17,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub use self::{
-    evaluate::{FlatEvent, Outcome, evaluate, outcome},
+    evaluate::{Outcome, RoomContext, evaluate, outcome},
+    event::EventFields,
     ruleset::{asks_for_display_name, effective},
 };
 use crate::{bounds::MAX_MENTIONED_USERS, pdu::Pdu, power_levels::PowerLevels};

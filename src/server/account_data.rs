@@ -29,6 +29,7 @@ use crate::{
     keyspace::{ACCOUNT_DATA, ACCOUNT_DATA_BYTES, ACCOUNT_DATA_COUNT, ACCOUNT_DATA_LOG, RoomNo},
     records::accounts::AccountData as Record,
     topic,
+    turns::{Held, Turns},
     tx::{Tx, View},
 };
 
@@ -113,12 +114,19 @@ pub enum TagError {
 /// The account data of this server's users.
 pub struct AccountData {
     base: Arc<Base>,
+    turns: Turns,
 }
 
 impl AccountData {
     /// Over this base.
     pub fn new(base: Arc<Base>) -> Self {
-        Self { base }
+        Self { base, turns: Turns::default() }
+    }
+
+    /// A user's turn to change their account data: each new entry rewrites how many there are, each push rule all of
+    /// them. Whoever uses [`Self::put`] has it.
+    pub async fn turn(&self, user: &UserId) -> Held<'_> {
+        self.turns.of(user).await
     }
 
     /// Sets an entry on a client's word.
@@ -132,6 +140,7 @@ impl AccountData {
         if SERVER_TYPES.contains(&kind) {
             return Err(AccountDataError::ServerControlled);
         }
+        let _turn = self.turn(user).await;
         self.base.transact(|tx| async move { self.put(&tx, user, room, kind, content).await }).await
     }
 
@@ -232,6 +241,7 @@ impl AccountData {
         change: impl Fn(&mut Map<String, Value>),
     ) -> Result<(), TagError> {
         let (key, change) = (&(user.to_owned(), room, TAG.to_owned()), &change);
+        let _turn = self.turn(user).await;
         self.base
             .transact(|tx| async move {
                 let before = tags(tx.read(&ACCOUNT_DATA, key).await?);

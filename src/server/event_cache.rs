@@ -1,7 +1,8 @@
 //! Events that were read or written lately, parsed: one that a hundred members are shown is read and parsed once.
 //!
-//! Only what never changes is kept: an event as it was signed. Whether it was redacted since stands in its facts, which
-//! every reader takes from their own snapshot. Events get here once they are stored, so no number means another event.
+//! Only what never changes is kept: an event as it was signed, and the state before it. Whether it was redacted since
+//! stands in its facts, which every reader takes from their own snapshot. Events get here once they are stored, so no
+//! number means another event.
 
 use std::mem::size_of;
 
@@ -11,7 +12,10 @@ use quick_cache::{
     sync::{Cache, DefaultLifecycle},
 };
 
-use crate::keyspace::{EventNo, RoomNo};
+use crate::{
+    keyspace::{EventNo, RoomNo},
+    records::rooms::RootRecord,
+};
 
 /// Parts with a lock each. A fixed number, so that the largest event finds room in the part of a small cache.
 const PARTS: usize = 4;
@@ -20,15 +24,24 @@ const BESIDE: usize = 768;
 /// The text of a usual event, for the first size of the tables.
 const USUAL_TEXT: u64 = 700;
 
+/// What is kept of an event.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Known {
+    /// The event.
+    pub pdu: Pdu,
+    /// The state before it, once somebody asked.
+    pub root_before: Option<RootRecord>,
+}
+
 /// The events kept in memory. Forgets those that are asked for least.
-pub struct EventCache(Cache<(RoomNo, EventNo), Pdu, Bytes>);
+pub struct EventCache(Cache<(RoomNo, EventNo), Known, Bytes>);
 
 #[derive(Clone)]
 struct Bytes;
 
-impl Weighter<(RoomNo, EventNo), Pdu> for Bytes {
-    fn weight(&self, _: &(RoomNo, EventNo), event: &Pdu) -> u64 {
-        (event.json().len() + event.content().get().len() + BESIDE + size_of::<Pdu>()) as u64
+impl Weighter<(RoomNo, EventNo), Known> for Bytes {
+    fn weight(&self, _: &(RoomNo, EventNo), Known { pdu, .. }: &Known) -> u64 {
+        (pdu.json().len() + pdu.content().get().len() + BESIDE + size_of::<Known>()) as u64
     }
 }
 
@@ -46,13 +59,13 @@ impl EventCache {
     }
 
     /// An event that a snapshot of the caller's has.
-    pub fn get(&self, room: RoomNo, event: EventNo) -> Option<Pdu> {
+    pub fn get(&self, room: RoomNo, event: EventNo) -> Option<Known> {
         self.0.get(&(room, event))
     }
 
     /// Keeps an event that is stored.
-    pub fn put(&self, room: RoomNo, event: EventNo, pdu: &Pdu) {
-        self.0.insert((room, event), pdu.clone());
+    pub fn put(&self, room: RoomNo, event: EventNo, known: Known) {
+        self.0.insert((room, event), known);
     }
 }
 
@@ -64,21 +77,21 @@ mod tests {
 
     use super::*;
 
-    fn event(no: u32) -> Pdu {
+    fn event(no: u32) -> Known {
         let text = json!({
             "auth_events": [], "content": { "body": no.to_string() }, "depth": no, "origin_server_ts": 1,
             "prev_events": [], "room_id": "!room:agency.test", "sender": "@alice:agency.test", "type": "m.room.message",
         });
         let id = OwnedEventId::try_from(format!("$event{no}")).unwrap();
         let rules = room_version_rules(&RoomVersionId::V11).unwrap();
-        Pdu::from_stored(text.to_string().into(), id, rules).unwrap()
+        Known { pdu: Pdu::from_stored(text.to_string().into(), id, rules).unwrap(), root_before: None }
     }
 
     #[test]
     fn what_was_put_is_found_by_room_and_number() {
         let cache = EventCache::new(1 << 20);
-        cache.put(1, 1, &event(1));
-        cache.put(2, 1, &event(2));
+        cache.put(1, 1, event(1));
+        cache.put(2, 1, event(2));
         assert_eq!(cache.get(1, 1), Some(event(1)));
         assert_eq!(cache.get(2, 1), Some(event(2)));
         assert_eq!(cache.get(1, 2), None);
@@ -88,7 +101,7 @@ mod tests {
     fn it_takes_no_more_than_it_may() {
         let cache = EventCache::new(1 << 20);
         for no in 0..4000 {
-            cache.put(1, no, &event(no));
+            cache.put(1, no, event(no));
         }
         let kept = (0..4000).filter(|no| cache.get(1, *no).is_some()).count();
         assert!(cache.0.weight() <= 1 << 20 && (500..4000).contains(&kept), "{kept} events");
@@ -97,7 +110,7 @@ mod tests {
     #[test]
     fn without_room_it_keeps_nothing() {
         let cache = EventCache::new(0);
-        cache.put(1, 1, &event(1));
+        cache.put(1, 1, event(1));
         assert_eq!(cache.get(1, 1), None);
     }
 }

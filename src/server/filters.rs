@@ -1,6 +1,7 @@
 //! Filters that clients store and name in later requests.
 //!
-//! They never change and are never removed but with the account; the same filter again gets the same id.
+//! They are kept as the client wrote them, with what this server does not know of, and read anew by each request that
+//! names them. They never change and are never removed but with the account; the same filter again gets the same id.
 //!
 //! Spec: [filtering](https://spec.matrix.org/v1.19/client-server-api/#filtering).
 
@@ -12,13 +13,19 @@ use depesche_rules::{
 };
 use depesche_store::MAX_VALUE;
 use ruma::{UserId, api::client::filter::FilterDefinition};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::{
     Base, Fault,
     keyspace::{FILTER, FILTER_NO},
+    turns::Turns,
     tx::{Tx, View},
 };
+
+/// A filter as a client writes it.
+pub type Written = Map<String, Value>;
 
 // A filter is one value of the store.
 const _: () = assert!(MAX_FILTER_BYTES <= MAX_VALUE);
@@ -30,6 +37,9 @@ pub enum FilterError {
     #[error("there is no such filter")]
     NotFound,
     /// It is none.
+    #[error("this is no filter: {0}")]
+    Malformed(serde_json::Error),
+    /// It asks for what there is not.
     #[error(transparent)]
     Bad(#[from] BadFilter),
     /// It is larger than we keep.
@@ -46,22 +56,25 @@ pub enum FilterError {
 /// The filters of this server's users.
 pub struct Filters {
     base: Arc<Base>,
+    turns: Turns,
 }
 
 impl Filters {
     /// Over this base.
     pub fn new(base: Arc<Base>) -> Self {
-        Self { base }
+        Self { base, turns: Turns::default() }
     }
 
     /// Keeps a filter and returns its id.
-    pub async fn create(&self, user: &UserId, filter: &FilterDefinition) -> Result<String, FilterError> {
-        filter::check(filter)?;
+    pub async fn create(&self, user: &UserId, filter: &Written) -> Result<String, FilterError> {
+        filter::check(&FilterDefinition::deserialize(filter).map_err(FilterError::Malformed)?)?;
         let text =
             serde_json::to_string(filter).map_err(|error| Fault::Bug(format!("a filter is no JSON: {error}")))?;
         if text.len() > MAX_FILTER_BYTES {
             return Err(FilterError::TooLarge);
         }
+        // Each new one takes the number behind the last.
+        let _turn = self.turns.of(user).await;
         let (text, same) = (&text, &(user.to_owned(), Sha256::digest(&text).into()));
         let number = self.base.transact(|tx| async move {
             if let Some(number) = tx.read(&FILTER_NO, same).await? {
@@ -83,8 +96,17 @@ impl Filters {
         Ok(number.await?.to_string())
     }
 
-    /// A filter of the user's.
+    /// A filter of the user's, to go by.
     pub async fn get(&self, view: &View, user: &UserId, id: &str) -> Result<FilterDefinition, FilterError> {
+        self.read(view, user, id).await
+    }
+
+    /// A filter of the user's as they wrote it.
+    pub async fn written(&self, view: &View, user: &UserId, id: &str) -> Result<Written, FilterError> {
+        self.read(view, user, id).await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, view: &View, user: &UserId, id: &str) -> Result<T, FilterError> {
         let number: u32 = id.parse().map_err(|_| FilterError::NotFound)?;
         let key = (user.to_owned(), number);
         let text = view.get(&FILTER, &key).await?.ok_or(FilterError::NotFound)?;
@@ -107,7 +129,7 @@ mod tests {
     use super::*;
     use crate::accounts::tests::House;
 
-    fn filter(limit: u32) -> FilterDefinition {
+    fn filter(limit: u32) -> Written {
         serde_json::from_value(json!({ "room": { "timeline": { "limit": limit } } })).unwrap()
     }
 
@@ -121,11 +143,30 @@ mod tests {
         assert_ne!(first, second);
         assert_eq!(filters.create(&alice, &filter(1)).await.unwrap(), first);
         let view = house.base.view();
-        let stored = filters.get(&view, &alice, &second).await.unwrap();
-        assert_eq!(serde_json::to_value(stored).unwrap(), serde_json::to_value(filter(2)).unwrap());
+        assert_eq!(filters.written(&view, &alice, &second).await.unwrap(), filter(2));
+        let read = filters.get(&view, &alice, &second).await.unwrap();
+        assert_eq!(read.room.timeline.limit, Some(ruma::uint!(2)));
         for (user, id) in [(&bob, first.as_str()), (&alice, "2"), (&alice, "x"), (&alice, ""), (&alice, "-1")] {
             assert!(matches!(filters.get(&view, user, id).await, Err(FilterError::NotFound)), "{id}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_filter_is_kept_as_it_was_written() {
+        let house = House::new();
+        let alice = house.user("alice").await;
+        let filters = Filters::new(house.base.clone());
+        let written = json!({
+            "event_format": "client", "event_fields": [], "org.example.own": { "a": 1 },
+            "room": { "include_leave": false, "timeline": { "limit": 10, "org.example.more": [1] } },
+        });
+        let written: Written = serde_json::from_value(written).unwrap();
+        let id = filters.create(&alice, &written).await.unwrap();
+        let view = house.base.view();
+        assert_eq!(filters.written(&view, &alice, &id).await.unwrap(), written);
+        assert!(!filters.get(&view, &alice, &id).await.unwrap().room.include_leave);
+        let wrong = serde_json::from_value(json!({ "room": "all" })).unwrap();
+        assert!(matches!(filters.create(&alice, &wrong).await, Err(FilterError::Malformed(_))));
     }
 
     #[tokio::test]
@@ -148,9 +189,9 @@ mod tests {
         }
         assert!(matches!(filters.create(&alice, &filter(3)).await, Err(FilterError::TooMany)));
         filters.create(&alice, &filter(2)).await.unwrap();
-        let sized = |bytes: usize| FilterDefinition {
-            event_fields: Some(vec!["a".repeat(bytes - r#"{"event_fields":[""]}"#.len())]),
-            ..FilterDefinition::default()
+        let sized = |bytes: usize| {
+            let fields = json!(["a".repeat(bytes - r#"{"event_fields":[""]}"#.len())]);
+            Written::from_iter([("event_fields".to_owned(), fields)])
         };
         let bob = house.user("bob").await;
         filters.create(&bob, &sized(MAX_FILTER_BYTES)).await.unwrap();

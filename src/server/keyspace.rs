@@ -104,7 +104,7 @@ pub const ACCOUNT_DATA_LOG: Table<(OwnedUserId, Position, RoomNo, String), ()> =
 /// How many entries a user has. Written by `account_data`.
 pub const ACCOUNT_DATA_COUNT: Table<(OwnedUserId,), u32> = Table::new(0x21, "account_data_count");
 /// How many bytes a user's entries have together; no row until one changes. Written by `account_data`.
-pub const ACCOUNT_DATA_BYTES: Table<(OwnedUserId,), u64> = Table::new(0x2B, "account_data_bytes");
+pub const ACCOUNT_DATA_BYTES: Table<(OwnedUserId,), u64> = Table::new(0x2F, "account_data_bytes");
 /// Changed names and avatars on their way into the user's rooms. Written by `profiles` and `workflows::profile`.
 pub const PROFILE_SPREAD: Table<(OwnedUserId,), Spread> = Table::new(0x27, "profile_spread");
 /// Users by the words of their names, for the user directory. Written by `profiles::terms`.
@@ -114,6 +114,8 @@ pub const USER_TERMS: Table<(OwnedUserId,), String> = Table::new(0x29, "user_ter
 /// How far the lists that older databases do not have are built, by name: the last key, or nothing once all is done.
 /// Written by `workflows::build`.
 pub const BUILT: Table<(String,), String> = Table::new(0x2A, "built");
+/// Whom others see as there: of whom a start finds here, they are told that they went. Written by `presence`.
+pub const THERE: Table<(OwnedUserId,), ()> = Table::new(0x2B, "there");
 /// A user's pushers: user, app, pushkey. Written by `pushers`.
 pub const PUSHER: Table<(OwnedUserId, String, String), Pusher> = Table::new(0x2C, "pusher");
 /// Whose pushers share an app and a pushkey: one phone, several people. Written by `pushers`.
@@ -170,6 +172,8 @@ pub const PUBLISHED: Table<(RoomNo,), ()> = Table::new(0x42, "published");
 pub const ANNOTATION: Table<(RoomNo, String, [u8; 32]), EventNo> = Table::new(0x43, "annotation");
 /// Rooms that everyone may join or read: their members may be found by everyone. Written by `rooms::append`.
 pub const OPEN_ROOM: Table<(RoomNo,), ()> = Table::new(0x4E, "open_room");
+/// Where somebody types: of the rooms that a start finds here, it is told that nobody does. Written by `typing`.
+pub const TYPED: Table<(RoomNo,), ()> = Table::new(0x4D, "typed");
 /// The events about an event (by the parent's id), in the order of the timeline, in several lists. Written by
 /// `rooms::relations`.
 pub const RELATION: Table<(RoomNo, OwnedEventId, List, Place), Listed> = Table::new(0x44, "relation");

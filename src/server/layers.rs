@@ -15,6 +15,7 @@ const ORDER: &[&[&str]] = &[
     &["tx"],
     &["base"],
     &["identity", "expiry", "migrations"],
+    &["turns"],
     &["profiles"],
     &["filters"],
     &["turn"],

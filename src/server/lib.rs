@@ -38,6 +38,7 @@ pub mod table;
 pub mod to_device;
 pub mod topic;
 pub mod turn;
+pub mod turns;
 pub mod tx;
 pub mod typing;
 pub mod user_directory;

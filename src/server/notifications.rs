@@ -13,10 +13,7 @@ use std::{
     collections::{BTreeSet, BinaryHeap, VecDeque},
 };
 
-use depesche_rules::{
-    bounds::MAX_PAGE_BYTES,
-    push::{self, FlatEvent},
-};
+use depesche_rules::push::{self, EventFields};
 use depesche_store::MAX_SCAN;
 use ruma::{
     DeviceId, OwnedRoomId, OwnedUserId, UInt, UserId,
@@ -38,7 +35,7 @@ use crate::{
         show::{Format, Viewer},
         tokens::{self, BadToken},
         unread,
-        view::RoomView,
+        view::{Event, RoomView},
     },
     tx::View,
 };
@@ -47,6 +44,10 @@ use crate::{
 const STEP: usize = 16;
 /// Events that one page looks at, at most: where most do not notify, the client asks again.
 const LOOKED_AT: usize = 1000;
+/// Bytes of events that one page looks at; then, too, the client asks again.
+const LOOKED_AT_BYTES: usize = 4 << 20;
+/// Events judged before others have a turn: rules may be many, and events long.
+const AT_ONCE: usize = 8;
 
 /// Which notifications.
 pub struct Query<'a> {
@@ -108,18 +109,20 @@ pub async fn page(base: &Base, query: &Query<'_>) -> Result<Page, NotificationsE
             rooms.push(room);
         }
     }
-    let (mut notifications, mut last, mut left) = (Vec::new(), None, MAX_PAGE_BYTES);
-    for _ in 0..LOOKED_AT {
-        if notifications.len() == query.limit || left == 0 {
+    let (mut notifications, mut last, mut bytes) = (Vec::new(), None, 0);
+    for looked_at in 0..LOOKED_AT {
+        if notifications.len() == query.limit || bytes > LOOKED_AT_BYTES {
             break;
+        }
+        if looked_at % AT_ONCE == AT_ONCE - 1 {
+            tokio::task::yield_now().await;
         }
         let Some(mut room) = rooms.pop() else { break };
         let Some((place, no)) = room.ahead.pop_front() else { continue };
         last = Some(place);
-        if let Some(notification) = room.notification(base, query, &rules, no).await? {
-            left = left.saturating_sub(notification.event.get().len());
-            notifications.push(notification);
-        }
+        let event = room.room.event(no).await?;
+        bytes += event.pdu.json().len();
+        notifications.extend(room.notification(base, query, &rules, &event).await?);
         if !room.ahead.is_empty() || room.fill().await? {
             rooms.push(room);
         }
@@ -168,9 +171,8 @@ impl Walked {
         base: &Base,
         query: &Query<'_>,
         rules: &Rules,
-        no: EventNo,
+        event: &Event,
     ) -> Result<Option<Notification>, Fault> {
-        let event = self.room.event(no).await?;
         let facts = &event.meta.facts;
         if event.pdu.sender() == query.user
             || rules.ignored.contains(event.pdu.sender())
@@ -184,21 +186,21 @@ impl Walked {
         }
         let Some(context) = &self.context else { return Ok(None) };
         let condition = context.for_user(query.user, &rules.rules).await?;
-        let outcome = push::outcome(&rules.rules, &FlatEvent::new(&event.pdu), &condition);
+        let outcome = push::outcome(&rules.rules, &EventFields::new(&event.pdu), &condition);
         let wanted = outcome.notify && (outcome.highlight || !query.highlights);
-        if !wanted || !concerns(&self.room, &event, query.user).await? {
+        if !wanted || !concerns(&self.room, event, query.user).await? {
             return Ok(None);
         }
         let viewer = Viewer::new(&self.room, query.user.to_owned(), Some(query.device.to_owned()), base.now());
         let mut viewer = viewer.await?;
-        if !viewer.may_see(&event).await? {
+        if !viewer.may_see(event).await? {
             return Ok(None);
         }
         Ok(Some(Notification {
             actions: outcome.actions.to_vec(),
-            read: unread::is_read(&self.room, query.user, &event).await?,
+            read: unread::is_read(&self.room, query.user, event).await?,
             ts: event.pdu.origin_server_ts().0,
-            event: viewer.show_one(&event, Format::WithoutRoom).await?,
+            event: viewer.show_one(event, Format::WithoutRoom).await?,
             room: self.room.room_id().to_owned(),
         }))
     }

@@ -9,6 +9,8 @@
 //! While a user is shown as active, further activity changes nothing and is told to nobody. How long ago it was is read
 //! from memory whenever it is shown.
 //!
+//! What the disk keeps is who is there, so that a start can tell of those who do not come back.
+//!
 //! Spec: [presence](https://spec.matrix.org/v1.19/client-server-api/#presence).
 
 mod live;
@@ -30,10 +32,11 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use self::live::Live;
+use self::live::{GONE_AFTER, Live};
 use crate::{
     Base, Fault,
-    keyspace::{MEMBER, PRESENCE, RoomNo},
+    keyspace::{MEMBER, PRESENCE, RoomNo, THERE},
+    records::rooms::Membership,
     topic,
     tx::View,
 };
@@ -102,6 +105,28 @@ impl Presences {
     /// Nobody is there.
     pub fn new(base: Arc<Base>) -> Arc<Self> {
         Arc::new(Self { base, users: Mutex::default() })
+    }
+
+    /// Tells of those who were there when the server last ended, and have not come back after as long as a device may be
+    /// away, that they went.
+    pub async fn resume(self: &Arc<Self>) -> Result<(), Fault> {
+        if !self.enabled() {
+            return Ok(());
+        }
+        let (view, mut range, mut users) = (self.base.view(), THERE.under(&()), Vec::new());
+        loop {
+            let rows = view.scan(&THERE, range.clone(), MAX_SCAN).await?;
+            let last = rows.last().filter(|_| rows.len() == MAX_SCAN).map(|(key, ())| THERE.key(key));
+            users.extend(rows.into_iter().map(|((user,), ())| user));
+            match last {
+                Some(last) => range.from = [&last[..], &[0]].concat().into(),
+                None => break,
+            }
+        }
+        if !users.is_empty() {
+            tokio::spawn(tell_who_went(Arc::downgrade(self), users));
+        }
+        Ok(())
     }
 
     /// Whether presence is kept at all.
@@ -174,7 +199,8 @@ impl Presences {
         person.map_or_else(Shown::offline, |person| person.live().shown(now))
     }
 
-    /// Whose presence changed in a room after a position, or who is in it at all; the last to change first.
+    /// Whose presence changed in a room after a position, or who is in it at all; the last to change first. Not those who
+    /// left: their rows go when they are told anew elsewhere.
     pub async fn news(
         &self,
         view: &View,
@@ -191,7 +217,11 @@ impl Presences {
             range.from = PRESENCE.under(&(room, Position(since.0.saturating_add(1)))).from;
         }
         let rows = view.scan_back(&PRESENCE, range, limit).await?;
-        into.extend(rows.into_iter().map(|((_, _, user), ())| user));
+        let keys: Vec<_> = rows.into_iter().map(|((_, _, user), ())| (user, room)).collect();
+        let members = view.get_many(&MEMBER, &keys).await?;
+        let joined =
+            |member: &Option<Membership>| member.as_ref().is_some_and(|member| member.state == MembershipState::Join);
+        into.extend(keys.into_iter().zip(members).filter(|(_, member)| joined(member)).map(|((user, _), _)| user));
         Ok(())
     }
 
@@ -240,6 +270,13 @@ impl Presences {
             return Ok(());
         }
         let tx = self.base.tx();
+        let of_user = (person.user.clone(),);
+        if shown.state == PresenceState::Offline {
+            tx.delete(&THERE, &of_user);
+        } else {
+            tx.put(&THERE, &of_user, &());
+        }
+        tx.lazy();
         let rooms = rooms_of(tx.view(), &person.user).await?;
         for room in &told.rooms {
             tx.delete(&PRESENCE, &(*room, told.position, person.user.clone()));
@@ -251,6 +288,22 @@ impl Presences {
         let position = self.base.commit(&tx).await?;
         *told = Told { shown: Some(shown), position, rooms };
         Ok(())
+    }
+}
+
+/// Tells of these users that they went, unless they come back in time.
+async fn tell_who_went(presences: Weak<Presences>, users: Vec<OwnedUserId>) {
+    sleep_until(Instant::now() + GONE_AFTER).await;
+    for user in users {
+        let Some(presences) = presences.upgrade() else { return };
+        if presences.shown(&user).state != PresenceState::Offline {
+            continue;
+        }
+        let person = presences.person(&user);
+        person.live().tell_again = true;
+        if let Err(fault) = presences.tell(&person).await {
+            tracing::warn!(%fault, %user, "a presence could not be told");
+        }
     }
 }
 

@@ -8,7 +8,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use depesche_rules::push;
+use depesche_rules::{bounds::MAX_PUSH_ACTIONS_BYTES, push};
 use depesche_store::Position;
 use ruma::{
     UserId,
@@ -62,6 +62,9 @@ pub enum PushRuleError {
     /// A default rule is to be deleted.
     #[error("the server's push rules can be disabled, but not deleted")]
     Default,
+    /// The actions are more than we keep for each event.
+    #[error("the actions of a push rule may have at most {MAX_PUSH_ACTIONS_BYTES} bytes")]
+    ActionsTooLarge,
     /// The rules together are more than we keep.
     #[error("there are too many push rules")]
     TooLarge,
@@ -98,6 +101,7 @@ impl Editor {
 
     /// Adds a rule, or changes the one of its id.
     pub async fn put(&self, user: &UserId, rule: &NewPushRule, beside: Beside<'_>) -> Result<(), PushRuleError> {
+        check(actions_of(rule))?;
         self.change(user, |rules| insert(rules, rule.clone(), beside)).await
     }
 
@@ -132,6 +136,7 @@ impl Editor {
         id: &str,
         actions: &[Action],
     ) -> Result<(), PushRuleError> {
+        check(actions)?;
         let set = |rules: &mut Ruleset| rules.set_actions(kind.clone(), id, actions.to_vec());
         self.change(user, |rules| set(rules).map_err(|_| PushRuleError::NotFound)).await
     }
@@ -142,6 +147,7 @@ impl Editor {
         change: impl Fn(&mut Ruleset) -> Result<(), PushRuleError>,
     ) -> Result<(), PushRuleError> {
         let (key, change) = (&(user.to_owned(), GLOBAL, PUSH_RULES.to_owned()), &change);
+        let _turn = self.account_data.turn(user).await;
         self.base
             .transact(|tx| async move {
                 let stored = tx.read(&ACCOUNT_DATA, key).await?.map(|record| record.content);
@@ -157,6 +163,21 @@ impl Editor {
             })
             .await
     }
+}
+
+fn actions_of(rule: &NewPushRule) -> &[Action] {
+    match rule {
+        NewPushRule::Override(rule) | NewPushRule::Underride(rule) => &rule.actions,
+        NewPushRule::Content(rule) => &rule.actions,
+        NewPushRule::Room(rule) => &rule.actions,
+        NewPushRule::Sender(rule) => &rule.actions,
+    }
+}
+
+/// Refuses actions that are too much to be stored for each event that the rule notifies of.
+fn check(actions: &[Action]) -> Result<(), PushRuleError> {
+    let written = serde_json::to_vec(actions).map_err(|why| Fault::Bug(format!("actions are no JSON: {why}")))?;
+    if written.len() > MAX_PUSH_ACTIONS_BYTES { Err(PushRuleError::ActionsTooLarge) } else { Ok(()) }
 }
 
 /// Puts a rule in its place. A known rule that moves is taken out first: ruma computes a place in the list with the rule

@@ -122,7 +122,7 @@ impl Pushers {
     }
 
     fn changed(&self) {
-        self.base.pushers.fetch_add(1, Ordering::Relaxed);
+        self.base.pushers.fetch_add(1, Ordering::Release);
     }
 
     async fn count_one_more(&self, tx: &Tx, user: &UserId) -> Result<(), PusherError> {

@@ -38,10 +38,10 @@ use crate::{
     sync::Syncs,
     to_device::ToDevice,
     turn::{self, Turn},
+    turns::Turns,
     tx::Tx,
     typing::Typing,
     user_directory::UserDirectory,
-    workflows::profile::Spreads,
 };
 
 /// A homeserver over one database.
@@ -92,7 +92,8 @@ pub struct Server {
     pub searches: Searches,
     /// What is new for a device.
     pub syncs: Arc<Syncs>,
-    pub(crate) spreads: Spreads,
+    /// Whose profiles are on their way: one task at a time for each user.
+    pub(crate) spreads: Turns,
     stop: watch::Sender<bool>,
 }
 
@@ -133,8 +134,13 @@ pub enum StartError {
 }
 
 impl Server {
-    /// Takes the database, joins the parts and resumes what a crash interrupted.
-    pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
+    /// Takes the database, joins the parts and resumes what a crash interrupted. In a box, so that all this is compiled
+    /// here and not in each crate that waits for it.
+    pub fn start(parts: Parts) -> BoxFuture<'static, Result<Arc<Self>, StartError>> {
+        Box::pin(Self::open(parts))
+    }
+
+    async fn open(parts: Parts) -> Result<Arc<Self>, StartError> {
         let Parts { config, engine, key, clock, random, copied, blobs, thumbnailer, turn } = parts;
         let name = config.server.name.clone();
         identity::claim(engine.as_ref(), &name).await?;
@@ -184,9 +190,11 @@ impl Server {
             to_device,
             devices,
             base,
-            spreads: Spreads::default(),
+            spreads: Turns::default(),
             stop,
         });
+        server.typing.resume().await?;
+        server.presence.resume().await?;
         server.build_lists().await?;
         server.resume_deactivations().await?;
         server.media.sweep().await?;

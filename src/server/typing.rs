@@ -1,8 +1,11 @@
 //! Who types in a room. It lives in memory alone, and ends by itself.
 //!
 //! A row is there as long as somebody types; a timer takes it away, and so does their leave (in its batch, by
-//! [`stopped`]). A message does not: the client says itself when its user has stopped. The room's own row has the position of the last change, so that `/sync` says who types only when that
-//! changed. Typing on only moves the timer: nothing is written, nobody wakes.
+//! [`stopped`]). A message does not: the client says itself when its user has stopped. The room's own row has the position
+//! of the last change, so that `/sync` says who types only when that changed. Typing on only moves the timer: nothing is
+//! written, nobody wakes.
+//!
+//! What the disk keeps is in which rooms somebody types, so that a start can tell clients that this is over.
 //!
 //! Spec: [typing notifications](https://spec.matrix.org/v1.19/client-server-api/#typing-notifications).
 
@@ -19,10 +22,13 @@ use tokio::task::AbortHandle;
 
 use crate::{
     Base, Fault,
-    keyspace::{MEMBER, ROOM_NO, RoomNo, TYPING},
+    keyspace::{MEMBER, ROOM_NO, RoomNo, TYPED, TYPING},
     topic,
     tx::{Tx, View},
 };
+
+/// Rooms that a start tells of in one batch.
+const ROOMS: usize = 1000;
 
 /// Why nobody is told.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -45,6 +51,22 @@ impl Typing {
     /// Nobody types.
     pub fn new(base: Arc<Base>) -> Arc<Self> {
         Arc::new(Self { base, timers: Mutex::default() })
+    }
+
+    /// Where somebody typed when the server last ended, tells that nobody does.
+    pub async fn resume(&self) -> Result<(), Fault> {
+        loop {
+            let tx = self.base.tx();
+            let rows = tx.view().scan(&TYPED, TYPED.under(&()), ROOMS).await?;
+            for (key, ()) in &rows {
+                tx.delete(&TYPED, key);
+                change(&tx, key.0);
+            }
+            self.base.commit(&tx).await?;
+            if rows.len() < ROOMS {
+                return Ok(());
+            }
+        }
     }
 
     /// A member types for so long, at most two minutes, or has stopped.
@@ -83,10 +105,12 @@ impl Typing {
                 }
                 if types {
                     tx.put(&TYPING, &key, &0);
+                    tx.put(&TYPED, &(*room,), &());
                 } else {
-                    tx.delete(&TYPING, &key);
+                    end(&tx, &key).await?;
                 }
                 change(&tx, *room);
+                tx.lazy();
                 Ok(())
             })
             .await
@@ -119,8 +143,19 @@ pub async fn stopped(tx: &Tx, room: RoomNo, user: &UserId) -> Result<(), Fault> 
     let key = (room, user.to_string());
     // Past the requirements: whoever begins to type at this moment is shown typing until the timer ends it.
     if tx.view().get(&TYPING, &key).await?.is_some() {
-        tx.delete(&TYPING, &key);
+        end(tx, &key).await?;
         change(tx, room);
+    }
+    Ok(())
+}
+
+/// Puts into a batch that somebody types no longer. If another one begins at this moment, a start may not know of it.
+async fn end(tx: &Tx, key: &(RoomNo, String)) -> Result<(), Fault> {
+    tx.delete(&TYPING, key);
+    // The room's own row, this one, and perhaps another.
+    let rows = tx.view().scan(&TYPING, TYPING.under(&(key.0,)), 3).await?;
+    if rows.iter().all(|((_, user), _)| user.is_empty() || *user == key.1) {
+        tx.delete(&TYPED, &(key.0,));
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ mod tables;
 use std::collections::HashMap;
 
 use depesche_rules::versions;
+use futures::future::BoxFuture;
 
 use self::rows::Rows;
 use crate::{
@@ -58,8 +59,7 @@ pub async fn verify(view: &View, mut progress: impl FnMut(Progress) + Send + Syn
         members: HashMap::new(),
         events: HashMap::new(),
     };
-    check.rooms().await?;
-    check.tables().await?;
+    check.all().await?;
     Ok(check.report)
 }
 
@@ -84,6 +84,14 @@ enum Part {
 }
 
 impl Check<'_> {
+    /// In a box, so that this is compiled here and not for every caller.
+    fn all(&mut self) -> BoxFuture<'_, Result<(), Fault>> {
+        Box::pin(async move {
+            self.rooms().await?;
+            self.tables().await
+        })
+    }
+
     fn problem(&mut self, what: impl FnOnce() -> String) {
         if self.report.problems.len() < NAMED {
             self.report.problems.push(what());

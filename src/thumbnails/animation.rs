@@ -6,7 +6,7 @@
 use std::io::Cursor;
 
 use depesche_server::media::{ImageFormat, thumbnails::Unmade};
-use fast_image_resize::PixelType;
+use fast_image_resize::pixels::U8x4;
 use image::{
     AnimationDecoder, ExtendedColorType, Frame, Frames, ImageDecoder,
     codecs::{
@@ -99,7 +99,7 @@ impl Animation {
         let delay_ms = delay_ms(&frame);
         let picture = frame.into_buffer();
         let (width, height) = picture.dimensions();
-        let scaled = scale(picture.into_raw(), width, height, PixelType::U8x4, cut)?;
+        let scaled = scale::<U8x4>(picture.as_raw(), width, height, cut)?;
         let mut still = Vec::new();
         WebPEncoder::new_lossless(&mut still)
             .encode(&scaled, self.size.0, self.size.1, ExtendedColorType::Rgba8)

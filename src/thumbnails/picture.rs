@@ -8,7 +8,11 @@ use depesche_server::media::{
     ImageFormat,
     thumbnails::{Made, Measured, Order, Unmade},
 };
-use fast_image_resize::{PixelType, ResizeOptions, Resizer, images::Image};
+use fast_image_resize::{
+    PixelTrait, ResizeOptions, Resizer,
+    images::{TypedImage, TypedImageRef},
+    pixels::{U8x3, U8x4},
+};
 use image::{
     AnimationDecoder, DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, ImageReader, Limits,
     codecs::{
@@ -205,11 +209,11 @@ fn still(bytes: &[u8], format: ImageFormat, bounds: &Bounds, cut: &Cut) -> Resul
     }
     if picture.color().has_alpha() {
         let (width, height) = (picture.width(), picture.height());
-        let scaled = scale(picture.into_rgba8().into_raw(), width, height, PixelType::U8x4, cut)?;
+        let scaled = scale::<U8x4>(picture.into_rgba8().as_raw(), width, height, cut)?;
         return written(&scaled, cut.to, ExtendedColorType::Rgba8, ImageFormat::Png, profile);
     }
     let (width, height) = (picture.width(), picture.height());
-    let scaled = scale(picture.into_rgb8().into_raw(), width, height, PixelType::U8x3, cut)?;
+    let scaled = scale::<U8x3>(picture.into_rgb8().as_raw(), width, height, cut)?;
     // What has few colours looks bad as a JPEG, and what is a photograph is large as a PNG.
     let to = if matches!(format, ImageFormat::Jpeg | ImageFormat::Webp) { ImageFormat::Jpeg } else { ImageFormat::Png };
     written(&scaled, cut.to, ExtendedColorType::Rgb8, to, profile)
@@ -220,14 +224,15 @@ fn is_rgb(profile: &[u8]) -> bool {
     profile.len() <= MAX_PROFILE_BYTES && profile.get(16..20) == Some(b"RGB ")
 }
 
-/// Pixels cut and scaled.
-pub(crate) fn scale(pixels: Vec<u8>, width: u32, height: u32, kind: PixelType, cut: &Cut) -> Result<Vec<u8>, Unmade> {
+/// Pixels cut and scaled. Their kind is known when this is compiled: code for all that the library knows takes minutes.
+pub(crate) fn scale<P: PixelTrait>(pixels: &[u8], width: u32, height: u32, cut: &Cut) -> Result<Vec<u8>, Unmade> {
     let failed = |error: &dyn std::fmt::Display| Unmade::Failed(error.to_string());
-    let from = Image::from_vec_u8(width, height, pixels, kind).map_err(|error| failed(&error))?;
-    let mut to = Image::new(cut.to.0, cut.to.1, kind);
+    let from = TypedImageRef::<P>::from_buffer(width, height, pixels).map_err(|error| failed(&error))?;
+    let mut scaled = vec![0; cut.to.0 as usize * cut.to.1 as usize * size_of::<P>()];
+    let mut to = TypedImage::<P>::from_buffer(cut.to.0, cut.to.1, &mut scaled).map_err(|error| failed(&error))?;
     let options = ResizeOptions::new().crop(cut.left, cut.top, cut.width, cut.height);
-    Resizer::new().resize(&from, &mut to, &options).map_err(|error| failed(&error))?;
-    Ok(to.into_vec())
+    Resizer::new().resize_typed(&from, &mut to, &options).map_err(|error| failed(&error))?;
+    Ok(scaled)
 }
 
 fn written(

@@ -1,7 +1,7 @@
 //! `GET /_matrix/client/v3/sync`
 //! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>
 
-use depesche_server::sync;
+use depesche_server::{filters::FilterError, sync};
 use ruma::{
     api::client::{
         filter::FilterDefinition,
@@ -23,11 +23,12 @@ pub async fn get(context: Context, user: User, request: Request) -> Result<Respo
     let filter = match filter {
         None => FilterDefinition::empty(),
         Some(Filter::FilterDefinition(filter)) => filter,
-        Some(Filter::FilterId(id)) => server
-            .filters
-            .get(&server.base.view(), &user.user_id, &id)
-            .await
-            .map_err(|why| Error::invalid_param(why.to_string()))?,
+        Some(Filter::FilterId(id)) => {
+            server.filters.get(&server.base.view(), &user.user_id, &id).await.map_err(|why| match why {
+                FilterError::NotFound => Error::invalid_param(why.to_string()),
+                other => other.into(),
+            })?
+        }
     };
     let request = sync::Request {
         user: user.user_id.clone(),

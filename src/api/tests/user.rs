@@ -30,7 +30,10 @@ async fn room(home: &Home) -> String {
 async fn a_filter_is_given_back() {
     let home = Home::open().await;
     let (alice, bob) = (home.user("alice").await, home.user("bob").await);
-    let filter = json!({ "room": { "timeline": { "limit": 7 } } });
+    let filter = json!({
+        "event_format": "client", "event_fields": ["type"], "presence": { "not_types": [] }, "org.example.own": 1.5,
+        "room": { "include_leave": false, "timeline": { "limit": 7 } },
+    });
     let stored = home.send_as(&alice, &format!("POST {ALICE}/filter"), filter.clone()).await.body;
     let line = format!("GET {ALICE}/filter/{}", stored["filter_id"].as_str().unwrap());
     assert_eq!(home.ask_as(&alice, &line, "").await.body, filter);

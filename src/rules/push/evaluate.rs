@@ -1,39 +1,38 @@
 //! One user's rules on one event.
+//!
+//! The rules and the event are others' to choose, so each user's own rules have a [`Budget`] for an event: where it ends,
+//! their conditions do not hold. The server's default rules are few and short, and have what they need.
 
-use std::{
-    pin::pin,
-    task::{Context, Poll, Waker},
-};
+use std::{ops::RangeBounds, sync::Arc};
 
 use ruma::{
-    OwnedUserId,
-    events::AnySyncTimelineEvent,
+    OwnedRoomId, OwnedUserId, UInt,
     push::{
-        Action, AnyPushRuleRef, ConditionalPushRule, FlattenedJson, PushCondition, PushConditionRoomCtx, Ruleset,
-        SoundTweakValue,
+        Action, AnyPushRuleRef, ConditionalPushRule, EventMatchConditionData, PushCondition,
+        PushConditionPowerLevelsCtx, Ruleset, SoundTweakValue,
     },
 };
+use serde_json::Value;
 
-use crate::{
-    bounds::MAX_PUSH_PATTERN_BYTES,
-    client_event::{RoomField, Unsigned, client_event},
-    glob,
-    pdu::Pdu,
+use super::{
+    event::{EventFields, is},
+    pattern::{self, Budget, Extent, Text},
 };
+use crate::bounds::MAX_PUSH_PATTERN_BYTES;
 
-/// An event made ready for many rule sets.
+/// What conditions ask beside the event: a room, and the user in it whose rules these are.
 #[derive(Clone, Debug)]
-pub struct FlatEvent {
-    fields: FlattenedJson,
-    sender: OwnedUserId,
-}
-
-impl FlatEvent {
-    /// Flattens the event as a client would see it.
-    pub fn new(event: &Pdu) -> Self {
-        let raw = client_event::<AnySyncTimelineEvent>(event, RoomField::Present, &Unsigned::default());
-        Self { fields: FlattenedJson::from_raw(&raw), sender: event.sender().clone() }
-    }
+pub struct RoomContext {
+    /// The room.
+    pub room_id: OwnedRoomId,
+    /// How many are joined.
+    pub member_count: UInt,
+    /// Whose rules these are.
+    pub user_id: OwnedUserId,
+    /// The user's name in the room; empty if there is none, or if [no rule asks](super::asks_for_display_name).
+    pub display_name: String,
+    /// Without power levels, nobody has the permission to notify.
+    pub power_levels: Option<Arc<PushConditionPowerLevelsCtx>>,
 }
 
 /// What a user's rules do with an event.
@@ -52,7 +51,7 @@ pub struct Outcome<'a> {
 /// What a user's rules do with an event. Nothing for the one who sent it.
 ///
 /// Actions that are no longer part of the specification (`dont_notify`, `coalesce`) do nothing, as it asks.
-pub fn outcome<'a>(ruleset: &'a Ruleset, event: &FlatEvent, context: &PushConditionRoomCtx) -> Outcome<'a> {
+pub fn outcome<'a>(ruleset: &'a Ruleset, event: &EventFields, context: &RoomContext) -> Outcome<'a> {
     let Some(rule) = evaluate(ruleset, event, context) else { return Outcome::default() };
     let actions = rule.actions();
     let notify = rule.triggers_notification();
@@ -61,53 +60,65 @@ pub fn outcome<'a>(ruleset: &'a Ruleset, event: &FlatEvent, context: &PushCondit
 }
 
 /// The rule of a user that decides about an event, if any does: its actions say whether to notify, and how.
-pub fn evaluate<'a>(
-    ruleset: &'a Ruleset,
-    event: &FlatEvent,
-    context: &PushConditionRoomCtx,
-) -> Option<AnyPushRuleRef<'a>> {
-    if event.sender == context.user_id {
+pub fn evaluate<'a>(ruleset: &'a Ruleset, event: &EventFields, context: &RoomContext) -> Option<AnyPushRuleRef<'a>> {
+    if *event.sender() == context.user_id {
         return None;
     }
-    ruleset.iter().find(|rule| applies(*rule, event, context))
+    let mut own = Budget::new();
+    ruleset.iter().find(|rule| {
+        let (mut default, is_default) = (Budget::new(), rule.is_server_default());
+        rule.enabled() && applies(*rule, event, context, if is_default { &mut default } else { &mut own })
+    })
 }
 
-/// Words in the body are matched here, not by ruma: its matcher recurses once for each near miss and compiles a regular
-/// expression for each call, and both the body and the pattern are a user's to choose.
-fn applies(rule: AnyPushRuleRef<'_>, event: &FlatEvent, context: &PushConditionRoomCtx) -> bool {
+fn applies(rule: AnyPushRuleRef<'_>, event: &EventFields, context: &RoomContext, budget: &mut Budget) -> bool {
     match rule {
-        AnyPushRuleRef::Override(rule) | AnyPushRuleRef::Underride(rule) => conditions_apply(rule, event, context),
-        AnyPushRuleRef::Content(rule) => rule.enabled && body_has(event, &rule.pattern),
-        AnyPushRuleRef::Room(rule) => rule.enabled && rule.rule_id == context.room_id,
-        AnyPushRuleRef::Sender(rule) => rule.enabled && rule.rule_id == event.sender,
+        AnyPushRuleRef::Override(rule) | AnyPushRuleRef::Underride(rule) => all_hold(rule, event, context, budget),
+        AnyPushRuleRef::Content(rule) => {
+            event.body().is_some_and(|body| matches(&rule.pattern, body, Extent::Words, budget))
+        }
+        AnyPushRuleRef::Room(rule) => rule.rule_id == context.room_id,
+        AnyPushRuleRef::Sender(rule) => rule.rule_id == *event.sender(),
     }
 }
 
-fn conditions_apply(rule: &ConditionalPushRule, event: &FlatEvent, context: &PushConditionRoomCtx) -> bool {
-    rule.enabled && rule.conditions.iter().all(|condition| condition_applies(condition, event, context))
+fn all_hold(rule: &ConditionalPushRule, event: &EventFields, context: &RoomContext, budget: &mut Budget) -> bool {
+    rule.conditions.iter().all(|condition| holds(condition, event, context, budget))
 }
 
-fn condition_applies(condition: &PushCondition, event: &FlatEvent, context: &PushConditionRoomCtx) -> bool {
+fn holds(condition: &PushCondition, event: &EventFields, context: &RoomContext, budget: &mut Budget) -> bool {
     match condition {
-        PushCondition::EventMatch(data) if data.pattern.len() > MAX_PUSH_PATTERN_BYTES => false,
-        PushCondition::EventMatch(data) if data.key == "content.body" => body_has(event, &data.pattern),
-        #[expect(deprecated, reason = "rules made by older clients still have it")]
-        PushCondition::ContainsDisplayName if context.user_display_name.len() > MAX_PUSH_PATTERN_BYTES => false,
+        PushCondition::EventMatch(data) => event_match(data, event, budget),
+        PushCondition::EventPropertyIs(data) => event.get(&data.key).is_some_and(|property| is(property, &data.value)),
+        PushCondition::EventPropertyContains(data) => {
+            let list = event.get(&data.key).and_then(Value::as_array).filter(|list| budget.take(list.len()));
+            list.is_some_and(|list| list.iter().any(|property| is(property, &data.value)))
+        }
         #[expect(deprecated, reason = "rules made by older clients still have it")]
         PushCondition::ContainsDisplayName => {
-            event.fields.get_str("content.body").is_some_and(|body| glob::has_text(&context.user_display_name, body))
+            let name = &context.display_name;
+            let body = event.body().filter(|_| name.len() <= MAX_PUSH_PATTERN_BYTES);
+            body.is_some_and(|body| pattern::has_words(name, body, budget))
         }
-        other => at_once(other.applies(&event.fields, context)),
+        PushCondition::RoomMemberCount(data) => data.is.contains(&context.member_count),
+        PushCondition::SenderNotificationPermission(data) => {
+            let levels = context.power_levels.as_ref();
+            levels.is_some_and(|levels| levels.has_sender_notification_permission(event.sender(), &data.key))
+        }
+        // "Unrecognised conditions MUST NOT match any events."
+        _ => false,
     }
 }
 
-fn body_has(event: &FlatEvent, pattern: &str) -> bool {
-    pattern.len() <= MAX_PUSH_PATTERN_BYTES
-        && event.fields.get_str("content.body").is_some_and(|body| glob::has_words(pattern, body))
+fn event_match(data: &EventMatchConditionData, event: &EventFields, budget: &mut Budget) -> bool {
+    if data.key == "content.body" {
+        return event.body().is_some_and(|body| matches(&data.pattern, body, Extent::Words, budget));
+    }
+    let Some(value) = event.get(&data.key).and_then(Value::as_str) else { return false };
+    // Made ready for this condition alone, which costs about what a search does.
+    budget.take(value.len() / 8) && matches(&data.pattern, &Text::new(value), Extent::Whole, budget)
 }
 
-/// The answer of a future that never waits, as all of ruma's conditions do unless one looks up a thread subscription.
-fn at_once(answer: impl Future<Output = bool>) -> bool {
-    let polled = pin!(answer).poll(&mut Context::from_waker(Waker::noop()));
-    polled == Poll::Ready(true)
+fn matches(pattern: &str, text: &Text, extent: Extent, budget: &mut Budget) -> bool {
+    pattern.len() <= MAX_PUSH_PATTERN_BYTES && pattern::matches(pattern, text, extent, budget)
 }

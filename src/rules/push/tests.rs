@@ -2,12 +2,19 @@
 
 mod conditions;
 
+use std::{
+    pin::pin,
+    sync::Arc,
+    task::{Context as TaskContext, Poll, Waker},
+};
+
 use proptest::prelude::*;
 use ruma::{
     UserId,
+    events::AnySyncTimelineEvent,
     push::{
-        Action, NewConditionalPushRule, NewPatternedPushRule, NewPushRule, NewSimplePushRule, PushCondition,
-        PushConditionRoomCtx, RuleKind, Ruleset, SoundTweakValue,
+        Action, AnyPushRuleRef, NewConditionalPushRule, NewPatternedPushRule, NewPushRule, NewSimplePushRule,
+        PushCondition, PushConditionRoomCtx, RuleKind, Ruleset, SoundTweakValue,
     },
 };
 use serde_json::{Value, json};
@@ -16,15 +23,33 @@ use super::*;
 use crate::{
     bounds::MAX_PUSH_PATTERN_BYTES,
     build::EventDraft,
+    client_event::{RoomField, Unsigned, client_event},
     testing::{Room, member, object, state, user},
 };
 
 const PEOPLE: [&str; 4] = ["creator", "ann", "ben", "cleo"];
 
-fn context(room: &Room, user_id: &UserId, members: u32) -> PushConditionRoomCtx {
-    let room_id = room.id.clone().unwrap();
-    PushConditionRoomCtx::new(room_id, members.into(), user_id.to_owned(), "Ann".to_owned())
-        .with_power_levels(room.levels().push_context())
+fn context(room: &Room, user_id: &UserId, members: u32) -> RoomContext {
+    RoomContext {
+        room_id: room.id.clone().unwrap(),
+        member_count: members.into(),
+        user_id: user_id.to_owned(),
+        display_name: "Ann".to_owned(),
+        power_levels: Some(Arc::new(room.levels().push_context())),
+    }
+}
+
+/// The rule that decides, as ruma evaluates it.
+fn by_ruma<'a>(rules: &'a Ruleset, event: &Pdu, context: &RoomContext) -> Option<AnyPushRuleRef<'a>> {
+    let RoomContext { room_id, member_count, user_id, display_name, power_levels } = context.clone();
+    let context = PushConditionRoomCtx::new(room_id, member_count, user_id, display_name)
+        .with_power_levels(power_levels.unwrap().as_ref().clone());
+    let event = client_event::<AnySyncTimelineEvent>(event, RoomField::Present, &Unsigned::default());
+    // It never waits: only conditions on thread subscriptions would.
+    match pin!(rules.get_match(&event, &context)).poll(&mut TaskContext::from_waker(Waker::noop())) {
+        Poll::Ready(rule) => rule,
+        Poll::Pending => panic!("it waits"),
+    }
 }
 
 /// A room where everybody is joined and all may send state.
@@ -46,8 +71,10 @@ fn draft(sender: &str, kind: &str, state_key: Option<&str>, content: Value) -> E
 
 /// What the predefined rules do for one user: notified, highlighted.
 fn by_rules(room: &Room, event: &Pdu, name: &str) -> (bool, bool) {
-    let rules = Ruleset::server_default(&user(name));
-    let rule = evaluate(&rules, &FlatEvent::new(event), &context(room, &user(name), 4));
+    let (rules, context) = (Ruleset::server_default(&user(name)), context(room, &user(name), 4));
+    let rule = evaluate(&rules, &EventFields::new(event), &context);
+    let expected = by_ruma(&rules, event, &context).map(AnyPushRuleRef::rule_id);
+    assert_eq!(rule.map(AnyPushRuleRef::rule_id), expected);
     rule.map_or((false, false), |rule| (rule.triggers_notification(), rule.triggers_highlight()))
 }
 
@@ -185,7 +212,7 @@ fn decides(rules: &[NewPushRule], members: u32, body: &str) -> String {
         ruleset.insert(rule.clone(), None, None).unwrap();
     }
     let event = room.send(draft("ben", "m.room.message", None, json!({ "body": body, "msgtype": "m.text" })));
-    let rule = evaluate(&ruleset, &FlatEvent::new(&event), &context(&room, &user("ann"), members));
+    let rule = evaluate(&ruleset, &EventFields::new(&event), &context(&room, &user("ann"), members));
     rule.map(|rule| rule.rule_id().to_owned()).unwrap_or_default()
 }
 
@@ -214,7 +241,29 @@ fn nobody_is_notified_of_what_they_sent() {
     let mut room = room();
     let event = room.send(draft("ann", "m.room.message", None, json!({ "body": "x" })));
     let ruleset = Ruleset::server_default(&user("ann"));
-    assert!(evaluate(&ruleset, &FlatEvent::new(&event), &context(&room, &user("ann"), 2)).is_none());
+    assert!(evaluate(&ruleset, &EventFields::new(&event), &context(&room, &user("ann"), 2)).is_none());
+}
+
+/// What one user's rules cost is bounded: what goes beyond does not match, and the default rules decide.
+#[test]
+fn more_than_a_users_rules_may_cost() {
+    let keyword = |id: &str, pattern: &str| {
+        NewPushRule::Content(NewPatternedPushRule::new(id.to_owned(), pattern.to_owned(), vec![]))
+    };
+    // Each new rule is the most important one: the last of these is looked at first.
+    let costly: Vec<_> = (0..55).map(|n| keyword(&format!("r{n}"), &format!("{}b", "a?".repeat(511)))).collect();
+    let body = "a ".repeat(30_000);
+    let with = |first: Option<&str>, last: Option<&str>| {
+        let (first, last) = (first.map(|word| keyword("first", word)), last.map(|word| keyword("last", word)));
+        let rules: Vec<_> = last.into_iter().chain(costly.iter().cloned()).chain(first).collect();
+        decides(&rules, 4, &format!("{body}c b"))
+    };
+    assert_eq!(with(None, None), ".m.rule.message");
+    assert_eq!(with(Some("a"), None), "first");
+    assert_eq!(with(None, Some("a")), ".m.rule.message", "the budget was used up before it");
+    let harmless: Vec<_> = (0..500).map(|n| keyword(&format!("r{n}"), &format!("word{n}x"))).collect();
+    let rules: Vec<_> = [keyword("last", "b")].into_iter().chain(harmless).collect();
+    assert_eq!(decides(&rules, 4, &format!("{body}b")), "last", "words that are not there cost little");
 }
 
 /// The body and the pattern are a user's to choose. With ruma's own matcher the first of these overflows the stack.

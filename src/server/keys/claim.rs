@@ -62,7 +62,7 @@ impl Keys {
     /// Takes keys in one batch.
     async fn claim_chunk(&self, chunk: &[Wish<'_>]) -> Result<Vec<Option<(String, String)>>, Fault> {
         let users: Vec<&UserId> = chunk.iter().map(|(user, ..)| user.as_ref()).collect();
-        let _turns = self.turns.take(&users).await;
+        let _turns = self.turns.of_all(&users).await;
         self.base
             .transact(|tx| async move {
                 let mut found = Vec::with_capacity(chunk.len());

@@ -21,7 +21,6 @@ mod signatures;
 mod signed;
 #[cfg(test)]
 pub(crate) mod tests;
-mod turns;
 mod upload;
 
 use std::sync::Arc;
@@ -35,10 +34,9 @@ pub use forget::{forget_device, forget_user};
 pub use one_time::{KeyCounts, spend_all};
 pub use query::QueryError;
 pub use signatures::{SignatureFailure, SignatureFailures, SignaturesError};
-pub use turns::Turns;
 pub use upload::UploadError;
 
-use crate::{Base, Fault, devices::Devices};
+use crate::{Base, Fault, devices::Devices, turns::Turns};
 
 /// The end-to-end keys of this server's users.
 pub struct Keys {

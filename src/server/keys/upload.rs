@@ -63,7 +63,7 @@ impl Keys {
         request: &v3::Request,
     ) -> Result<v3::Response, UploadError> {
         let upload = &Upload::check(user, device, request)?;
-        let _turn = self.turns.take(&[user]).await;
+        let _turn = self.turns.of(user).await;
         let stock = self
             .base
             .transact(|tx| async move {

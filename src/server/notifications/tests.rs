@@ -81,3 +81,20 @@ async fn highlights_and_what_is_read() {
     let expected = json!(["notify", { "set_tweak": "sound", "value": "default" }, { "set_tweak": "highlight" }]);
     assert_eq!(actions, expected);
 }
+
+#[tokio::test]
+async fn a_page_ends_where_its_events_are_many_bytes() {
+    let fixture = Fixture::new();
+    let (ann, ben) = (user("ann"), user("ben"));
+    let room = fixture.public_room(&ann).await;
+    fixture.join(&room, &ben).await;
+    let (mut said, body) = (Vec::new(), "x".repeat(60_000));
+    for _ in 0..80 {
+        said.insert(0, fixture.say(&room, &ann, &body).await.to_string());
+    }
+    let first = list(&fixture, &ben, None, 100, false).await;
+    let most = LOOKED_AT_BYTES / body.len() + 1;
+    assert!(first.notifications.len() <= most && most < said.len(), "{}", first.notifications.len());
+    let second = list(&fixture, &ben, first.next.as_deref(), 100, false).await;
+    assert_eq!([ids(&first), ids(&second)].concat(), said);
+}

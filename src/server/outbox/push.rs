@@ -19,12 +19,13 @@ mod badge;
 mod deliver;
 mod distribute;
 mod gateway;
+mod lines;
 mod notice;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -36,6 +37,7 @@ pub use self::gateway::{GatewayError, PushGateway};
 use self::{
     deliver::{Courier, Next},
     distribute::Distributor,
+    lines::Lines,
 };
 use crate::{
     Base, Fault,
@@ -56,24 +58,13 @@ pub struct Worker {
     base: Arc<Base>,
     courier: Arc<Courier>,
     distributor: Distributor,
-    lines: BTreeMap<PusherKey, Line>,
+    lines: Lines,
+    /// There is more to distribute.
+    more: bool,
     running: JoinSet<(Next, bool)>,
     /// Which pusher a running delivery is for.
     tasks: HashMap<task::Id, PusherKey>,
     watch: Watch,
-}
-
-/// What the worker knows of a pusher for which something waits.
-#[derive(Clone, Copy, Debug, Default)]
-struct Line {
-    /// When to deliver next; none if something is under way or nothing waits.
-    due_ms: Option<u64>,
-    /// A delivery is under way.
-    running: bool,
-    /// Something came since it began.
-    again: bool,
-    /// The count is to be told though no event waits.
-    badge: bool,
 }
 
 impl Worker {
@@ -84,7 +75,8 @@ impl Worker {
         Self {
             courier: Arc::new(Courier::new(Arc::clone(&base), gateway)),
             distributor: Distributor::new(Arc::clone(&base)),
-            lines: BTreeMap::new(),
+            lines: Lines::default(),
+            more: false,
             running: JoinSet::new(),
             tasks: HashMap::new(),
             watch,
@@ -124,7 +116,7 @@ impl Worker {
             let key = (user, app, pushkey);
             range.from = PUSH_QUEUE.under(&key).to;
             let delivery = view.get(&PUSH_DELIVERY, &key).await?.unwrap_or_default();
-            self.lines.entry(key).or_default().due_ms = Some(delivery.retry_at_ms);
+            self.lines.wake_at(key, delivery.retry_at_ms);
         }
         Ok(())
     }
@@ -133,21 +125,16 @@ impl Worker {
     async fn step(&mut self) -> Result<Position, Fault> {
         let seen = self.base.view().position();
         let now_ms = self.base.clock.now_ms();
-        for key in self.distributor.distribute().await? {
-            self.wake(key, now_ms);
+        let mut woken = BTreeSet::new();
+        let distributed = self.distributor.distribute(&mut woken).await;
+        // What was committed before something failed waits now.
+        for key in woken {
+            self.lines.wake(key, now_ms);
         }
+        self.more = distributed?;
         self.take_badges(now_ms).await?;
         self.deliver_due(now_ms);
         Ok(seen)
-    }
-
-    /// A pusher has something to tell. One that pauses after a failure goes on pausing.
-    fn wake(&mut self, key: PusherKey, now_ms: u64) {
-        let line = self.lines.entry(key).or_default();
-        line.again = true;
-        if !line.running && line.due_ms.is_none() {
-            line.due_ms = Some(now_ms);
-        }
     }
 
     async fn take_badges(&mut self, now_ms: u64) -> Result<(), Fault> {
@@ -162,12 +149,8 @@ impl Worker {
         for (of_user, ()) in due {
             for (key, _) in pushers::of(&view, &of_user.0).await? {
                 let delivery = view.get(&PUSH_DELIVERY, &key).await?.unwrap_or_default();
-                let line = self.lines.entry(key).or_default();
-                (line.badge, line.again) = (true, true);
-                if !line.running {
-                    // A pusher that was set anew does not go on with the pause of the old gateway.
-                    line.due_ms = Some(delivery.retry_at_ms.max(now_ms));
-                }
+                // A pusher that was set anew does not go on with the pause of the old gateway.
+                self.lines.wake_for_badge(key, delivery.retry_at_ms.max(now_ms));
             }
             tx.delete(&BADGE_DUE, &of_user);
         }
@@ -176,20 +159,12 @@ impl Worker {
     }
 
     fn deliver_due(&mut self, now_ms: u64) {
-        let most = self.base.config.push.concurrency;
-        for (key, line) in &mut self.lines {
-            if self.running.len() >= most {
-                return;
-            }
-            if line.running || line.due_ms.is_none_or(|due_ms| due_ms > now_ms) {
-                continue;
-            }
-            let badge = std::mem::take(&mut line.badge);
-            *line = Line { running: true, ..Line::default() };
-            let (courier, key, rest) = (Arc::clone(&self.courier), key.clone(), self.distributor.rest());
-            let pusher = key.clone();
-            let task = self.running.spawn(async move { courier.deliver(&key, badge, &rest).await });
-            self.tasks.insert(task.id(), pusher);
+        while self.running.len() < self.base.config.push.concurrency
+            && let Some((key, badge)) = self.lines.begin(now_ms)
+        {
+            let (courier, pusher, rest) = (Arc::clone(&self.courier), key.clone(), self.distributor.rest());
+            let task = self.running.spawn(async move { courier.deliver(&pusher, badge, &rest).await });
+            self.tasks.insert(task.id(), key);
         }
     }
 
@@ -197,9 +172,7 @@ impl Worker {
     /// server stops.
     async fn wait(&mut self, seen: Position) -> bool {
         let now_ms = self.base.clock.now_ms();
-        // Those that are due now wait for a place among the running.
-        let due = self.lines.values().filter(|line| !line.running).filter_map(|line| line.due_ms);
-        let pause_ms = due.filter(|due_ms| *due_ms > now_ms).min().map(|due_ms| due_ms - now_ms);
+        let pause_ms = if self.more { Some(0) } else { self.lines.next_pause(now_ms).map(|due_ms| due_ms - now_ms) };
         let pause = async {
             match pause_ms {
                 Some(pause_ms) => tokio::time::sleep(Duration::from_millis(pause_ms)).await,
@@ -227,19 +200,8 @@ impl Worker {
 
     /// With `badge` the count is still to be told.
     fn delivered(&mut self, task: task::Id, next: Next, badge: bool) {
-        let now_ms = self.base.clock.now_ms();
-        let Some(key) = self.tasks.remove(&task) else { return };
-        let Some(line) = self.lines.get_mut(&key) else { return };
-        line.running = false;
-        line.badge |= badge;
-        line.due_ms = match next {
-            Next::Gone => None,
-            Next::Nothing => line.again.then_some(now_ms),
-            Next::More | Next::Behind => Some(now_ms),
-            Next::At(due_ms) => Some(due_ms),
-        };
-        if line.due_ms.is_none() {
-            self.lines.remove(&key);
+        if let Some(key) = self.tasks.remove(&task) {
+            self.lines.end(key, next, badge, self.base.clock.now_ms());
         }
     }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Shown;
 
 /// How long a device is still there after its last poll, and a user after saying so.
-const GONE_AFTER: Duration = Duration::from_secs(30);
+pub const GONE_AFTER: Duration = Duration::from_secs(30);
 /// How long ago the last activity was, at most, of somebody who is active right now.
 const ACTIVE_FOR: Duration = Duration::from_mins(1);
 /// After how long without activity somebody is idle. Spec: "a threshold value (e.g. 5 minutes)".

@@ -130,3 +130,24 @@ async fn there_is_an_end_of_rules() {
     assert!(matches!(editor.put(&ann, &huge, Beside::default()).await.unwrap_err(), PushRuleError::TooLarge));
     editor.get(&ann, &RuleKind::Sender, "@ben:agency.test").await.unwrap();
 }
+
+#[tokio::test]
+async fn actions_at_the_limit_and_one_beyond() {
+    let fixture = Fixture::new();
+    let account_data = Arc::new(AccountData::new(Arc::clone(&fixture.base)));
+    let (editor, ann) = (Editor::new(Arc::clone(&fixture.base), account_data), user("ann"));
+    let actions = |bytes: usize| -> Vec<Action> {
+        let actions = serde_json::json!(["notify", { "set_tweak": "x", "value": "x".repeat(bytes) }]);
+        serde_json::from_value(actions).unwrap()
+    };
+    let most = MAX_PUSH_ACTIONS_BYTES - serde_json::to_string(&actions(0)).unwrap().len();
+    let rule = |actions: Vec<Action>| {
+        NewPushRule::Content(NewPatternedPushRule::new("mine".to_owned(), "x".to_owned(), actions))
+    };
+    editor.put(&ann, &rule(actions(most)), Beside::default()).await.unwrap();
+    let refused = editor.put(&ann, &rule(actions(most + 1)), Beside::default()).await;
+    assert!(matches!(refused, Err(PushRuleError::ActionsTooLarge)));
+    editor.set_actions(&ann, &RuleKind::Content, "mine", &actions(most)).await.unwrap();
+    let refused = editor.set_actions(&ann, &RuleKind::Content, "mine", &actions(most + 1)).await;
+    assert!(matches!(refused, Err(PushRuleError::ActionsTooLarge)));
+}

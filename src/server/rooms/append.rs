@@ -98,7 +98,7 @@ pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, event: Acc
         change_member(working, tx, no, &pdu).await?;
     }
     let opens = redacts.is_some() || key.as_ref().is_some_and(summary::is_of_access);
-    working.remember(no, &pdu, key);
+    working.remember(no, &pdu, root_before, key);
     if opens {
         mark_open(working, tx).await?;
     }

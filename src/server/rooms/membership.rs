@@ -17,9 +17,10 @@ use serde::Deserialize;
 use super::lane::{Intent, Refusal, Turn, Verdict};
 use crate::{
     account_data::blocks_invites,
-    keyspace::{MEMBER, ROOM_NO},
+    keyspace::{ACCOUNT, MEMBER, ROOM_NO},
     profiles,
-    tx::{Fault, View},
+    records::accounts::Standing,
+    tx::{Fault, Tx, View},
 };
 
 /// How many members are looked at, at most, to find one who may vouch for a restricted join in a room where everyone
@@ -70,12 +71,27 @@ impl Intent for WithProfile {
     fn decide<'a>(&'a self, turn: &'a mut Turn<'_>) -> BoxFuture<'a, Result<Verdict, Refusal>> {
         Box::pin(async move {
             let mut change = self.0.clone();
+            if matches!(change.action, Action::Join | Action::Knock) && is_leaving(turn.tx, &change.target).await? {
+                return Err(leaving());
+            }
             for (field, value) in profiles::member_content(turn.tx, &change.target).await? {
                 change.content.entry(field).or_insert(value);
             }
             change.judge(turn).await
         })
     }
+}
+
+/// Whether a user's account is at its end: a deactivation leaves the rooms it finds, and whoever comes in behind it would
+/// stay. The batch relies on the answer, so that of the two one is first.
+pub(crate) async fn is_leaving(tx: &Tx, user: &OwnedUserId) -> Result<bool, Fault> {
+    let account = tx.read(&ACCOUNT, &(user.clone(),)).await?;
+    Ok(account.is_some_and(|account| account.standing != Standing::Active))
+}
+
+/// What such a user is told.
+pub(crate) fn leaving() -> Refusal {
+    Refusal::Forbidden("the account has been deactivated".to_owned())
 }
 
 impl Intent for Change {

@@ -2,10 +2,13 @@
 //!
 //! [`Context`] is made once for a room and asked for each user whose rules are evaluated.
 
+use std::sync::Arc;
+
+use depesche_rules::push::{RoomContext, asks_for_display_name};
 use ruma::{
     UserId,
     events::room::member::MembershipState,
-    push::{PushConditionPowerLevelsCtx, PushConditionRoomCtx, Ruleset},
+    push::{PushConditionPowerLevelsCtx, Ruleset},
 };
 use serde::Deserialize;
 
@@ -15,29 +18,30 @@ use crate::tx::Fault;
 /// A room as push rules see it.
 pub struct Context {
     room: RoomView,
-    levels: Option<PushConditionPowerLevelsCtx>,
+    levels: Option<Arc<PushConditionPowerLevelsCtx>>,
 }
 
 impl Context {
     /// The room as this view shows it. A rule that asks for the state of the room at an older event gets that of now:
     /// members come and go, and a notification is made when the event arrives.
     pub async fn of(room: &RoomView) -> Result<Self, Fault> {
-        let levels = room.power_levels().await?.map(|levels| levels.push_context());
+        let levels = room.power_levels().await?.map(|levels| Arc::new(levels.push_context()));
         Ok(Self { room: room.clone(), levels })
     }
 
     /// What these rules of a user need. The display name is looked up only if some rule asks for it.
-    pub async fn for_user(&self, user: &UserId, rules: &Ruleset) -> Result<PushConditionRoomCtx, Fault> {
-        let name = if depesche_rules::push::asks_for_display_name(rules) {
+    pub async fn for_user(&self, user: &UserId, rules: &Ruleset) -> Result<RoomContext, Fault> {
+        let display_name = if asks_for_display_name(rules) {
             self.display_name(user).await?.unwrap_or_default()
         } else {
             String::new()
         };
-        let (room_id, joined) = (self.room.room_id().to_owned(), self.room.head.joined);
-        let context = PushConditionRoomCtx::new(room_id, joined.into(), user.to_owned(), name);
-        Ok(match &self.levels {
-            Some(levels) => context.with_power_levels(levels.clone()),
-            None => context,
+        Ok(RoomContext {
+            room_id: self.room.room_id().to_owned(),
+            member_count: self.room.head.joined.into(),
+            user_id: user.to_owned(),
+            display_name,
+            power_levels: self.levels.clone(),
         })
     }
 

@@ -132,6 +132,7 @@ impl Receipts {
         let private = event(&room, user, read.private.as_ref(), &read.thread, &self.base).await?;
         let fully = event(&room, user, read.fully.as_ref(), &Thread::None, &self.base).await?;
         let (room, public, private, fully) = (&room, &public, &private, &fully);
+        let _turn = if fully.is_some() { Some(self.account_data.turn(user).await) } else { None };
         self.base
             .transact(|tx| async move {
                 for (kind, event) in [(Kind::Public, public), (Kind::Private, private)] {
@@ -312,9 +313,8 @@ pub async fn private_since(view: &View, user: &UserId, since: Position) -> Resul
     Ok(rooms.into_iter().zip(shown(view, Kind::Private, rows).await?).collect())
 }
 
-/// The private receipts of a user in a room, at most `limit`.
-pub async fn private(view: &View, room: RoomNo, user: &UserId, limit: usize) -> Result<Vec<Shown>, Fault> {
-    let kind = Kind::Private;
+/// A user's own receipts of a kind in a room, at most `limit`.
+pub async fn own(view: &View, room: RoomNo, user: &UserId, kind: Kind, limit: usize) -> Result<Vec<Shown>, Fault> {
     let rows = view.scan(&RECEIPT, RECEIPT.under(&(room, user.to_owned(), kind as u8)), limit).await?;
     Ok(rows.into_iter().map(|((_, user, _, thread), receipt)| Shown { user, kind, thread, receipt }).collect())
 }

@@ -379,10 +379,11 @@ impl<'a> Viewer<'a> {
     }
 
     async fn redaction(&self, by: EventNo, format: Format) -> Result<Box<RawValue>, Fault> {
-        let redaction = self.room.event(by).await?;
+        // A redaction can be redacted as well: of its reason.
+        let redaction = self.room.readable(self.room.event(by).await?)?;
         let field = if format == Format::WithoutRoom { RoomField::Absent } else { RoomField::Present };
-        let unsigned = Unsigned { age: Some(client_event::age(&redaction.pdu, self.now)), ..Unsigned::default() };
-        Ok(client_event::client_json(&redaction.pdu, field, &unsigned))
+        let unsigned = Unsigned { age: Some(client_event::age(&redaction, self.now)), ..Unsigned::default() };
+        Ok(client_event::client_json(&redaction, field, &unsigned))
     }
 }
 

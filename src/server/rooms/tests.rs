@@ -213,3 +213,26 @@ async fn rooms_created_in_one_moment_are_two_rooms() {
     let unique: std::collections::HashSet<_> = rooms.iter().collect();
     assert_eq!(unique.len(), 20);
 }
+
+#[tokio::test]
+async fn the_reason_of_a_redaction_goes_with_a_redaction_of_its_own() {
+    let server = Fixture::new();
+    let alice = user("alice");
+    let room = server.public_room(&alice).await;
+    let target = server.say(&room, &alice, "secret").await;
+    let redact = |target: ruma::OwnedEventId| Redaction {
+        sender: alice.clone(),
+        target,
+        reason: Some("secret as well".into()),
+        transaction: None,
+    };
+    let redaction = server.rooms.submit(&room, redact(target.clone())).await.unwrap().event_id;
+    server.rooms.submit(&room, redact(redaction.clone())).await.unwrap();
+    let view = server.rooms.find(&room).await.unwrap().unwrap();
+    let event = view.event(view.event_no(&target).await.unwrap().unwrap()).await.unwrap();
+    let mut viewer = Viewer::new(&view, alice, None, server.base.now()).await.unwrap();
+    let shown = viewer.show_one(&event, Format::WithRoom).await.unwrap();
+    let shown: serde_json::Value = serde_json::from_str(shown.get()).unwrap();
+    let because = &shown["unsigned"]["redacted_because"];
+    assert_eq!((&because["event_id"], because["content"].get("reason")), (&json!(redaction), None));
+}

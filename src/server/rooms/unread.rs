@@ -31,7 +31,7 @@ use super::{
     view::{Event, RoomView},
 };
 use crate::{
-    keyspace::{COUNTED_THREAD, MARK, NAMED, TALLY, UNCOUNTED, UNREAD},
+    keyspace::{COUNTED_THREAD, HEAD, MARK, NAMED, RoomNo, TALLY, UNCOUNTED, UNREAD},
     records::reading::{Mark, Named, Tally, Uncounted},
     tx::{Fault, View},
 };
@@ -42,6 +42,8 @@ const MAX_NAMED: usize = 1000;
 const MAX_UNCOUNTED: usize = 1000;
 /// Threads with something unread, those with the newest events.
 const MAX_THREADS: usize = 500;
+/// Rooms that are looked at in one step.
+const ROOMS: usize = 1000;
 
 /// By what a member has read up to somewhere: the third part of a key of `MARK`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -132,6 +134,26 @@ impl Counter {
             None => by_default(room, &reader.user, &marks).await,
         }
     }
+}
+
+/// Of a member's rooms, those that said something since the member last read the whole room: where other push rules may
+/// make other counts.
+pub async fn unread_of(view: &View, user: &UserId, rooms: &[RoomNo]) -> Result<Vec<RoomNo>, Fault> {
+    let mut unread = Vec::new();
+    for rooms in rooms.chunks(ROOMS) {
+        let heads = view.get_many(&HEAD, &rooms.iter().map(|room| (*room,)).collect::<Vec<_>>()).await?;
+        let keys: Vec<_> = rooms.iter().map(|room| (user.to_owned(), *room)).collect();
+        let joins = view.get_many(&UNREAD, &keys).await?;
+        let receipt = |(user, room)| (user, room, By::Receipt as u8, String::new());
+        let marks = view.get_many(&MARK, &keys.into_iter().map(receipt).collect::<Vec<_>>()).await?;
+        for (((room, head), join), mark) in rooms.iter().zip(heads).zip(joins).zip(marks) {
+            let read = join.unwrap_or_default().ordinal.max(mark.unwrap_or_default().ordinal);
+            if head.is_some_and(|head| head.ordinal > read) {
+                unread.push(*room);
+            }
+        }
+    }
+    Ok(unread)
 }
 
 /// Whether a member has read an event: by a receipt or an event of their own, in its thread or for the whole room.

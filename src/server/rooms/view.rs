@@ -11,6 +11,7 @@ use ruma::{
 
 use super::state;
 use crate::{
+    event_cache::Known,
     keyspace::{
         EVENT, EVENT_NO, EventNo, HEAD, KEY, KEY_NO, KeyNo, MEMBER, META, PUBLISHED, ROOM, ROOM_NO, ROOT_AT,
         ROOT_BEFORE, RoomNo, TIMELINE,
@@ -93,10 +94,8 @@ impl RoomView {
 
     /// The state before an event.
     pub async fn root_before(&self, event: EventNo) -> Result<RootRecord, Fault> {
-        self.view
-            .get(&ROOT_BEFORE, &(self.no, event))
-            .await?
-            .ok_or_else(|| Fault::Bug(format!("event {event} of room {} has no state before it", self.no)))
+        let root = self.roots_before(&[event]).await?.pop().flatten();
+        root.ok_or_else(|| Fault::Bug(format!("event {event} of room {} has no state before it", self.no)))
     }
 
     /// The number of a pair of event type and state key, if the room ever had it.
@@ -195,10 +194,14 @@ impl RoomView {
 
     /// Of each event what is in memory, and the numbers of those that are not there.
     fn in_memory(&self, numbers: &[EventNo]) -> (Vec<Option<Pdu>>, Vec<EventNo>) {
-        let find = |no: &EventNo| self.view.events().and_then(|events| events.get(self.no, *no));
-        let known: Vec<_> = numbers.iter().map(find).collect();
+        let known: Vec<_> = numbers.iter().map(|no| self.known(*no).map(|known| known.pdu)).collect();
         let others = numbers.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(no, _)| *no).collect();
         (known, others)
+    }
+
+    /// What is in memory of an event.
+    fn known(&self, no: EventNo) -> Option<Known> {
+        self.view.events()?.get(self.no, no)
     }
 
     /// Events from what the server knows of them, and the texts of those that are not in memory.
@@ -276,7 +279,18 @@ impl RoomView {
     /// The states before the events of a stretch of the timeline, each once, in the order asked; `None` where there is no
     /// such event.
     pub async fn roots_before(&self, events: &[EventNo]) -> Result<Vec<Option<RootRecord>>, Fault> {
-        self.neighbours(&ROOT_BEFORE, events).await
+        let known: Vec<_> = events.iter().map(|no| self.known(*no)).collect();
+        let in_memory: Option<Vec<_>> = known.iter().map(|known| Some(Some(known.as_ref()?.root_before?))).collect();
+        if let Some(roots) = in_memory {
+            return Ok(roots);
+        }
+        let roots = self.neighbours(&ROOT_BEFORE, events).await?;
+        for ((no, root), known) in events.iter().zip(&roots).zip(known) {
+            if let (Some(cache), Some(known)) = (self.view.events(), known) {
+                cache.put(self.no, *no, Known { root_before: *root, ..known });
+            }
+        }
+        Ok(roots)
     }
 
     /// Rows of which most are neighbours and each is asked for once, in the order asked. They are read in one go: to step
@@ -314,7 +328,7 @@ impl RoomView {
         let text = std::str::from_utf8(text).map_err(|why| unreadable(why.to_string()))?;
         let pdu = Pdu::from_stored(text.into(), id.clone(), self.rules).map_err(|why| unreadable(why.to_string()))?;
         if let Some(events) = self.view.events() {
-            events.put(self.no, no, &pdu);
+            events.put(self.no, no, Known { pdu: pdu.clone(), root_before: None });
         }
         Ok(pdu)
     }

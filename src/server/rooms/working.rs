@@ -19,11 +19,11 @@ use super::{
     view::RoomView,
 };
 use crate::{
-    event_cache::EventCache,
+    event_cache::{EventCache, Known},
     keyspace::{EVENT_NO, EventNo, HEAD, KEY_NO, KeyNo, NodeNo, RoomNo},
     records::{
         reading::Uncounted,
-        rooms::{Head, Room, StateKey},
+        rooms::{Head, Room, RootRecord, StateKey},
     },
     table::Record,
     tx::{Fault, Tx},
@@ -67,7 +67,7 @@ pub struct Working {
     /// What the events of the batch in the making have counted.
     counts: HashMap<EventNo, Uncounted>,
     /// The events of the batch in the making, as they were signed.
-    written: Vec<(EventNo, Pdu)>,
+    written: Vec<(EventNo, Known)>,
 }
 
 impl Working {
@@ -135,8 +135,8 @@ impl Working {
 
     /// The batch was committed: what it left is what is stored, and its events will be asked for at once.
     pub fn committed(&mut self, events: &EventCache) {
-        for (no, pdu) in self.written.drain(..) {
-            events.put(self.no, no, &pdu);
+        for (no, known) in self.written.drain(..) {
+            events.put(self.no, no, known);
         }
         self.stored_bytes = Some(self.head.encode());
         self.stored = Some(self.head.clone());
@@ -265,8 +265,8 @@ impl Working {
     }
 
     /// Remembers an event that the batch appends, and the state it sets.
-    pub fn remember(&mut self, no: EventNo, pdu: &Pdu, key: Option<StateKey>) {
-        self.written.push((no, pdu.clone()));
+    pub fn remember(&mut self, no: EventNo, pdu: &Pdu, root_before: RootRecord, key: Option<StateKey>) {
+        self.written.push((no, Known { pdu: pdu.clone(), root_before: Some(root_before) }));
         self.keep(no, pdu.clone());
         if let Some(key) = key {
             self.state.insert(key, Some(no));

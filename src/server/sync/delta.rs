@@ -31,6 +31,8 @@ const MAX_SENT: usize = 10_000;
 pub struct Frame {
     /// What the client has; `None` if nothing, or if it wants all.
     pub before: Option<RootRecord>,
+    /// What it has, whatever it wants.
+    pub known: Option<RootRecord>,
     /// Before the first event of the timeline.
     pub start: RootRecord,
     /// Behind its last.
@@ -60,7 +62,14 @@ pub async fn section(room: &RoomView, frame: &Frame, want: Want, timeline: &[Eve
     let target = want.target(frame);
     let mut entries: BTreeMap<KeyNo, EventNo> = match frame.before {
         Some(before) => changed(room, before, target).await?.collect(),
-        None if want.lazy => room.state_without_members(target).await?.into_iter().collect(),
+        None if want.lazy => {
+            let mut entries: BTreeMap<_, _> = room.state_without_members(target).await?.into_iter().collect();
+            // Of the members those who changed unseen: "the server MUST return membership events for events in the gap".
+            if let Some(known) = frame.known {
+                entries.extend(changed(room, known, target).await?);
+            }
+            entries
+        }
         None => room.state_all(target).await?.into_iter().collect(),
     };
     if want.after {

@@ -109,7 +109,8 @@ impl Syncs {
             }
         }
         for (room, member) in rooms {
-            if member.position > since.0 && matches!(member.state, MembershipState::Leave | MembershipState::Ban) {
+            // Whoever was invited anew, or knocked, has left before.
+            if member.position > since.0 && member.state != MembershipState::Join {
                 compare.left(*room).await?;
             }
         }

@@ -7,6 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | `session.rs` | the standing watch of a device, kept between polls |
+//! | `polls.rs` | how many polls of a device wait |
 //! | `v3.rs` | one answer |
 //! | `room.rs` | the part of one joined or left room; with `timeline.rs`, `delta.rs`, `summary.rs` |
 //! | `passing.rs` | receipts and typing in one room |
@@ -28,6 +29,7 @@ pub mod events;
 pub mod initial;
 mod lists;
 mod passing;
+mod polls;
 mod room;
 mod session;
 mod shape;
@@ -54,7 +56,10 @@ use tokio::{
 };
 
 pub use self::lists::DeviceLists;
-use self::session::{Session, Sessions};
+use self::{
+    polls::Polls,
+    session::{Session, Sessions},
+};
 use crate::{
     account_data::AccountData,
     base::Base,
@@ -67,10 +72,11 @@ use crate::{
     },
     to_device::ToDevice,
     topic,
+    turns::Turns,
     tx::Fault,
 };
 
-/// First syncs under way at a time: each may read much. The others wait.
+/// First syncs under way at a time, of as many users: each may read much. The others wait.
 const FIRST_AT_ONCE: usize = 4;
 
 /// What a device asks for.
@@ -121,7 +127,10 @@ pub struct Syncs {
     /// Hears of all changes of keys above a position.
     key_news: (Position, Watch),
     sessions: Sessions,
+    polls: Polls,
     first: Semaphore,
+    /// A user's turn for a first sync: whoever has many devices keeps nobody else from theirs.
+    first_of: Turns,
 }
 
 impl Syncs {
@@ -134,12 +143,26 @@ impl Syncs {
         presence: Arc<Presences>,
         restored: Restored,
     ) -> Arc<Self> {
-        let (sessions, first) = (Sessions::default(), Semaphore::new(FIRST_AT_ONCE));
+        let (sessions, polls) = (Sessions::default(), Polls::default());
+        let (first, first_of) = (Semaphore::new(FIRST_AT_ONCE), Turns::default());
         let unread = Counter::default();
         let mut watch = base.topics().watch();
         watch.add(topic::keys());
         let key_news = (base.view().position(), watch);
-        Arc::new(Self { base, account_data, keys, to_device, presence, unread, restored, key_news, sessions, first })
+        Arc::new(Self {
+            base,
+            account_data,
+            keys,
+            to_device,
+            presence,
+            unread,
+            restored,
+            key_news,
+            sessions,
+            polls,
+            first,
+            first_of,
+        })
     }
 
     /// What is new, at once or as soon as there is something. The future may be dropped at any time.
@@ -164,6 +187,7 @@ impl Syncs {
     }
 
     async fn first(&self, request: &Request) -> Result<wire::Response, SyncError> {
+        let _own_turn = self.first_of.of(&request.user).await;
         let _turn = self.first.acquire().await.map_err(|_| Fault::Bug("the turns of first syncs are closed".into()))?;
         let mut session = self.session(request);
         session.sent.clear();
@@ -183,7 +207,8 @@ impl Syncs {
     {
         let longest = self.base.config.limits.sync_timeout;
         let wait = if request.full_state { Duration::ZERO } else { request.timeout.min(longest) };
-        let until = Instant::now() + wait;
+        let mut until = Instant::now() + wait;
+        let poll = self.polls.begin((request.user.clone(), request.device.clone()));
         let mut session = self.session(request);
         if since.to_device > session.acknowledged {
             let done = self.to_device.acknowledge(&request.user, &request.device, since.to_device).await;
@@ -205,6 +230,7 @@ impl Syncs {
             tokio::select! {
                 () = session.changed(view.position()) => {}
                 () = sleep_until(until) => {}
+                () = poll.ended() => until = Instant::now(),
                 () = self.base.stopped() => {}
             }
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use depesche_rules::{bounds::MAX_RECEIPTS_PER_SYNC, filter};
 use depesche_store::Position;
-use ruma::{OwnedEventId, OwnedUserId, RoomId, events::AnySyncEphemeralRoomEvent, serde::Raw};
+use ruma::{OwnedEventId, OwnedUserId, RoomId, UInt, events::AnySyncEphemeralRoomEvent, serde::Raw};
 use serde::Serialize;
 use serde_json::{json, value::to_raw_value};
 
@@ -25,14 +25,15 @@ use crate::{
 pub struct Passing {
     /// As the client gets it.
     pub events: Vec<Raw<AnySyncEphemeralRoomEvent>>,
-    /// Whether the user has read on, on whichever device: the counts are others now.
-    pub has_read: bool,
+    /// Whether the counts may be others now, though nothing was said: the user has read on, on whichever device, or has
+    /// other push rules.
+    pub recount: bool,
 }
 
 impl Passing {
     /// Whether nothing passed.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && !self.has_read
+        self.events.is_empty() && !self.recount
     }
 
     /// Of a room, since a position or at all; `private` are the user's own receipts since then.
@@ -46,11 +47,17 @@ impl Passing {
     ) -> Result<Self, Fault> {
         let user = &request.user;
         let mut shown = receipts::public(view, room, since, MAX_RECEIPTS_PER_SYNC).await?;
+        if shown.len() == MAX_RECEIPTS_PER_SYNC {
+            // Where many have read since, the user's own one is told all the same.
+            let own = receipts::own(view, room, user, Kind::Public, MAX_RECEIPTS_PER_SYNC).await?;
+            let is_new = |own: &Shown| since.is_none_or(|since| own.receipt.position > since);
+            shown.extend(own.into_iter().filter(is_new));
+        }
         shown.retain(|shown| !ignored.contains(&shown.user));
-        let has_read = !private.is_empty() || shown.iter().any(|shown| shown.user == *user);
+        let recount = !private.is_empty() || shown.iter().any(|shown| shown.user == *user);
         shown.extend(private);
         if since.is_none() {
-            shown.extend(receipts::private(view, room, user, MAX_RECEIPTS_PER_SYNC).await?);
+            shown.extend(receipts::own(view, room, user, Kind::Private, MAX_RECEIPTS_PER_SYNC).await?);
         }
         let mut events = Vec::new();
         if !shown.is_empty() && passes(request, room_id, "m.receipt") {
@@ -62,10 +69,11 @@ impl Passing {
             users.retain(|user| !ignored.contains(user));
             events.push(event("m.typing", &json!({ "user_ids": users }))?);
         }
-        if let Some(limit) = request.filter.room.ephemeral.limit {
-            events.truncate(usize::try_from(u64::from(limit)).unwrap_or(usize::MAX));
+        // A limit has no meaning here but for none at all: what was left out would never be told again.
+        if request.filter.room.ephemeral.limit == Some(UInt::MIN) {
+            events.clear();
         }
-        Ok(Self { events, has_read })
+        Ok(Self { events, recount })
     }
 }
 

@@ -176,7 +176,7 @@ pub async fn joined(
         unread_thread_notifications,
         ephemeral: Ephemeral { events: passing.events },
         timeline: wire_timeline(asked, &mut viewer, &timeline, &span).await?,
-        state: wire_state(asked, &mut viewer, state).await?,
+        state: wire_state(asked, &mut viewer, state, everything).await?,
         account_data,
     }))
 }
@@ -226,7 +226,7 @@ pub async fn left(
     }
     Ok(LeftRoom {
         timeline: wire_timeline(asked, &mut viewer, &timeline, &span).await?,
-        state: wire_state(asked, &mut viewer, state).await?,
+        state: wire_state(asked, &mut viewer, state, frame.before.is_none()).await?,
         account_data,
     })
 }
@@ -246,7 +246,7 @@ async fn left_unseen(
     let timeline = Timeline { events: shown, ..Timeline::default() };
     Ok(LeftRoom {
         timeline: wire_timeline(asked, viewer, &timeline, &span).await?,
-        state: wire_state(asked, viewer, state).await?,
+        state: wire_state(asked, viewer, state, false).await?,
         account_data,
     })
 }
@@ -291,7 +291,7 @@ async fn frame(
         (_, Some((_, first))) => room.root_before(first).await?,
         (_, None) => end,
     };
-    Ok(Frame { before: known.filter(|_| !asked.request.full_state), start, end, last: None })
+    Ok(Frame { before: known.filter(|_| !asked.request.full_state), known, start, end, last: None })
 }
 
 /// Adds the members that the client needs to show the timeline and the room's name, and does not have. Where the state is
@@ -324,6 +324,8 @@ async fn add_members(
         }
     }
     state.extend(delta::events(room, &missing).await?);
+    // What the filter keeps out was not sent.
+    state.retain(|event| event.passes(&asked.filter().room.state));
     for event in state.iter().chain(taken) {
         if let Some(user) = member(event) {
             sent.note(room.no, user, event.no, at);
@@ -356,9 +358,15 @@ async fn wire_timeline(
     })
 }
 
-async fn wire_state(asked: &Asked<'_>, viewer: &mut Viewer<'_>, mut state: Vec<Event>) -> Result<State, Fault> {
+/// `whole` says that it is all the state there is, not what changed.
+async fn wire_state(
+    asked: &Asked<'_>,
+    viewer: &mut Viewer<'_>,
+    mut state: Vec<Event>,
+    whole: bool,
+) -> Result<State, Fault> {
     let wanted = &asked.filter().room.state;
     state.retain(|event| event.passes(wanted));
-    let events = StateEvents { events: asked.shape.state(viewer, &state).await? };
+    let events = StateEvents { events: asked.shape.state(viewer, &state, whole).await? };
     Ok(if asked.want.after { State::After(events) } else { State::Before(events) })
 }

@@ -20,6 +20,9 @@ use crate::{
     tx::Fault,
 };
 
+/// Up to how many changed state events of a room say what they replace.
+const EXPLAINED: usize = 100;
+
 /// How an answer writes its events.
 pub struct Shape {
     format: Format,
@@ -32,7 +35,9 @@ impl Shape {
     pub fn new(filter: &FilterDefinition, now: MilliSecondsSinceUnixEpoch) -> Self {
         let format =
             if filter.event_format == EventFormat::Federation { Format::Federation } else { Format::WithoutRoom };
-        Self { format, fields: filter.event_fields.as_deref().map(EventFields::new), now }
+        // An empty list asks for nothing; clients that send one mean none.
+        let fields = filter.event_fields.as_deref().filter(|fields| !fields.is_empty());
+        Self { format, fields: fields.map(EventFields::new), now }
     }
 
     /// Events of a timeline, with all that `unsigned` has to say. Where the timeline leaves nothing out, the client has
@@ -46,8 +51,14 @@ impl Shape {
         Ok(shown.into_iter().map(|event| self.select(event)).collect())
     }
 
-    /// Events that say how a state is, not how it came about: the costlier parts of `unsigned` are left out.
-    pub async fn state<T>(&self, viewer: &mut Viewer<'_>, events: &[Event]) -> Result<Vec<Raw<T>>, Fault> {
+    /// Events of a state. Those that changed say what they replace; where they are many, or the `whole` state, they say
+    /// how it is and not how it came about: the costlier parts of `unsigned` are left out.
+    pub async fn state<T>(&self, viewer: &mut Viewer<'_>, events: &[Event], whole: bool) -> Result<Vec<Raw<T>>, Fault> {
+        if !whole && events.len() <= EXPLAINED {
+            viewer.foresee(&events.iter().map(|event| event.no).collect::<Vec<_>>()).await?;
+            let shown = viewer.show_plain(events, self.format).await?;
+            return Ok(shown.into_iter().map(|event| self.select(event)).collect());
+        }
         let mut shown = Vec::with_capacity(events.len());
         for event in events {
             let plain = self.format == Format::WithoutRoom && event.meta.facts.redacted_by.is_none();

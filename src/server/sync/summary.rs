@@ -17,9 +17,9 @@ const PAGE: usize = 16;
 /// In how many steps at most: in a room whose first thousand members have all left, there are no heroes.
 const PAGES: usize = 64;
 
-/// The kinds of state that change a summary.
+/// The kinds of events that change a summary. A redaction may be one of the room's name.
 pub fn depends_on(kind: &str) -> bool {
-    matches!(kind, "m.room.member" | "m.room.name" | "m.room.canonical_alias")
+    matches!(kind, "m.room.member" | "m.room.name" | "m.room.canonical_alias" | "m.room.redaction")
 }
 
 /// The summary as of now, for one member.

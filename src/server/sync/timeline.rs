@@ -19,7 +19,7 @@ use crate::{
 /// How many events are looked at, at most, for one that passes: a filter that lets little through ends here, and the
 /// timeline is `limited` then.
 const LOOKED_AT: usize = 1000;
-/// Events read in one step, at most: they may be large.
+/// How many of them in one step, at most; once some did not pass, so many.
 const STEP: usize = 128;
 
 /// A part of a room's timeline.
@@ -69,7 +69,9 @@ impl Timeline {
         }
         let (mut before, mut looked_at) = (span.before, 0);
         loop {
-            let page = (most.events + 1 - timeline.events.len()).min(STEP);
+            // As long as all that is looked at is shown, no more than is wanted; then no longer row by row.
+            let lacking = most.events + 1 - timeline.events.len();
+            let page = if timeline.events.len() == looked_at { lacking.min(STEP) } else { STEP };
             let rows = span.rows(&room.view, room.no, before, page).await?;
             let numbers: Vec<_> = rows.iter().filter(|(place, _)| place.back == 0).map(|(_, no)| *no).collect();
             viewer.foresee(&numbers).await?;

@@ -27,7 +27,7 @@ use super::{
     timeline::Span,
 };
 use crate::{
-    account_data::{Entry, GLOBAL, blocks_invites, ignored_users},
+    account_data::{Entry, GLOBAL, IGNORED_USER_LIST, PUSH_RULES, blocks_invites, ignored_users},
     keys::KeyCounts,
     keyspace::{HEAD, ROOM, RoomNo},
     presence,
@@ -36,6 +36,7 @@ use crate::{
     rooms::{
         receipts::{self, Shown},
         tokens::SyncToken,
+        unread,
         view::RoomView,
     },
     to_device::Page,
@@ -56,6 +57,17 @@ pub struct Answer {
 /// Account data by room.
 type RoomData = HashMap<RoomNo, Vec<Entry>>;
 
+/// Account data that is new.
+#[derive(Default)]
+struct News {
+    /// Global, as far as the filter wants it.
+    global: Vec<Entry>,
+    /// By room.
+    data: RoomData,
+    /// Whether what was said before counts otherwise now.
+    counts_otherwise: bool,
+}
+
 impl Syncs {
     /// What is new since a token at a snapshot; without a token, everything.
     pub(super) async fn answer(
@@ -73,8 +85,16 @@ impl Syncs {
         let mut asked = Asked::new(request, position, self.base.now(), most, (&self.unread, &own));
         asked.anew = anew;
         session.sent.rewind(position.unwrap_or_default());
-        let (global, mut data) = self.account_data_of(request, position, view, session).await?;
-        let rooms = self.rooms(&asked, view, session, &mut data).await?;
+        let News { global, mut data, counts_otherwise } =
+            self.account_data_of(request, position, view, session).await?;
+        let mut passing = asked.passing(view, session).await?;
+        if counts_otherwise {
+            let joined: Vec<RoomNo> = session.joined().map(|(room, _)| room).collect();
+            for room in unread::unread_of(view, &request.user, &joined).await? {
+                passing.entry(room).or_default().recount = true;
+            }
+        }
+        let rooms = self.rooms(&asked, view, session, &mut data, passing).await?;
         let presence = self.presence_of(&asked, view, session).await?;
         let acknowledged = since.unwrap_or_default().to_device;
         let (waiting, counts) = self.waiting(request, view, session, acknowledged).await?;
@@ -144,8 +164,8 @@ impl Syncs {
         session: &Session,
     ) -> Result<Vec<Raw<PresenceEvent>>, Fault> {
         let wanted = &asked.request.filter.presence;
-        let limit = wanted.limit.map_or(usize::MAX, |limit| usize::try_from(u64::from(limit)).unwrap_or(usize::MAX));
-        if !self.presence.enabled() || limit == 0 {
+        // A limit has no meaning here but for none at all: who was left out would never be told again.
+        if !self.presence.enabled() || wanted.limit == Some(UInt::MIN) {
             return Ok(Vec::new());
         }
         let mut users = BTreeSet::new();
@@ -172,35 +192,35 @@ impl Syncs {
                 let profile = profiles::of(view, &user).await?;
                 events.push(presence_event(user, shown, &profile)?);
             }
-            if events.len() == limit {
-                break;
-            }
         }
         Ok(events)
     }
 
-    /// Account data that is new: global, filtered, and by room.
+    /// Account data that is new.
     async fn account_data_of(
         &self,
         request: &Request,
         since: Option<Position>,
         view: &View,
         session: &Session,
-    ) -> Result<(Vec<Entry>, RoomData), Fault> {
+    ) -> Result<News, Fault> {
         let entries = match since {
             Some(since) if !session.user_changed(since) => Vec::new(),
             Some(since) => self.account_data.changed_since(view, &request.user, since).await?,
             None => self.account_data.all(view, &request.user).await?,
         };
-        let (mut global, mut rooms) = (Vec::new(), RoomData::new());
+        let mut news = News::default();
         for entry in entries {
             if entry.room != GLOBAL {
-                rooms.entry(entry.room).or_default().push(entry);
-            } else if filter::global(&request.filter.account_data, &entry.kind, None) {
-                global.push(entry);
+                news.data.entry(entry.room).or_default().push(entry);
+                continue;
+            }
+            news.counts_otherwise |= since.is_some() && [PUSH_RULES, IGNORED_USER_LIST].contains(&entry.kind.as_str());
+            if filter::global(&request.filter.account_data, &entry.kind, None) {
+                news.global.push(entry);
             }
         }
-        Ok((global, rooms))
+        Ok(news)
     }
 
     async fn rooms(
@@ -209,9 +229,9 @@ impl Syncs {
         view: &View,
         session: &mut Session,
         data: &mut RoomData,
+        mut passing: HashMap<RoomNo, Passing>,
     ) -> Result<v3::Rooms, Fault> {
         let mut rooms = v3::Rooms::default();
-        let mut passing = asked.passing(view, session).await?;
         let wanted = asked.wanted(view, session, data, &passing).await?;
         for chunk in wanted.chunks(ROOMS) {
             let opened = open(view, chunk).await?;

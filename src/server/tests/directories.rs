@@ -129,6 +129,8 @@ async fn users_are_found_by_those_who_may_know_of_them() {
     assert_eq!(found("ANN").await, ["annabel", "anna", "annika", "hannah"]);
     assert_eq!(found("hall ann").await, ["hannah"]);
     assert_eq!(found("@anna:agency.test").await, ["anna", "annabel", "hannah"]);
+    assert_eq!(found("anna:agency.test").await, ["anna", "annabel", "hannah"]);
+    assert_eq!(found("Anna:agency").await, ["anna", "annabel", "hannah"]);
     assert_eq!(found("@anna:elsewhere.test").await, Vec::<String>::new());
     assert_eq!(found("searcher").await, Vec::<String>::new());
     assert_eq!(found("").await, Vec::<String>::new());
@@ -139,6 +141,26 @@ async fn users_are_found_by_those_who_may_know_of_them() {
     // The room is no longer open: those who are known by it alone are not found any more.
     set(&server, &open, anna, StateEventType::RoomJoinRules, "", json!({ "join_rule": "invite" })).await;
     assert_eq!(found("ann").await, ["annabel"]);
+}
+
+#[tokio::test]
+async fn who_shares_a_room_is_found_behind_however_many_others() {
+    let server = start(memory()).await;
+    let (searcher, known) = (&account(&server, "searcher").await, &account(&server, "strange-zoe").await);
+    let open = public_room(&server, searcher, "open").await;
+    change(&server, &open, known, known, Action::Join).await.unwrap();
+    for number in 0..600 {
+        account(&server, &format!("stranger-{number}")).await;
+    }
+    let found = async |term: &str| {
+        let found = server.user_directory.search(searcher, term, 10).await.unwrap();
+        (found.users.into_iter().map(|user| user.user_id).collect::<Vec<_>>(), found.limited)
+    };
+    let display = json!("Strangest");
+    server.profiles.set_field(known, "displayname", display).await.unwrap();
+    for term in ["s", "str", "strangest"] {
+        assert_eq!(found(term).await, (vec![known.clone()], false), "{term}");
+    }
 }
 
 #[tokio::test]

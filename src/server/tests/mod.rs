@@ -1,5 +1,6 @@
 //! The server as a whole on the memory engine: what it costs, what it writes, and what a crash leaves.
 
+mod at_once;
 mod big_room;
 mod crash;
 mod directories;
@@ -8,6 +9,7 @@ mod hot_room;
 mod people;
 mod records;
 mod replay;
+mod restart;
 mod script;
 mod upgrades;
 mod verify;

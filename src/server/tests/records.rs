@@ -23,7 +23,7 @@ use crate::{
         ALIAS, ANNOTATION, BLOB, COUNTED_THREAD, EVENT, EVENT_NO, FILE, FILE_OF, FOLLOWED, HEAD, IDENTITY, INDEXED,
         KEY, KEY_NO, LOOSE_BLOB, MARK, MEMBER, META, NAMED, NODE, PENDING, POSTING, PRESENCE, PREVIEW_PICTURE, RECEIPT,
         RECEIPT_LOG, RELATED, RELATION, REPLACEMENT, ROOM, ROOM_NO, ROOT_AT, ROOT_BEFORE, TALLY, THREAD, THUMBNAIL,
-        TIMELINE, TRANSACTION, TYPING, UNCOUNTED, UNREAD, USAGE,
+        TIMELINE, TRANSACTION, TYPED, TYPING, UNCOUNTED, UNREAD, USAGE,
     },
     records::{
         events::{Facts, Meta, Place, SentWith, Status},
@@ -236,6 +236,7 @@ fn keys_of_rooms() {
     check_key(&COUNTED_THREAD, &(1, 2), "4b000000000000000100000002");
     check_key(&UNCOUNTED, &(1, 2), "4f000000000000000100000002");
     check_key(&MARK, &(user(), 1, 3, "$r".into()), "4c40613a62000100000000000000010324720001");
+    check_key(&TYPED, &(1,), "4d0000000000000001");
     check_key(&TYPING, &(1, "@a:b".into()), "f0000000000000000140613a620001");
     check_key(&PRESENCE, &(1, Position(2), user()), "f10000000000000001000000000000000240613a620001");
     check_key(&ANNOTATION, &(1, "e".into(), [7; 32]), &format!("430000000000000001650001{}", "07".repeat(32)));
@@ -321,10 +322,11 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x28, "user_term"),
     (0x29, "user_terms"),
     (0x2A, "built"),
-    (0x2B, "account_data_bytes"),
+    (0x2B, "there"),
     (0x2C, "pusher"),
     (0x2D, "pusher_owner"),
     (0x2E, "pusher_count"),
+    (0x2F, "account_data_bytes"),
     (0x23, "openid_token"),
     (0x24, "openid_token_due"),
     (0x30, "room_no"),
@@ -356,6 +358,7 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x4A, "tally"),
     (0x4B, "counted_thread"),
     (0x4C, "mark"),
+    (0x4D, "typed"),
     (0x4E, "open_room"),
     (0x4F, "uncounted"),
     (0x50, "device_keys"),

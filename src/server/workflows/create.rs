@@ -25,6 +25,7 @@ use crate::{
         Rooms, aliases,
         append::{self, Accepted},
         lane::{self, Refusal},
+        membership::{is_leaving, leaving},
         working::Working,
     },
     topic,
@@ -175,6 +176,9 @@ impl Rooms {
         let mut content = creation.creation_content.clone();
         if creation.preset == Preset::TrustedPrivateChat && rules.authorization.additional_room_creators {
             add_creators(&mut content, creation);
+        }
+        if is_leaving(&tx, &creation.creator).await? {
+            return Err(CreateError::Refused(leaving()));
         }
         let member = profiles::member_content(&tx, &creation.creator).await?;
         let drafts = drafts(creation, member, rules);

@@ -9,11 +9,7 @@
 //! Spec: [profiles](https://spec.matrix.org/v1.19/client-server-api/#profiles): a change is propagated as membership
 //! events with the new values.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use depesche_store::CommitError;
 use futures::{StreamExt, stream};
@@ -44,19 +40,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// change or the next start takes it up.
 const TRIES: u32 = 6;
 const PAUSE: Duration = Duration::from_secs(1);
-
-/// Whose profiles are on their way: one task at a time for each user.
-#[derive(Default)]
-pub(crate) struct Spreads(Mutex<HashMap<OwnedUserId, Arc<tokio::sync::Mutex<()>>>>);
-
-impl Spreads {
-    /// The turn of a user. Turns that nobody holds any more are dropped.
-    fn of(&self, user: &UserId) -> Arc<tokio::sync::Mutex<()>> {
-        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
-        Arc::clone(turns.entry(user.to_owned()).or_default())
-    }
-}
 
 impl Server {
     /// The content of a membership event that a user's profile gives.
@@ -98,8 +81,7 @@ impl Server {
 
     /// As [`Self::carry`], and again after a fault, for a while.
     async fn carry_in_the_end(&self, user: &UserId) {
-        let turn = self.spreads.of(user);
-        let _turn = turn.lock().await;
+        let _turn = self.spreads.of(user).await;
         let mut pause = PAUSE;
         for _ in 0..TRIES {
             let Err(fault) = self.carry(user).await else { return };

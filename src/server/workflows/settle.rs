@@ -40,6 +40,7 @@ impl Server {
             return Ok(());
         }
         let (old, new) = (&old, &new);
+        let _turn = self.account_data.turn(user).await;
         let copied = self.base.transact(|tx| async move { self.copy_settings(&tx, user, old, new).await }).await;
         match copied {
             Ok(()) => Ok(()),

@@ -142,7 +142,9 @@ impl From<PushRuleError> for Error {
         let message = error.to_string();
         match error {
             PushRuleError::NotFound => Self::not_found(message),
-            PushRuleError::InvalidId | PushRuleError::Default => Self::invalid_param(message),
+            PushRuleError::InvalidId | PushRuleError::Default | PushRuleError::ActionsTooLarge => {
+                Self::invalid_param(message)
+            }
             // As the specification's example has it.
             PushRuleError::BesideDefault | PushRuleError::BesideUnknown => {
                 Self::bad_request(ErrorKind::Unknown, message)

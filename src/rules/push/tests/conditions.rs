@@ -15,7 +15,7 @@ fn applies(conditions: &Value, kind: &str, state_key: Option<&str>, content: &Va
     let mut room = room();
     let ruleset = alone(conditions.clone(), json!([]));
     let event = room.send(draft("ben", kind, state_key, content.clone()));
-    evaluate(&ruleset, &FlatEvent::new(&event), &context(&room, &user("ann"), 4)).is_some()
+    evaluate(&ruleset, &EventFields::new(&event), &context(&room, &user("ann"), 4)).is_some()
 }
 
 #[test]
@@ -82,6 +82,89 @@ fn event_match_by_path() {
 }
 
 #[test]
+fn names_in_paths_as_the_specification_has_them() {
+    let content = json!({ r"a\xb": "one", r"c\": { "d": "two" }, "": { "": "three" }, "e.": { "f": "four" } });
+    for (key, value) in [
+        (r"content.a\xb", "one"),
+        (r"content.a\\xb", "one"),
+        (r"content.c\\.d", "two"),
+        ("content..", "three"),
+        (r"content.e\..f", "four"),
+    ] {
+        let condition = json!([{ "kind": "event_property_is", "key": key, "value": value }]);
+        assert!(applies(&condition, "m.x", None, &content), "{key}");
+    }
+}
+
+/// Names of any length, nested: nothing is made for a property that no condition asks for.
+#[test]
+fn long_names_of_many_properties() {
+    let many: serde_json::Map<_, _> = (0..3000).map(|n| (format!("k{n}"), json!(n))).collect();
+    let dots = ".".repeat(20_000);
+    let content = json!({ (dots.clone()): many });
+    let key = format!(r"content.{}.k2999", dots.replace('.', r"\."));
+    let condition = json!([{ "kind": "event_property_is", "key": key, "value": 2999 }]);
+    assert!(applies(&condition, "m.x", None, &content));
+}
+
+fn values() -> impl Strategy<Value = Value> {
+    let texts = ["", "a", "A", "ab", "a b", "ba a", "b.a", "*"];
+    prop_oneof![
+        4 => prop::sample::select(texts.to_vec()).prop_map(Value::from),
+        1 => (-1..2_i64).prop_map(Value::from),
+        1 => any::<bool>().prop_map(Value::from),
+        1 => Just(Value::Null),
+    ]
+}
+
+fn condition() -> impl Strategy<Value = Value> {
+    let keys =
+        ["content.body", "content.x", r"content.x\.y", "content.x.y", "content", "type", "sender", "room_id", "z"];
+    let patterns = ["", "a", "*", "a*", "*a", "?", "a?", "??", "*a*b", "b", "a b", "m.*", "@ben:*", "!*"];
+    let (key, pattern) = (prop::sample::select(keys.to_vec()), prop::sample::select(patterns.to_vec()));
+    let is = prop::sample::select(vec!["4", "<4", ">3", "<=4", ">=5", "==5"]);
+    prop_oneof![
+        3 => (key.clone(), pattern)
+            .prop_map(|(key, pattern)| json!({ "kind": "event_match", "key": key, "pattern": pattern })),
+        1 => (key.clone(), values())
+            .prop_map(|(key, value)| json!({ "kind": "event_property_is", "key": key, "value": value })),
+        1 => (key, values())
+            .prop_map(|(key, value)| json!({ "kind": "event_property_contains", "key": key, "value": value })),
+        1 => is.prop_map(|is| json!({ "kind": "room_member_count", "is": is })),
+        1 => Just(json!({ "kind": "sender_notification_permission", "key": "room" })),
+        1 => Just(json!({ "kind": "org.example" })),
+    ]
+}
+
+proptest! {
+    /// Where ruma's own evaluation can be trusted with what it is given.
+    #[test]
+    fn conditions_hold_as_with_ruma(
+        conditions in proptest::collection::vec(condition(), 1..3),
+        body in proptest::option::of(values()),
+        x in proptest::option::of(prop_oneof![
+            values(),
+            proptest::collection::vec(values(), 0..4).prop_map(Value::from),
+            values().prop_map(|value| json!({ "y": value })),
+        ]),
+        dotted in proptest::option::of(values()),
+    ) {
+        let mut content = json!({});
+        for (key, value) in [("body", body), ("x", x), ("x.y", dotted)] {
+            if let Some(value) = value {
+                content[key] = value;
+            }
+        }
+        let mut room = room();
+        let rules = alone(json!(conditions), json!([]));
+        let event = room.send(draft("ben", "m.x", None, content));
+        let context = context(&room, &user("cleo"), 4);
+        let ours = evaluate(&rules, &EventFields::new(&event), &context).is_some();
+        prop_assert_eq!(ours, by_ruma(&rules, &event, &context).is_some());
+    }
+}
+
+#[test]
 fn event_property_is() {
     let values = [json!(true), json!("true"), json!(1), json!(0), json!(null), json!(""), json!([true]), json!({})];
     for wanted in &values[..6] {
@@ -124,8 +207,8 @@ fn contains_display_name() {
     assert!(asks_for_display_name(&ruleset) && !asks_for_display_name(&Ruleset::server_default(&user("ann"))));
     let event = room.send(draft("ben", "m.room.message", None, json!({ "body": "" })));
     let mut nameless = context(&room, &user("ann"), 4);
-    nameless.user_display_name.clear();
-    assert!(evaluate(&ruleset, &FlatEvent::new(&event), &nameless).is_none(), "who has no name is not named");
+    nameless.display_name.clear();
+    assert!(evaluate(&ruleset, &EventFields::new(&event), &nameless).is_none(), "who has no name is not named");
 }
 
 #[test]
@@ -146,9 +229,9 @@ fn sender_notification_permission() {
     for (sender, expected) in [("creator", true), ("ann", true), ("ben", false)] {
         let event = room.send(draft(sender, "m.x", None, json!({})));
         let mut context = context(&room, &user("cleo"), 4);
-        assert_eq!(evaluate(&ruleset, &FlatEvent::new(&event), &context).is_some(), expected, "{sender}");
+        assert_eq!(evaluate(&ruleset, &EventFields::new(&event), &context).is_some(), expected, "{sender}");
         context.power_levels = None;
-        assert!(evaluate(&ruleset, &FlatEvent::new(&event), &context).is_none(), "{sender} without levels");
+        assert!(evaluate(&ruleset, &EventFields::new(&event), &context).is_none(), "{sender} without levels");
     }
     let other = json!([{ "kind": "sender_notification_permission", "key": "org.example" }]);
     assert!(!applies(&other, "m.x", None, &json!({})), "nothing says what level it takes");
@@ -168,7 +251,7 @@ fn unknown_conditions_and_several() {
 #[test]
 fn what_actions_say() {
     let mut room = room();
-    let event = FlatEvent::new(&room.send(draft("ben", "m.x", None, json!({}))));
+    let event = EventFields::new(&room.send(draft("ben", "m.x", None, json!({}))));
     let context = context(&room, &user("ann"), 4);
     let sound = json!({ "set_tweak": "sound", "value": "default" });
     let (highlight, not) = (json!({ "set_tweak": "highlight" }), json!({ "set_tweak": "highlight", "value": false }));

@@ -18,7 +18,7 @@ use crate::{
     Base, Fault,
     keyspace::{MEMBER, PUSH_DELIVERY, PUSH_OUTBOX, PUSH_QUEUE, PUSHER, RoomNo},
     pushers::{self, PusherKey},
-    records::push::{Delivery, Notice},
+    records::push::{Delivery, Notice, Pusher},
     rooms::{
         unread::{self, Counter},
         view::RoomView,
@@ -26,8 +26,12 @@ use crate::{
     tx::{Tx, View},
 };
 
-/// Events delivered in one go; then other pushers have their turn.
+/// Events delivered in one turn; then other pushers have theirs.
 const GO: usize = 50;
+/// After so much time, too, a turn is over.
+const TURN_MS: u64 = 5000;
+/// Rows of a queue read in one step.
+const PAGE: usize = 500;
 /// With more than this many events of one room waiting, only the newest of them and the highlights are told.
 const COALESCE_ABOVE: usize = 10;
 /// The pause after the first failure. It doubles with each further one.
@@ -94,9 +98,10 @@ impl Courier {
         if *badge && self.begin(key).await? {
             *badge = false;
         }
+        let end_ms = self.base.clock.now_ms().saturating_add(TURN_MS);
         for _ in 0..GO {
             match self.next(key, *badge, rest).await? {
-                Next::More => {}
+                Next::More if self.base.clock.now_ms() < end_ms => {}
                 next => return Ok(next),
             }
         }
@@ -120,8 +125,15 @@ impl Courier {
         let view = self.base.view();
         let Some(pusher) = view.get(&PUSHER, key).await? else { return Ok(Next::Gone) };
         let device = Device::new(key, &pusher)?;
-        let rows = view.scan(&PUSH_QUEUE, PUSH_QUEUE.under(key), MAX_SCAN).await?;
-        let (stale, first) = self.sort(rows);
+        let rows = view.scan(&PUSH_QUEUE, PUSH_QUEUE.under(key), PAGE).await?;
+        let is_page = rows.len() == PAGE;
+        // Of a long queue, its end says which events are not the newest of their rooms.
+        let newest = if is_page { view.scan_back(&PUSH_QUEUE, PUSH_QUEUE.under(key), PAGE).await? } else { Vec::new() };
+        let (stale, first) = self.sort(rows, &newest);
+        if first.is_none() && is_page {
+            self.settle(key, &stale, None).await?;
+            return Ok(Next::More);
+        }
         if first.is_none() && (!badge || !self.base.config.push.enabled) {
             self.settle(key, &stale, None).await?;
             return Ok(Next::Nothing);
@@ -135,13 +147,13 @@ impl Courier {
             if self.is_behind(&view, &key.0, rest).await? {
                 return Ok(Next::Behind);
             }
-            return self.send(key, &device.url, device.count(unread), &stale, unread).await;
+            return self.send((key, &pusher), &device.url, device.count(unread), &stale, unread).await;
         };
         let Some(body) = self.body(&view, &key.0, &device, &notice, unread).await? else {
             self.settle(key, &[stale, vec![row]].concat(), None).await?;
             return Ok(Next::More);
         };
-        self.send(key, &device.url, body, &[stale, vec![row]].concat(), unread).await
+        self.send((key, &pusher), &device.url, body, &[stale, vec![row]].concat(), unread).await
     }
 
     /// Whether events of the user's rooms are not distributed yet. They are in the count already, and those that notify
@@ -154,13 +166,15 @@ impl Courier {
         Ok(members.into_iter().flatten().any(|member| member.state == MembershipState::Join))
     }
 
-    /// Which rows are not told, and the first that is.
-    fn sort(&self, rows: Vec<Row>) -> (Vec<QueueKey>, Option<Row>) {
+    /// Which of these rows are not told, and the first that is. The newest of the queue may be among them, or later.
+    fn sort(&self, rows: Vec<Row>, newest: &[Row]) -> (Vec<QueueKey>, Option<Row>) {
         let keep_for_ms = u64::try_from(self.base.config.push.keep_for.as_millis()).unwrap_or(u64::MAX);
         let oldest_ms = self.base.clock.now_ms().saturating_sub(keep_for_ms);
         let enabled = self.base.config.push.enabled;
         let mut left: BTreeMap<RoomNo, usize> = BTreeMap::new();
-        for (_, notice) in &rows {
+        let last = rows.last().map(|(key, _)| key);
+        let later = newest.iter().filter(|(key, _)| Some(key) > last);
+        for (_, notice) in rows.iter().chain(later) {
             *left.entry(notice.room).or_default() += 1;
         }
         let crowded: Vec<RoomNo> =
@@ -202,7 +216,7 @@ impl Courier {
     /// Sends; then the rows go, or the pusher, if the gateway says that it is no more.
     async fn send(
         &self,
-        key: &PusherKey,
+        (key, pusher): (&PusherKey, &Pusher),
         url: &str,
         body: Vec<u8>,
         rows: &[QueueKey],
@@ -212,8 +226,18 @@ impl Courier {
         let answer: Answer = serde_json::from_slice(&answer)
             .map_err(|_| Setback::Gateway(GatewayError("the gateway's answer is not what it has to be".to_owned())))?;
         if answer.rejected.contains(&key.2) {
-            self.base.transact(|tx| async move { pushers::remove(&tx, key).await }).await?;
             count("rejected");
+            let removed = self.base.transact(|tx| async move {
+                // The gateway does not speak of what the app has set meanwhile.
+                if tx.read(&PUSHER, key).await?.as_ref() != Some(pusher) {
+                    return Ok(false);
+                }
+                pushers::remove(&tx, key).await?;
+                Ok::<_, Fault>(true)
+            });
+            if !removed.await? {
+                return Ok(Next::More);
+            }
             tracing::info!(user = %key.0, app = key.1, "a push gateway has rejected a pushkey; its pusher is removed");
             return Ok(Next::Gone);
         }

@@ -7,9 +7,17 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use depesche_rules::push::{self, FlatEvent};
+use depesche_rules::{
+    bounds::MAX_PUSH_ACTIONS_BYTES,
+    push::{self, EventFields},
+};
 use depesche_store::{CommitError, MAX_SCAN, Position, Range};
-use ruma::{OwnedUserId, UserId, events::room::member::MembershipState, push::Ruleset};
+use ruma::{
+    OwnedUserId, UserId,
+    events::room::member::MembershipState,
+    push::{Action, Ruleset},
+};
+use serde_json::value::to_raw_value;
 
 use crate::{
     Base, Fault, account_data,
@@ -31,6 +39,10 @@ const BYTES: usize = 1 << 20;
 /// In a room with no more pairs of state than this, its members are looked through for pushers; in a larger one, those
 /// who have pushers for members.
 const FEW_KEYS: u32 = 500;
+/// Users whose rules run before others have a turn: rules may be many, and events long.
+const AT_ONCE: usize = 8;
+/// Users whose rules are kept over a batch.
+const RULES: usize = 1000;
 /// Rooms whose members with pushers are remembered.
 const ROOMS: usize = 10_000;
 
@@ -42,6 +54,10 @@ pub struct Distributor {
     base: Arc<Base>,
     /// Rows up to here are gone: the next look begins behind them.
     done: Option<Place>,
+    /// An event of which a part is committed, and the users whose part it was.
+    halfway: Option<(Place, BTreeSet<OwnedUserId>)>,
+    /// Events of the next batch, at most.
+    at_once: usize,
     rooms: HashMap<u64, Candidates>,
 }
 
@@ -58,50 +74,84 @@ struct Rules {
     ignored: BTreeSet<OwnedUserId>,
 }
 
-/// What is looked up once for the events of a batch.
+/// A batch in the making, and what is looked up once for its events.
 struct Batch {
+    /// No newer than the view.
+    generation: u64,
     view: View,
     tx: Tx,
     rules: HashMap<OwnedUserId, Arc<Rules>>,
     woken: Vec<PusherKey>,
+    /// Whose part of the event at hand is in it.
+    users: Vec<OwnedUserId>,
 }
 
 impl Distributor {
     /// From the beginning of the outbox.
     pub fn new(base: Arc<Base>) -> Self {
-        Self { base, done: None, rooms: HashMap::new() }
+        Self { base, done: None, halfway: None, at_once: EVENTS, rooms: HashMap::new() }
     }
 
-    /// Distributes what is in the outbox and says for which pushers something waits now.
-    pub async fn distribute(&mut self) -> Result<BTreeSet<PusherKey>, Fault> {
-        let mut woken = BTreeSet::new();
-        loop {
-            let tx = self.base.tx();
-            let view = tx.view().clone();
-            let rows = view.scan(&PUSH_OUTBOX, self.rest(), EVENTS).await?;
-            if rows.is_empty() {
-                return Ok(woken);
+    /// Distributes some of what is in the outbox, and adds to `woken` the pushers for which something waits now. Says
+    /// whether there is more.
+    pub async fn distribute(&mut self, woken: &mut BTreeSet<PusherKey>) -> Result<bool, Fault> {
+        match self.distribute_some(woken).await {
+            Ok(more) => {
+                self.at_once = EVENTS;
+                Ok(more)
             }
-            // What a crash loses of this comes back with the outbox rows, which it loses the end of too.
-            tx.lazy();
-            let mut batch = Batch { view, tx, rules: HashMap::new(), woken: Vec::new() };
-            let mut last = None;
-            for (place, (room, no)) in rows {
-                self.event(&mut batch, place, room, no).await?;
-                batch.tx.delete(&PUSH_OUTBOX, &place);
-                last = Some(place);
-                if batch.tx.size() > BYTES {
-                    break;
-                }
+            // A pusher went or came meanwhile: once more.
+            Err(Fault::Commit(CommitError::Conflict(_))) => Ok(true),
+            Err(Fault::Commit(CommitError::Contract(_))) if self.at_once > 1 => {
+                // One of them cannot be stored: which, each alone says.
+                self.at_once = 1;
+                Ok(true)
             }
-            match self.base.commit(&batch.tx).await {
-                Ok(_) => self.done = last.or(self.done),
-                // A pusher went or came meanwhile: once more.
-                Err(Fault::Commit(CommitError::Conflict(_))) => continue,
-                Err(fault) => return Err(fault),
+            Err(Fault::Commit(CommitError::Contract(why))) => {
+                self.pass_over(&why).await?;
+                Ok(true)
             }
-            woken.extend(batch.woken);
+            Err(fault) => Err(fault),
         }
+    }
+
+    /// What a batch begins with: the set of pushers, at the latest as the view shows it.
+    pub(super) fn begin(&self) -> (u64, View) {
+        // In this order: a pusher that the view does not show is of a later generation.
+        let generation = self.base.pushers.load(Ordering::Acquire);
+        (generation, self.base.view())
+    }
+
+    async fn distribute_some(&mut self, woken: &mut BTreeSet<PusherKey>) -> Result<bool, Fault> {
+        let mut batch = Batch::new(self.begin());
+        let rows = batch.view.scan(&PUSH_OUTBOX, self.rest(), self.at_once).await?;
+        let mut more = rows.len() == self.at_once;
+        let mut last = None;
+        for (place, (room, no)) in rows {
+            self.event(&mut batch, woken, place, room, no).await?;
+            batch.tx.delete(&PUSH_OUTBOX, &place);
+            last = Some(place);
+            if batch.tx.size() > BYTES {
+                more = true;
+                break;
+            }
+        }
+        batch.commit(&self.base, woken).await?;
+        (self.done, self.halfway) = (last.or(self.done), None);
+        Ok(more)
+    }
+
+    /// Passes over the next event: it would stop all others for ever.
+    async fn pass_over(&mut self, why: &str) -> Result<(), Fault> {
+        let tx = self.base.tx();
+        for (place, (room, no)) in tx.view().scan(&PUSH_OUTBOX, self.rest(), 1).await? {
+            tracing::error!(why, room, no, "what an event notifies of cannot be stored; it is not pushed");
+            tx.delete(&PUSH_OUTBOX, &place);
+            self.base.commit(&tx).await?;
+            (self.done, self.halfway) = (Some(place), None);
+        }
+        self.at_once = EVENTS;
+        Ok(())
     }
 
     /// Where the events stand that are not distributed yet.
@@ -117,8 +167,15 @@ impl Distributor {
 
     /// Puts one event into the queues of those it notifies. One that cannot be read is passed over: it would stop all
     /// others for ever.
-    async fn event(&mut self, batch: &mut Batch, place: Place, room: u64, no: u32) -> Result<(), Fault> {
-        match self.try_event(batch, place, room, no).await {
+    async fn event(
+        &mut self,
+        batch: &mut Batch,
+        woken: &mut BTreeSet<PusherKey>,
+        place: Place,
+        room: u64,
+        no: u32,
+    ) -> Result<(), Fault> {
+        match self.try_event(batch, woken, place, room, no).await {
             Err(fault @ (Fault::Corrupt { .. } | Fault::Bug(_))) => {
                 tracing::error!(%fault, room, no, "an event cannot be pushed");
                 Ok(())
@@ -127,43 +184,51 @@ impl Distributor {
         }
     }
 
-    async fn try_event(&mut self, batch: &mut Batch, place: Place, room: u64, no: u32) -> Result<(), Fault> {
+    async fn try_event(
+        &mut self,
+        batch: &mut Batch,
+        woken: &mut BTreeSet<PusherKey>,
+        place: Place,
+        room: u64,
+        no: u32,
+    ) -> Result<(), Fault> {
         let room = RoomView::open(&batch.view, room).await?;
         let event = room.event(no).await?;
         if event.meta.facts.status != Status::Accepted || event.meta.facts.redacted_by.is_some() {
             return Ok(());
         }
-        let mut users = self.candidates(&room).await?.to_vec();
+        let mut users = self.candidates(&room, batch.generation).await?.to_vec();
         let invited = invited(&event).filter(|user| !users.contains(user));
         users.extend(invited);
-        users.retain(|user| user != event.pdu.sender());
+        let queued = self.halfway.as_ref().filter(|(halfway, _)| *halfway == place).map(|(_, users)| users);
+        users.retain(|user| user != event.pdu.sender() && !queued.is_some_and(|queued| queued.contains(user)));
         if users.is_empty() {
             return Ok(());
         }
-        let (flat, context) = (FlatEvent::new(&event.pdu), Context::of(&room).await?);
-        for user in users {
-            let rules = batch.rules(&user).await?;
-            if rules.ignored.contains(event.pdu.sender()) || !concerns(&room, &event, &user).await? {
-                continue;
+        batch.users.clear();
+        let (fields, context) = (EventFields::new(&event.pdu), Context::of(&room).await?);
+        for (at, user) in users.into_iter().enumerate() {
+            if at % AT_ONCE == AT_ONCE - 1 {
+                tokio::task::yield_now().await;
             }
-            let rules = &rules.rules;
-            let condition = context.for_user(&user, rules).await?;
-            let outcome = push::outcome(rules, &flat, &condition);
-            if !outcome.notify {
-                continue;
+            if batch.tx.size() > BYTES {
+                // The event's own row stays until its last part: a crash distributes it again, into the same rows.
+                batch.commit(&self.base, woken).await?;
+                let users = batch.users.drain(..);
+                match &mut self.halfway {
+                    Some((halfway, queued)) if *halfway == place => queued.extend(users),
+                    other => *other = Some((place, users.collect())),
+                }
             }
-            let actions = serde_json::to_string(outcome.actions)
-                .map_err(|why| Fault::Bug(format!("actions are no JSON: {why}")))?;
-            let since_ms = self.base.clock.now_ms();
-            let notice = Notice { room: room.no, event: no, actions, highlight: outcome.highlight, since_ms };
-            batch.queue(&user, place, &notice).await?;
+            batch.judge(&self.base, &room, &event, (&fields, &context), &user, place).await?;
+            batch.users.push(user);
         }
         Ok(())
     }
 
-    /// The joined members who have a pusher.
-    async fn candidates(&mut self, room: &RoomView) -> Result<Arc<[OwnedUserId]>, Fault> {
-        let (root, generation) = (room.root(), self.base.pushers.load(Ordering::Relaxed));
+    /// The joined members who have a pusher, with a `generation` that is no newer than the room's view.
+    pub(super) async fn candidates(&mut self, room: &RoomView, generation: u64) -> Result<Arc<[OwnedUserId]>, Fault> {
+        let root = room.root();
         if let Some(known) = self.rooms.get(&room.no)
             && (known.root, known.generation) == (root, generation)
         {
@@ -193,12 +258,54 @@ impl Distributor {
 }
 
 impl Batch {
+    fn new((generation, view): (u64, View)) -> Self {
+        let tx = Tx::over(view.clone());
+        Self { generation, view, tx, rules: HashMap::new(), woken: Vec::new(), users: Vec::new() }
+    }
+
+    /// Commits what there is so far; the batch goes on, empty, with the same view.
+    async fn commit(&mut self, base: &Base, woken: &mut BTreeSet<PusherKey>) -> Result<(), Fault> {
+        // What a crash loses of this comes back with the outbox rows, which it loses the end of too.
+        self.tx.lazy();
+        base.commit(&self.tx).await?;
+        woken.extend(self.woken.drain(..));
+        Ok(())
+    }
+
+    /// Runs a user's rules on an event, and queues what they say.
+    async fn judge(
+        &mut self,
+        base: &Base,
+        room: &RoomView,
+        event: &Event,
+        (fields, context): (&EventFields, &Context),
+        user: &UserId,
+        place: Place,
+    ) -> Result<(), Fault> {
+        let rules = self.rules(user).await?;
+        if rules.ignored.contains(event.pdu.sender()) || !concerns(room, event, user).await? {
+            return Ok(());
+        }
+        let rules = &rules.rules;
+        let condition = context.for_user(user, rules).await?;
+        let outcome = push::outcome(rules, fields, &condition);
+        if !outcome.notify {
+            return Ok(());
+        }
+        let (actions, since_ms) = (written(outcome.actions)?, base.clock.now_ms());
+        let notice = Notice { room: room.no, event: event.no, actions, highlight: outcome.highlight, since_ms };
+        self.queue(user, place, &notice).await
+    }
+
     async fn rules(&mut self, user: &UserId) -> Result<Arc<Rules>, Fault> {
         if let Some(known) = self.rules.get(user) {
             return Ok(Arc::clone(known));
         }
         let ignored = account_data::ignored_users(&self.view, user).await?;
         let rules = Arc::new(Rules { rules: push_rules::of(&self.view, user).await?.rules, ignored });
+        if self.rules.len() >= RULES {
+            self.rules.clear();
+        }
         self.rules.insert(user.to_owned(), Arc::clone(&rules));
         Ok(rules)
     }
@@ -215,6 +322,21 @@ impl Batch {
         }
         Ok(())
     }
+}
+
+/// Actions as JSON. Rules from before there was a bound may have more than are kept: those are left out.
+fn written(actions: &[Action]) -> Result<String, Fault> {
+    let mut written = Vec::new();
+    let mut bytes = "[]".len();
+    for action in actions {
+        let action = to_raw_value(action).map_err(|why| Fault::Bug(format!("an action is no JSON: {why}")))?;
+        let with = bytes + action.get().len() + usize::from(!written.is_empty());
+        if with <= MAX_PUSH_ACTIONS_BYTES {
+            bytes = with;
+            written.push(action);
+        }
+    }
+    serde_json::to_string(&written).map_err(|why| Fault::Bug(format!("actions are no JSON: {why}")))
 }
 
 /// Everybody of whose membership the room ever heard.
@@ -243,4 +365,25 @@ fn invited(event: &Event) -> Option<OwnedUserId> {
     let is_invite = event.pdu.membership() == Some(MembershipState::Invite);
     let user = event.pdu.state_key().and_then(|user| OwnedUserId::try_from(user).ok());
     user.filter(|_| is_invite)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn actions_that_are_too_much_are_left_out() {
+        let sound = json!({ "set_tweak": "sound", "value": "default" });
+        let long = json!({ "set_tweak": "org.example", "value": "x".repeat(55_000) });
+        let actions: Vec<Action> = serde_json::from_value(json!(["notify", long, sound])).unwrap();
+        assert_eq!(written(&actions).unwrap(), json!(["notify", sound]).to_string());
+        let most = MAX_PUSH_ACTIONS_BYTES - json!([{ "set_tweak": "x", "value": "" }]).to_string().len();
+        for (bytes, expected) in [(most, MAX_PUSH_ACTIONS_BYTES), (most + 1, "[]".len())] {
+            let actions = json!([{ "set_tweak": "x", "value": "x".repeat(bytes) }]);
+            let actions: Vec<Action> = serde_json::from_value(actions).unwrap();
+            assert_eq!(written(&actions).unwrap().len(), expected);
+        }
+    }
 }

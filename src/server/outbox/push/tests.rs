@@ -1,5 +1,7 @@
 //! From an event to a gateway, over failures and restarts.
 
+mod bounds;
+
 use std::{
     collections::VecDeque,
     sync::{
@@ -35,7 +37,7 @@ const URL: &str = "https://gateway.test/_matrix/push/v1/notify";
 /// Longer than any pause.
 const LONG: Duration = Duration::from_hours(3);
 
-/// A gateway that answers as it is told to, and says what it was told.
+/// A gateway that answers as it is told to, and says what it was told. For pushkeys with the name it is slow, or stuck.
 struct Gateway {
     answers: Mutex<VecDeque<Result<Value, GatewayError>>>,
     told: mpsc::UnboundedSender<Value>,
@@ -45,8 +47,17 @@ impl PushGateway for Gateway {
     fn notify<'a>(&'a self, url: &'a str, body: Vec<u8>) -> BoxFuture<'a, Result<Vec<u8>, GatewayError>> {
         assert_eq!(url, URL);
         let answer = self.answers.lock().unwrap().pop_front().unwrap_or_else(|| Ok(json!({ "rejected": [] })));
-        self.told.send(serde_json::from_slice(&body).unwrap()).unwrap();
-        Box::pin(async move { answer.map(|answer| answer.to_string().into_bytes()) })
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        let pushkey = body["notification"]["devices"][0]["pushkey"].as_str().unwrap().to_owned();
+        self.told.send(body).unwrap();
+        Box::pin(async move {
+            if pushkey.starts_with("slow") {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+            } else if pushkey.starts_with("stuck") {
+                std::future::pending::<()>().await;
+            }
+            answer.map(|answer| answer.to_string().into_bytes())
+        })
     }
 }
 

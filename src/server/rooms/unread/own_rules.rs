@@ -12,13 +12,13 @@ use std::{
 
 use depesche_rules::{
     bounds::MAX_COUNTED_BY_RULES,
-    push::{self, FlatEvent},
+    push::{self, EventFields, RoomContext},
 };
 use depesche_store::Position;
 use ruma::{
     OwnedUserId, RoomId, UserId,
     events::room::member::MembershipState,
-    push::{AnyPushRuleRef, PushCondition, PushConditionRoomCtx, Ruleset},
+    push::{AnyPushRuleRef, PushCondition, Ruleset},
 };
 
 use super::{Count, Counter, Marks, Reader, Unread, by_default, marks_in};
@@ -40,6 +40,8 @@ const MAX_KEPT: usize = 20_000;
 const MAX_RULES: usize = 5_000;
 /// Events looked at in one step.
 const STEP: usize = 100;
+/// Events judged before others have a turn: rules may be many, and events long.
+const AT_ONCE: usize = 8;
 /// How many changes of a member's profile are followed back to their join: what comes before those is read.
 const PROFILES: usize = 100;
 
@@ -235,7 +237,10 @@ impl Counted {
             let numbers: Vec<_> =
                 rows.iter().filter(|(place, no)| place.back == 0 && *no > stop).map(|(_, no)| *no).collect();
             let done = numbers.len() < rows.len();
-            for event in room.events(&numbers).await? {
+            for (at, event) in (1..).zip(room.events(&numbers).await?) {
+                if at % AT_ONCE == 0 {
+                    tokio::task::yield_now().await;
+                }
                 let redacted = match event.pdu.redacts() {
                     Some(target) => room.event_no(target).await?,
                     None => None,
@@ -257,7 +262,7 @@ impl Counted {
         room: &RoomView,
         user: &UserId,
         rules: &Rules,
-        context: &PushConditionRoomCtx,
+        context: &RoomContext,
         event: Event,
     ) -> Result<(), Fault> {
         let (facts, sender) = (&event.meta.facts, event.pdu.sender());
@@ -265,8 +270,8 @@ impl Counted {
         if facts.status != Status::Accepted || facts.redacted_by.is_some() || is_passed_over {
             return Ok(());
         }
-        let flat = FlatEvent::new(&event.pdu);
-        let outcome = push::outcome(&rules.own, &flat, context);
+        let fields = EventFields::new(&event.pdu);
+        let outcome = push::outcome(&rules.own, &fields, context);
         if !outcome.notify {
             return Ok(());
         }

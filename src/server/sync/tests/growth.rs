@@ -51,6 +51,28 @@ async fn with_members(count: usize) -> Counts {
 }
 
 #[tokio::test]
+async fn what_the_filter_leaves_out_is_not_read_row_by_row() {
+    let engine = Counting::new(engine(Options::default()));
+    let counted = engine.count();
+    let server = Server::on(Arc::new(engine));
+    let (alice, ..) = users();
+    let room = server.rooms.public_room(&alice).await;
+    let mut client = server.client_with(&alice, json!({ "room": { "timeline": { "limit": 2, "types": ["rare"] } } }));
+    client.sync().await;
+    for _ in 0..2 {
+        server.rooms.send(&room, &alice, "rare", json!({})).await;
+    }
+    for n in 0..100 {
+        server.rooms.say(&room, &alice, &n.to_string()).await;
+    }
+    let before = counted.snapshot();
+    let answer = client.sync().await;
+    let read = counted.snapshot() - before;
+    assert_eq!(brief(&answer["rooms"]["join"][room.as_str()]["timeline"]), ["rare", "rare"]);
+    assert!(read.scans < 30, "{read:?}");
+}
+
+#[tokio::test]
 async fn one_changed_room_costs_the_same_among_ten_and_a_thousand() {
     let few = with_rooms(10).await;
     assert!(few.rows_read < 60, "{few:?}");

@@ -245,3 +245,62 @@ async fn rooms_that_are_not_encrypted_bring_their_members_too() {
     server.rooms.change(&room, &alice, &alice, Action::Leave).await.unwrap();
     assert_eq!(lists(&client.sync().await), (json!([]), json!([carol])), "bob is still in the other room");
 }
+
+#[tokio::test]
+async fn who_asks_for_all_state_is_told_of_the_members_of_the_gap() {
+    let server = Server::new();
+    let (room, members) = crowd(&server, 10).await;
+    let mut client = server.client_with(&members[0], lazy());
+    client.sync().await;
+    rename(&server, &room, &members[6]).await;
+    server.rooms.change(&room, &members[7], &members[7], Action::Leave).await.unwrap();
+    server.rooms.say(&room, &members[8], "behind the gap").await;
+    client.request.full_state = true;
+    let told = members_of(&room, &client.sync().await);
+    for user in [&members[6], &members[7], &members[8]] {
+        assert!(told.contains(user.as_str()), "{user}: {told:?}");
+    }
+    assert!(!told.contains(members[9].as_str()), "{told:?}");
+}
+
+#[tokio::test]
+async fn members_that_the_filter_keeps_out_were_not_sent() {
+    let server = Server::new();
+    let (room, members) = crowd(&server, 10).await;
+    let mut filter = lazy();
+    filter["room"]["state"]["not_types"] = json!(["m.room.member"]);
+    let mut client = server.client_with(&members[0], filter);
+    client.sync().await;
+    server.rooms.say(&room, &members[7], "one").await;
+    assert_eq!(members_of(&room, &client.sync().await), BTreeSet::new());
+    client.request.filter = serde_json::from_value(lazy()).unwrap();
+    server.rooms.say(&room, &members[7], "two").await;
+    assert_eq!(members_of(&room, &client.sync().await), names([&members[7]]));
+}
+
+#[tokio::test]
+async fn a_room_that_loses_its_name_is_called_after_its_members() {
+    let server = Server::new();
+    let (alice, bob, _) = users();
+    let room = server.rooms.public_room(&alice).await;
+    server.rooms.join(&room, &bob).await;
+    let name = server.rooms.set(&room, &alice, StateEventType::RoomName, json!({ "name": "Council" })).await;
+    let mut client = server.client(&alice);
+    client.sync().await;
+    server.rooms.redact(&room, &alice, &name).await;
+    let answer = client.sync().await;
+    assert_eq!(answer["rooms"]["join"][room.as_str()]["summary"]["m.heroes"], json!([bob]));
+}
+
+#[tokio::test]
+async fn who_left_and_was_invited_anew_shares_nothing_any_more() {
+    let server = Server::new();
+    let (alice, bob, _) = users();
+    let room = encrypted_room(&server, &bob).await;
+    server.rooms.join(&room, &alice).await;
+    let mut client = server.client(&alice);
+    client.sync().await;
+    server.rooms.change(&room, &alice, &alice, Action::Leave).await.unwrap();
+    server.rooms.change(&room, &bob, &alice, Action::Invite).await.unwrap();
+    assert_eq!(lists(&client.sync().await), (json!([]), json!([bob])));
+}

@@ -1,10 +1,12 @@
 //! Receipts, typing and presence as others see them, with the paused clock.
 
-use ruma::{OwnedEventId, OwnedRoomId, events::AnySyncEphemeralRoomEvent, serde::Raw};
+use depesche_rules::bounds::MAX_RECEIPTS_PER_SYNC;
+use ruma::{OwnedEventId, OwnedRoomId, events::AnySyncEphemeralRoomEvent, push::RuleKind, serde::Raw};
 use tokio::time::advance;
 
 use super::*;
 use crate::{
+    push_rules::Editor,
     rooms::{
         membership::Action,
         receipts::{Read, Thread},
@@ -384,4 +386,84 @@ async fn of_who_is_ignored_nothing_passes() {
     assert_eq!(typists(&answer, &room), Some(vec![alice.to_string(), carol.to_string()]));
     assert_eq!(receipts(&answer, &room).len(), 2);
     assert_eq!(presence(&answer), ["@alice online active", "@carol online active"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn presence_is_not_told_to_those_who_come_after() {
+    let (server, room, _) = house().await;
+    let (alice, _, carol) = users();
+    server.presence.set(&carol, &PresenceState::Online, Some("where I am".into())).await.unwrap();
+    server.rooms.change(&room, &carol, &carol, Action::Leave).await.unwrap();
+    let mut client = server.client(&user("dave"));
+    client.sync().await;
+    server.rooms.join(&room, &user("dave")).await;
+    assert_eq!(presence(&client.sync().await), [""; 0], "they never shared a room");
+    assert_eq!(presence(&server.client(&alice).sync().await), [""; 0], "they share none any more");
+}
+
+#[tokio::test]
+async fn ones_own_receipt_is_told_however_many_others_have_read() {
+    let (server, room, mut client) = house().await;
+    let (alice, bob, carol) = users();
+    let first = server.rooms.say(&room, &alice, "read me").await;
+    client.sync().await;
+    server.read(&bob, &room, &first, Thread::None).await;
+    for n in 0..MAX_RECEIPTS_PER_SYNC {
+        let root = server.rooms.say(&room, &alice, &n.to_string()).await;
+        server.read(&carol, &room, &root, Thread::Of(root.clone())).await;
+    }
+    let own = format!("{first} m.read {bob} -");
+    for answer in [client.ask().await.unwrap(), server.client(&bob).sync().await] {
+        assert!(receipts(&answer, &room).contains(&own));
+    }
+    client.sync().await;
+    server.read(&carol, &room, &first, Thread::None).await;
+    assert_eq!(receipts(&client.sync().await, &room), [format!("{first} m.read {carol} -")], "it is told once");
+}
+
+#[tokio::test]
+async fn no_limit_leaves_out_what_is_told_once() {
+    let limit = |n: u32| json!({ "presence": { "limit": n }, "room": { "ephemeral": { "limit": n } } });
+    let (server, room, mut client) = house_with(limit(1)).await;
+    let (alice, bob, carol) = users();
+    let mut deaf = server.client_with(&bob, limit(0));
+    deaf.request.device = "TABLET".into();
+    deaf.sync().await;
+    let said = server.rooms.say(&room, &alice, "1").await;
+    server.read(&carol, &room, &said, Thread::None).await;
+    server.types(&alice, &room, Some(30)).await;
+    for user in [&alice, &carol] {
+        server.presence.set(user, &PresenceState::Online, None).await.unwrap();
+    }
+    let answer = client.sync().await;
+    assert_eq!(receipts(&answer, &room).len(), 1);
+    assert_eq!(typists(&answer, &room), Some(vec![alice.to_string()]));
+    assert_eq!(presence(&answer).len(), 2);
+    let answer = deaf.sync().await;
+    assert_eq!((receipts(&answer, &room).len(), typists(&answer, &room), presence(&answer).len()), (0, None, 0));
+}
+
+#[tokio::test]
+async fn counts_are_told_when_other_rules_make_them_others() {
+    // Of a client that wants to know nothing of account data.
+    let (server, room, mut client) = house_with(json!({ "account_data": { "types": [] } })).await;
+    let (alice, bob, carol) = users();
+    let quiet = server.rooms.public_room(&alice).await;
+    server.rooms.join(&quiet, &bob).await;
+    server.rooms.say(&room, &alice, "1").await;
+    server.rooms.say(&room, &carol, "2").await;
+    let counts = async |client: &mut Client| {
+        let answer = client.sync().await;
+        assert_eq!(answer["rooms"]["join"].get(quiet.as_str()), None);
+        answer["rooms"]["join"][room.as_str()]["unread_notifications"]["notification_count"].clone()
+    };
+    client.sync().await;
+    server.rooms.ignore(&bob, &[&carol]).await;
+    assert_eq!(counts(&mut client).await, 1);
+    let rules = Editor::new(Arc::clone(&server.rooms.base), Arc::clone(&server.account_data));
+    for (enabled, expected) in [(true, 0), (false, 1)] {
+        rules.set_enabled(&bob, &RuleKind::Override, ".m.rule.master", enabled).await.unwrap();
+        assert_eq!(counts(&mut client).await, expected);
+    }
+    assert_eq!(counts(&mut client).await, Value::Null, "told once");
 }

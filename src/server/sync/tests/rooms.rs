@@ -297,3 +297,32 @@ async fn a_limit_of_nothing_leaves_the_events_to_messages() {
     let newest = view.event(view.timeline_before(place, 1).await.unwrap()[0].1).await.unwrap();
     assert_eq!(newest.pdu.content().get(), r#"{"body":"left out","msgtype":"m.text"}"#);
 }
+
+#[tokio::test]
+async fn changed_state_says_what_it_replaces() {
+    let server = Server::new();
+    let (alice, ..) = users();
+    let room = server.rooms.room(&alice).await;
+    let topic =
+        async |topic: &str| server.rooms.set(&room, &alice, StateEventType::RoomTopic, json!({ "topic": topic })).await;
+    let old = topic("old").await;
+    let mut client = server.client_with(&alice, json!({ "room": { "timeline": { "limit": 1 } } }));
+    client.sync().await;
+    topic("new").await;
+    server.rooms.say(&room, &alice, "behind the gap").await;
+    let answer = client.sync().await;
+    let unsigned = &answer["rooms"]["join"][room.as_str()]["state"]["events"][0]["unsigned"];
+    assert_eq!(unsigned["replaces_state"], json!(old));
+    assert_eq!((&unsigned["prev_content"]["topic"], &unsigned["membership"]), (&json!("old"), &json!("join")));
+    assert!(unsigned["age"].is_u64());
+}
+
+#[tokio::test]
+async fn no_fields_are_all_fields() {
+    let server = Server::new();
+    let (alice, ..) = users();
+    let room = server.rooms.room(&alice).await;
+    let answer = server.client_with(&alice, json!({ "event_fields": [] })).sync().await;
+    let event = &answer["rooms"]["join"][room.as_str()]["timeline"]["events"][0];
+    assert_eq!((&event["type"], &event["sender"]), (&json!("m.room.create"), &json!(alice)));
+}

@@ -6,7 +6,7 @@ use depesche_store::Position;
 use futures::future::join_all;
 use tokio::time::{Instant, advance};
 
-use super::*;
+use super::{super::polls, *};
 use crate::{rooms::membership::Action, testing::user};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -229,4 +229,44 @@ async fn what_came_after_the_snapshot_is_no_reason_to_answer() {
     base.topics().announce(later, [crate::topic::device(&alice, "PHONE".into())]);
     assert!(!session.device_changed(snapshot, snapshot));
     assert!(session.device_changed(snapshot, later));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_too_many_polls_of_one_device_the_oldest_ends() {
+    let server = Server::new();
+    let (alice, ..) = users();
+    let mut client = server.client(&alice);
+    client.sync().await;
+    let begun = Instant::now();
+    let mut polls = Vec::new();
+    for _ in 0..=polls::MOST {
+        let mut client = client.clone();
+        polls.push(tokio::spawn(async move { client.sync_for(LONG).await }));
+        advance(Duration::from_millis(1)).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(polls.remove(0).await.unwrap().get("rooms"), None);
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert!(polls.iter().all(|poll| !poll.is_finished()));
+    join_all(polls).await;
+    assert!(begun.elapsed() >= LONG);
+}
+
+#[tokio::test]
+async fn one_users_first_syncs_leave_others_theirs() {
+    let server = Server::new();
+    let (alice, bob, _) = users();
+    let turn = server.syncs.first_of.of(&alice).await;
+    let mut waiting = Vec::new();
+    for _ in 0..10 {
+        let client = server.client(&alice);
+        let mut first = Box::pin(async move { client.ask().await });
+        assert!(futures::future::poll_immediate(&mut first).await.is_none());
+        waiting.push(first);
+    }
+    server.client(&bob).sync().await;
+    drop(turn);
+    for answer in join_all(waiting).await {
+        answer.unwrap();
+    }
 }
