@@ -15,7 +15,8 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::Body,
-    extract::Request,
+    extract::{Request, State},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{delete, get, post, put},
 };
@@ -48,7 +49,13 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/_depesche/admin/reports/{number}/close", post(reports::close))
         .route("/_depesche/admin/version", get(version::show))
         .fallback(|request: Request| unrecognized(StatusCode::NOT_FOUND, request))
+        .layer(from_fn_with_state(Arc::clone(app), to_its_end))
         .with_state(Arc::clone(app))
+}
+
+/// What changes something is carried out, also when the command that asked was interrupted.
+async fn to_its_end(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    if request.method().is_safe() { next.run(request).await } else { app.carry_out(next.run(request)).await }
 }
 
 /// What a handler gives back.

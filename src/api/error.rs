@@ -164,6 +164,13 @@ impl Error {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, "Too many writes at once; try again shortly").caused_by(cause)
     }
 
+    /// 503 `M_LIMIT_EXCEEDED` with `retry_after_ms`: so many ask at once that there is no room for one more.
+    pub fn busy(retry_after: Duration) -> Self {
+        let retry_after = Some(RetryAfter::Delay(retry_after));
+        let kind = ErrorKind::LimitExceeded(LimitExceededErrorData { retry_after });
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, "Too many requests at once; try again shortly")
+    }
+
     /// The same error with what is underneath, for the log.
     pub fn caused_by(mut self, cause: impl Into<Cause>) -> Self {
         self.cause = Some(cause.into());

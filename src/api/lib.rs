@@ -22,11 +22,14 @@ pub mod r#static;
 mod uia;
 pub mod well_known;
 
-use std::sync::Arc;
+use std::{future::Future, panic::resume_unwind, sync::Arc};
 
 use depesche_config::Config;
 use depesche_server::Server;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
+use body::Bodies;
 use rate_limit::RateLimits;
 
 pub use admin::router as admin_router;
@@ -40,6 +43,9 @@ pub struct App {
     /// The homeserver.
     pub server: Arc<Server>,
     rate_limits: RateLimits,
+    bodies: Bodies,
+    /// What goes on whoever waits for it.
+    work: TaskTracker,
 }
 
 impl App {
@@ -47,7 +53,29 @@ impl App {
     pub fn new(server: Arc<Server>) -> Arc<Self> {
         let config = Arc::clone(&server.base.config);
         let rate_limits = RateLimits::new(&config.rate_limits);
-        Arc::new(Self { config, server, rate_limits })
+        Arc::new(Self { config, server, rate_limits, bodies: Bodies::default(), work: TaskTracker::new() })
+    }
+
+    /// Carries out to its end what changes something, also when its client does not wait for the answer: behind a commit
+    /// stand effects that only the handler brings about. A panic goes on where it would have.
+    pub(crate) async fn carry_out<F>(&self, work: F) -> F::Output
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        match self.work.spawn(work.in_current_span()).await {
+            Ok(answer) => answer,
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => resume_unwind(panic),
+                // Only the end of the process ends a task from outside.
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+
+    /// Resolves when all that was begun is carried out. To be called when no requests come any more.
+    pub async fn finished(&self) {
+        self.work.close();
+        self.work.wait().await;
     }
 }
 

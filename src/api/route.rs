@@ -15,7 +15,7 @@ use axum::{
 };
 use bytes::{BufMut, Bytes, BytesMut};
 use depesche_config::Config;
-use depesche_rules::bounds::{MAX_BODY_BYTES, MAX_KEYS_BODY_BYTES};
+use depesche_rules::bounds::{MAX_BODY_BYTES, MAX_KEYS_BODY_BYTES, MAX_PLAIN_BODY_BYTES};
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 use ruma::api::{
@@ -387,10 +387,13 @@ impl Endpoint {
         let user = caller::authenticate(&app.server, self.admission, &head, client_address).await?;
         *answered_to = user.as_ref().map(|user| AnsweredTo(user.user_id.clone()));
         self.count(&app, user.as_ref(), client_address)?;
-        let unread =
-            if self.is_raw { body::Unread::new(std::mem::take(body), &head.headers) } else { body::Unread::default() };
+        let unread = if self.is_raw {
+            body::Unread::new(std::mem::take(body), &head.headers, app.config.media.max_upload_bytes())
+        } else {
+            body::Unread::default()
+        };
         // Of a raw endpoint nothing is left to read.
-        let body = body::read(body, self.body_limit).await?;
+        let (body, held) = app.bodies.read(body, self.most_bytes(user.is_some()), user.is_some()).await?;
         if !body.is_empty() && !matches!(self.method, Method::GET) && !self.form {
             body::check_json(&body)?;
         }
@@ -413,7 +416,22 @@ impl Endpoint {
             wrong_value: self.wrong_value.clone(),
             optional_body: self.optional_body,
         };
-        (self.call)(Context { app, client_address }, user, incoming).await
+        let answer = (self.call)(Context { app: Arc::clone(&app), client_address }, user, incoming);
+        if self.method.is_safe() {
+            return answer.await;
+        }
+        app.carry_out(async move {
+            let answer = answer.await;
+            drop(held);
+            answer
+        })
+        .await
+    }
+
+    /// How large the body may be: what is read for nothing, or for strangers, is small.
+    fn most_bytes(&self, is_known: bool) -> usize {
+        let is_plain = self.method.is_safe() || !is_known;
+        if is_plain { self.body_limit.min(MAX_PLAIN_BODY_BYTES) } else { self.body_limit }
     }
 }
 

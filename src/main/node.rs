@@ -4,7 +4,7 @@ mod backup;
 mod db;
 pub mod long;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 use depesche_api::{AnsweredTo, App};
@@ -17,6 +17,9 @@ use depesche_store_rocksdb::{RocksDb, RocksOptions};
 use http::Response;
 
 use crate::{data_dir::DataDir, failure::Failure, media, signing_key, turn};
+
+/// How long work may take for which no client waits any more.
+const FINISHING: Duration = Duration::from_secs(5);
 
 /// A homeserver on its database, without listeners.
 pub struct Node {
@@ -87,6 +90,9 @@ impl Node {
 
     /// Finishes the work in hand and closes the database.
     pub async fn stop(&self) {
+        if tokio::time::timeout(FINISHING, self.app.finished()).await.is_err() {
+            tracing::warn!("what was begun for clients that have gone is cut off");
+        }
         let engine = Arc::clone(&self.engine);
         if let Err(error) = tokio::task::spawn_blocking(move || engine.close()).await {
             tracing::error!(%error, "the database did not close");

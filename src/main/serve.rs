@@ -45,11 +45,11 @@ async fn run(path: &Path, config: &Arc<Config>, options: &ServeOptions) -> Resul
     node.send_out(config);
     node.index_messages();
 
-    let acceptor = Acceptor::new(&config.limits);
+    let acceptor = Acceptor::new(config);
     if let Some(address) = config.metrics.listen {
         let handle = metrics::start()?;
         let listener = bind(address, "metrics.listen").await?;
-        acceptor.spawn(listener, metrics::router(handle.clone(), Arc::clone(&node)));
+        acceptor.spawn_apart(listener, metrics::router(handle.clone(), Arc::clone(&node)));
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(metrics::UPKEEP).await;
@@ -57,7 +57,7 @@ async fn run(path: &Path, config: &Arc<Config>, options: &ServeOptions) -> Resul
             }
         });
     }
-    acceptor.spawn(admin, node.admin_router());
+    acceptor.spawn_apart(admin, node.admin_router());
     let router: Router = node.client_router().layer(middleware::from_fn(log::request));
     for listener in clients {
         acceptor.spawn(listener, router.clone());

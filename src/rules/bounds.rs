@@ -76,6 +76,8 @@ pub const MAX_TOKEN_BYTES: usize = 255;
 
 /// Bytes of a request body where the endpoint has no limit of its own. Ours.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
+/// Bytes of the body of a `GET`, and of a request without an access token. Ours: logins and registrations are far smaller.
+pub const MAX_PLAIN_BODY_BYTES: usize = 64 << 10;
 /// Bytes of the body of key uploads, key backup and to-device sends, which are legitimately large.
 pub const MAX_KEYS_BODY_BYTES: usize = 16 << 20;
 /// Tags on one room of one user. Ours.
@@ -89,6 +91,13 @@ pub const MAX_FILTER_LIST: usize = 1000;
 
 // Pages
 
+/// Bytes of events after which a page, or one room's timeline in `/sync`, ends though more were asked for. Ours: some
+/// thousand messages have fewer, and an answer is made whole in memory. A page has one event at least.
+pub const MAX_PAGE_BYTES: usize = 4 << 20;
+/// Bytes of the timelines of all rooms in one answer of `/sync`; from there on each has one event. Ours.
+pub const MAX_SYNC_BYTES: usize = 64 << 20;
+/// Bytes of the events before, and of those after, one result of `/search`. Ours: so many results have them.
+pub const MAX_SEARCH_CONTEXT_BYTES: usize = 256 << 10;
 /// Timeline events of one room in `/sync`, when the client's filter asks for more. Ours.
 pub const MAX_SYNC_TIMELINE_LIMIT: u32 = 1000;
 /// Timeline events of one room in `/sync`, when the filter does not say. Ours, as Synapse; the specification leaves it
@@ -227,8 +236,16 @@ pub const MAX_ALIASES_PER_ROOM: usize = 1000;
 pub const MAX_CONTENT_TYPE_BYTES: usize = 255;
 /// Bytes of the name of an uploaded file. Ours: file systems have 255, and an accent may take six when it is encoded.
 pub const MAX_FILENAME_BYTES: usize = 1024;
-/// Pixels on one side of a thumbnail that a client may ask for. Ours.
+/// Pixels on one side of a thumbnail, at most. Ours; who asks for more gets this, or the picture itself.
 pub const MAX_THUMBNAIL_DIMENSION: u32 = 4096;
+/// Requests for thumbnails that wait because these have to be made. Ours: each holds a connection.
+pub const MAX_THUMBNAILS_ASKED: usize = 1024;
+/// Those of one user. Ours; a client asks for all pictures it shows at once.
+pub const MAX_THUMBNAILS_ASKED_BY_ONE: usize = 128;
+/// Thumbnails in the making, their pictures open, most of them in turn for a process. Ours.
+pub const MAX_THUMBNAILS_MADE: usize = 64;
+/// Those of one user. Ours: others are made in between.
+pub const MAX_THUMBNAILS_MADE_FOR_ONE: usize = 8;
 /// Bytes of a file that a thumbnail is made of. Ours: it is held in memory for that.
 pub const MAX_THUMBNAIL_SOURCE_BYTES: u64 = 64 << 20;
 /// Thumbnails of one file that are kept. Ours: clients choose the ratio.
@@ -245,3 +262,5 @@ pub const MAX_PREVIEW_TEXT_BYTES: usize = 1000;
 pub const MAX_PREVIEW_REDIRECTS: usize = 5;
 /// Previews that wait for others to be made. Ours: each waits for a server of somebody's choice.
 pub const MAX_PREVIEWS_WAITING: usize = 256;
+/// Those of one user. Ours; a client asks for all links it shows at once.
+pub const MAX_PREVIEWS_WAITING_FOR_ONE: usize = 32;

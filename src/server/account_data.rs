@@ -26,7 +26,7 @@ use serde_json::{
 use crate::{
     Base, Fault,
     codec::KeyPart,
-    keyspace::{ACCOUNT_DATA, ACCOUNT_DATA_COUNT, ACCOUNT_DATA_LOG, RoomNo},
+    keyspace::{ACCOUNT_DATA, ACCOUNT_DATA_BYTES, ACCOUNT_DATA_COUNT, ACCOUNT_DATA_LOG, RoomNo},
     records::accounts::AccountData as Record,
     topic,
     turns::{Held, Turns},
@@ -83,7 +83,7 @@ pub enum AccountDataError {
     /// The type or the content is larger than we keep.
     #[error("account data may have at most {MAX_CONTENT_BYTES} bytes, and its type {MAX_EVENT_TYPE_BYTES}")]
     TooLarge,
-    /// The user has as many entries as we keep.
+    /// The user has as many entries, or as many bytes of them, as we keep.
     #[error("there is too much account data")]
     TooMany,
     /// The server failed.
@@ -276,7 +276,10 @@ impl AccountData {
             return Err(AccountDataError::TooLarge);
         }
         let key = (user.to_owned(), room, kind.to_owned());
-        match tx.read(&ACCOUNT_DATA, &key).await? {
+        let old = tx.read(&ACCOUNT_DATA, &key).await?;
+        let before = old.as_ref().map_or(0, |old| old.content.len());
+        self.weigh(tx, user, before as u64, content.get().len() as u64).await?;
+        match old {
             Some(old) => tx.delete(&ACCOUNT_DATA_LOG, &(key.0.clone(), old.position, room, kind.to_owned())),
             None => self.count_one_more(tx, user).await?,
         }
@@ -299,6 +302,32 @@ impl AccountData {
         tx.put(&ACCOUNT_DATA_COUNT, &of_user, &(count + 1));
         Ok(())
     }
+
+    /// Counts an entry that had `before` bytes and gets `after`. What gets smaller always may.
+    async fn weigh(&self, tx: &Tx, user: &UserId, before: u64, after: u64) -> Result<(), AccountDataError> {
+        if before == after {
+            return Ok(());
+        }
+        let of_user = (user.to_owned(),);
+        let all = match tx.read(&ACCOUNT_DATA_BYTES, &of_user).await? {
+            Some(bytes) => bytes,
+            // Of a user whom nobody has counted yet.
+            None => bytes_of(tx.view(), user).await?,
+        };
+        let all = all.saturating_sub(before).saturating_add(after);
+        let most = self.base.config.limits.account_data_mb_per_user << 20;
+        if after > before && all > most {
+            return Err(AccountDataError::TooMany);
+        }
+        tx.put(&ACCOUNT_DATA_BYTES, &of_user, &all);
+        Ok(())
+    }
+}
+
+/// How many bytes a user's entries have together.
+async fn bytes_of(view: &View, user: &UserId) -> Result<u64, Fault> {
+    let rows = view.scan(&ACCOUNT_DATA, ACCOUNT_DATA.under(&(user.to_owned(),)), MAX_SCAN).await?;
+    Ok(rows.iter().map(|(_, record)| record.content.len() as u64).sum())
 }
 
 /// Whom a user ignores: the users of `m.ignored_user_list`, at most [`MAX_IGNORED_USERS`]. What is no list of users is an
@@ -337,6 +366,7 @@ pub(crate) fn forget(tx: &Tx, user: &UserId) {
     tx.delete_range(ACCOUNT_DATA.under(&of_user));
     tx.delete_range(ACCOUNT_DATA_LOG.under(&of_user));
     tx.delete(&ACCOUNT_DATA_COUNT, &of_user);
+    tx.delete(&ACCOUNT_DATA_BYTES, &of_user);
 }
 
 /// Where the position stands in a key of the log: behind the table's number and the user.

@@ -103,6 +103,8 @@ pub const ACCOUNT_DATA: Table<(OwnedUserId, RoomNo, String), AccountData> = Tabl
 pub const ACCOUNT_DATA_LOG: Table<(OwnedUserId, Position, RoomNo, String), ()> = Table::new(0x20, "account_data_log");
 /// How many entries a user has. Written by `account_data`.
 pub const ACCOUNT_DATA_COUNT: Table<(OwnedUserId,), u32> = Table::new(0x21, "account_data_count");
+/// How many bytes a user's entries have together; no row until one changes. Written by `account_data`.
+pub const ACCOUNT_DATA_BYTES: Table<(OwnedUserId,), u64> = Table::new(0x2F, "account_data_bytes");
 /// Changed names and avatars on their way into the user's rooms. Written by `profiles` and `workflows::profile`.
 pub const PROFILE_SPREAD: Table<(OwnedUserId,), Spread> = Table::new(0x27, "profile_spread");
 /// Users by the words of their names, for the user directory. Written by `profiles::terms`.

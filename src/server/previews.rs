@@ -17,15 +17,17 @@ pub mod web;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use bytes::Bytes;
-use depesche_rules::bounds::{MAX_PREVIEW_URL_BYTES, MAX_PREVIEWS_WAITING};
+use depesche_rules::bounds::{MAX_PREVIEW_URL_BYTES, MAX_PREVIEWS_WAITING, MAX_PREVIEWS_WAITING_FOR_ONE};
 use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
 };
+use ruma::{OwnedUserId, UserId};
 use serde_json::Value;
 use tokio::{sync::Semaphore, task::spawn_blocking};
 use url::Url;
@@ -80,7 +82,8 @@ struct Kept {
     told: HashMap<Url, (u64, Outcome)>,
     /// The same in the order in which they were told.
     order: VecDeque<(Url, u64)>,
-    under_way: HashMap<Url, Flight>,
+    /// Each with the user who asked first.
+    under_way: HashMap<Url, (OwnedUserId, Flight)>,
 }
 
 impl Previews {
@@ -96,8 +99,8 @@ impl Previews {
         let _ = self.web.set(web);
     }
 
-    /// What lies at this address. Its making goes on when those who wait for it leave.
-    pub async fn of(self: &Arc<Self>, address: &str) -> Outcome {
+    /// What lies at this address, for this user. Its making goes on when those who wait for it leave.
+    pub async fn of(self: &Arc<Self>, user: &UserId, address: &str) -> Outcome {
         let web = match self.web.get() {
             Some(web) if self.base.config.media.previews.enabled => Arc::clone(web),
             _ => return Err(PreviewError::Off),
@@ -109,23 +112,25 @@ impl Previews {
                 return outcome;
             }
             match kept.under_way.get(&url) {
-                Some(flight) => flight.clone(),
-                None if kept.under_way.len() >= MAX_PREVIEWS_WAITING => return Err(PreviewError::Busy),
-                None => self.fly(&mut kept, url, web),
+                Some((_, flight)) => flight.clone(),
+                None if kept.is_busy(user) => return Err(PreviewError::Busy),
+                None => self.fly(&mut kept, user, url, web),
             }
         };
         flight.await
     }
 
-    fn fly(self: &Arc<Self>, kept: &mut Kept, url: Url, web: Arc<dyn Web>) -> Flight {
+    fn fly(self: &Arc<Self>, kept: &mut Kept, user: &UserId, url: Url, web: Arc<dyn Web>) -> Flight {
         let (previews, of) = (Arc::clone(self), url.clone());
         let flight = async move {
-            let outcome = previews.make(&of, web.as_ref()).await;
+            let making = AssertUnwindSafe(previews.make(&of, web.as_ref())).catch_unwind().await;
+            // Else those who wait would do so for ever, and their places be taken.
+            let outcome = making.unwrap_or_else(|_| Err(Fault::Bug("the making of a preview panicked".into()).into()));
             lock(&previews.kept).land(&of, &outcome, &previews.base);
             outcome
         };
         let flight = flight.boxed().shared();
-        kept.under_way.insert(url, flight.clone());
+        kept.under_way.insert(url, (user.to_owned(), flight.clone()));
         tokio::spawn(flight.clone());
         flight
     }
@@ -179,6 +184,12 @@ impl Previews {
 }
 
 impl Kept {
+    /// Whether all places are taken, or all that one user may have.
+    fn is_busy(&self, user: &UserId) -> bool {
+        let of_user = || self.under_way.values().filter(|(asker, _)| asker == user).count();
+        self.under_way.len() >= MAX_PREVIEWS_WAITING || of_user() >= MAX_PREVIEWS_WAITING_FOR_ONE
+    }
+
     fn told(&self, url: &Url, now_ms: u64) -> Option<Outcome> {
         self.told.get(url).filter(|(until_ms, _)| now_ms < *until_ms).map(|(_, outcome)| outcome.clone())
     }

@@ -16,9 +16,12 @@ use depesche_server::media::{
     ImageFormat,
     thumbnails::{Made, Measured, Unmade},
 };
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, nice, setrlimit};
 
 use crate::{Bounds, bounds::MEASURE, measure, thumbnail};
+
+/// By how much the process stands back behind others, of at most 19.
+const LESS: i32 = 10;
 
 /// What the process was asked for.
 #[derive(Debug)]
@@ -58,6 +61,8 @@ fn confine(bounds: &Bounds) -> io::Result<()> {
     setrlimit(Resource::Cpu, most(bounds.time.as_secs().max(1)))?;
     setrlimit(Resource::Core, most(0))?;
     setrlimit(Resource::Fsize, most(0))?;
+    // Pictures can wait, messages cannot.
+    nice(LESS)?;
     // Standard input, output and error are there already.
     setrlimit(Resource::Nofile, most(3))?;
     Ok(())

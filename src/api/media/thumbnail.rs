@@ -19,5 +19,5 @@ pub async fn get(context: Context, _: Anyone, request: v3::Request, raw: Raw) ->
     must_be_open(&context.app)?;
     let v3::Request { server_name, media_id, timeout_ms, method, width, height, animated, .. } = request;
     let file = File { server_name, media_id, wait: timeout_ms, filename: None };
-    show::thumbnail(&context, file, Size { method, width, height, animated }, &raw.headers).await
+    show::thumbnail(&context, None, file, Size { method, width, height, animated }, &raw.headers).await
 }

@@ -1,5 +1,7 @@
 //! `/account`.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{Home, ask, fixture::password_stage, refused};
@@ -109,6 +111,45 @@ async fn a_deactivated_account_is_gone() {
     assert_eq!(answer.body, json!({ "id_server_unbind_result": "success" }));
     assert_eq!(refused(&home.ask_as(&alice, WHOAMI, "").await), (401, "M_UNKNOWN_TOKEN"));
     assert_eq!(refused(&home.ask("GET /_matrix/client/v3/profile/@alice:test", "").await), (404, "M_NOT_FOUND"));
+}
+
+#[tokio::test]
+async fn who_hangs_up_has_begun_what_goes_on() {
+    let home = Home::open().await;
+    let (alice, bob) = (home.user("alice").await, home.user("bob").await);
+    let mut rooms = Vec::new();
+    for _ in 0..4 {
+        let made = home.send_as(&bob, "POST /_matrix/client/v3/createRoom", json!({ "preset": "public_chat" })).await;
+        let path = format!("/_matrix/client/v3/rooms/{}", made.body["room_id"].as_str().unwrap());
+        assert_eq!(home.send_as(&alice, &format!("POST {path}/join"), json!({})).await.status, 200);
+        rooms.push(path);
+    }
+    let asked = home.send_as(&alice, DEACTIVATE, json!({})).await;
+    let body = json!({ "auth": password_stage(&alice, &asked.body["session"], "pass-word") });
+    // As a proxy hangs up when its client does: once the account is gone, and before the rooms are left.
+    let gone = async {
+        while home.ask_as(&alice, WHOAMI, "").await.status == 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = gone => {}
+        _ = home.send_as(&alice, DEACTIVATE, body) => {}
+    }
+    let left = async {
+        for path in rooms {
+            loop {
+                let members = home.ask_as(&bob, &format!("GET {path}/joined_members"), "").await.body;
+                if members["joined"].get(&alice.id).is_none() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), left).await.expect("the rooms are left");
+    tokio::time::timeout(Duration::from_secs(20), home.app.finished()).await.expect("nothing is left to do");
 }
 
 #[tokio::test]

@@ -51,3 +51,12 @@ async fn an_error_does_not_end_the_connection() {
     ];
     assert_eq!(statuses(&requests).await, ["404", "405", "405", "401", "204", "200"]);
 }
+
+#[tokio::test]
+async fn what_needs_no_large_body_takes_none() {
+    let large = "x".repeat(65 << 10);
+    let versions = post("/_matrix/client/versions", &large).replace("POST", "GET");
+    let login = post("/_matrix/client/v3/login", &format!(r#"{{"type":"{large}"}}"#));
+    let small = post("/_matrix/client/versions", &large[..60 << 10]).replace("POST", "GET");
+    assert_eq!(statuses(&[versions, login, small]).await, ["413", "413", "200", "200"]);
+}

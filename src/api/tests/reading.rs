@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Home, Person, refused};
+use super::{CONFIG, Home, Person, refused};
 
 async fn room(home: &Home, creator: &Person) -> (String, String) {
     let answer = home.send_as(creator, "POST /_matrix/client/v3/createRoom", json!({})).await;
@@ -104,4 +104,53 @@ async fn presence() {
     let get = async |person: &Person, of: &Person| home.ask_as(person, &format!("GET {}", line(of)), "").await;
     assert_eq!(get(&alice, &alice).await.body["presence"], "unavailable");
     assert_eq!(refused(&get(&bob, &alice).await), (403, "M_FORBIDDEN"));
+}
+
+/// All pages of a list: how many events each has.
+async fn pages(home: &Home, person: &Person, path: &str, events: &str, next: &str) -> Vec<usize> {
+    let (mut counts, mut from) = (Vec::new(), String::new());
+    loop {
+        let answer = home.ask_as(person, &format!("GET {path}{from}"), "").await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        counts.push(answer.body[events].as_array().unwrap().len());
+        match answer.body[next].as_str() {
+            Some(token) => from = format!("&from={token}"),
+            None => return counts,
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_large_events_is_short_and_the_next_one_goes_on() {
+    let home = Home::with(&format!("{CONFIG}\n[rate_limits]\nenabled = false\n")).await;
+    let (alice, bob) = (home.user("alice").await, home.user("bob").await);
+    let (path, said) = room(&home, &alice).await;
+    let invite = json!({ "user_id": bob.id });
+    assert_eq!(home.send_as(&alice, &format!("POST {path}/invite"), invite).await.status, 200);
+    assert_eq!(home.send_as(&bob, &format!("POST {path}/join"), json!({})).await.status, 200);
+    for n in 0..90 {
+        let relates = json!({ "rel_type": "m.reference", "event_id": said });
+        let large = json!({ "msgtype": "m.text", "body": "x".repeat(60_000), "m.relates_to": relates });
+        let answer = home.send_as(&alice, &format!("PUT {path}/send/m.room.message/large{n}"), large).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    let v1 = path.replace("/v3/", "/v1/");
+    for (list, events, next) in [
+        (format!("{path}/messages?dir=b&limit=1000"), "chunk", "end"),
+        (format!("{path}/messages?dir=f&limit=1000"), "chunk", "end"),
+        (format!("{v1}/relations/{said}?limit=500"), "chunk", "next_batch"),
+        ("/_matrix/client/v3/notifications?limit=500".to_owned(), "notifications", "next_token"),
+    ] {
+        let pages = pages(&home, &bob, &list, events, next).await;
+        assert!(pages[0] > 60 && pages[0] < 85 && pages.iter().sum::<usize>() >= 90, "{list}: {pages:?}");
+    }
+    let filter = "%7B%22room%22:%7B%22timeline%22:%7B%22limit%22:500%7D%7D%7D";
+    let answer = home.ask_as(&bob, &format!("GET /_matrix/client/v3/sync?filter={filter}"), "").await.body;
+    let joined = answer["rooms"]["join"].as_object().unwrap().values().next().unwrap();
+    let shown = joined["timeline"]["events"].as_array().unwrap().len();
+    assert!(shown > 60 && shown < 85 && joined["timeline"]["limited"] == true, "{shown}");
+    let before = joined["timeline"]["prev_batch"].as_str().unwrap();
+    let rest = home.ask_as(&bob, &format!("GET {path}/messages?dir=b&limit=1000&from={before}"), "").await.body;
+    let large = |events: &Value| events.as_array().unwrap().iter().filter(|e| e["type"] == "m.room.message").count();
+    assert_eq!(large(&joined["timeline"]["events"]) + large(&rest["chunk"]), 90);
 }

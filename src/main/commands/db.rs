@@ -23,8 +23,11 @@ fn carry_out(admin: &Admin, command: DbCommand) -> Result<(), Failure> {
             if output.json {
                 print_json(&found);
             } else {
-                let [rows, rooms, events] = ["rows", "rooms", "events"].map(|name| text(&found[name]));
-                println!("{rows} rows read, {rooms} rooms with {events} events checked.");
+                let [rows, rooms, events] = ["row", "room", "event"].map(|what| {
+                    let count = text(&found[format!("{what}s")]);
+                    if count == "1" { format!("1 {what}") } else { format!("{count} {what}s") }
+                });
+                println!("{rows} read, {rooms} with {events} checked.");
             }
             verdict(&found)
         }

@@ -1,8 +1,14 @@
 //! Accepting connections and serving requests on them, with a bound on everything: connections, size of the head and
 //! time for it, time to end. The bounds on bodies are `api`'s, which can answer to them.
 //!
+//! Clients, the operator and whoever fetches the figures have places of their own, so that the first cannot lock out the
+//! others; and of the clients' places one address has only so many, unless it is a proxy through which all come.
+//!
 //! HTTP/1.1 only: clients come through a reverse proxy, which speaks HTTP/2 with them and this with us. hyper's
 //! detection of HTTP/2 on the same port would wait for the first bytes without a timeout.
+
+mod peers;
+mod stalls;
 
 use std::{
     convert::Infallible,
@@ -16,7 +22,7 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo};
-use depesche_config::Limits;
+use depesche_config::{Config, Limits};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -27,18 +33,24 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
+use self::{peers::Peers, stalls::Unstalled};
 use crate::metrics::Connection;
 
 /// The pause after an error of the listener that is not the connection's own: no files left, mostly.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The largest head of a request. Access tokens and paths are far smaller.
 const HEAD_BYTES: usize = 32 * 1024;
+/// How long a client may take none of its answer.
+const STALL: Duration = Duration::from_mins(1);
+/// Connections at a time to a listener that is not for clients.
+const APART: usize = 64;
 
 /// Accepts on any number of listeners, and ends all of it together.
 pub struct Acceptor {
     limits: Limits,
-    /// A place for each connection. Whoever finds none waits in the queue of the system.
+    /// A place for each connection of a client. Whoever finds none waits in the queue of the system.
     places: Arc<Semaphore>,
+    peers: Peers,
     tasks: TaskTracker,
     /// Ends listeners, and connections after their current request.
     stop: CancellationToken,
@@ -48,19 +60,29 @@ pub struct Acceptor {
 
 impl Acceptor {
     /// Without listeners yet.
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(config: &Config) -> Self {
         Self {
-            limits: limits.clone(),
-            places: Arc::new(Semaphore::new(limits.connections)),
+            limits: config.limits.clone(),
+            places: Arc::new(Semaphore::new(config.limits.connections)),
+            peers: Peers::new(config.limits.connections_per_address, &config.server.trusted_proxies),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
         }
     }
 
-    /// Serves this router on this listener, until [`Self::stop`].
+    /// Serves this router to clients on this listener, until [`Self::stop`].
     pub fn spawn<L: Listener>(&self, listener: L, router: Router) {
-        let (limits, places, tasks) = (self.limits.clone(), Arc::clone(&self.places), self.tasks.clone());
+        self.accept_on(listener, router, Arc::clone(&self.places));
+    }
+
+    /// As [`Self::spawn`], for others than clients: however many those are, there is a place.
+    pub fn spawn_apart<L: Listener>(&self, listener: L, router: Router) {
+        self.accept_on(listener, router, Arc::new(Semaphore::new(APART)));
+    }
+
+    fn accept_on<L: Listener>(&self, listener: L, router: Router, places: Arc<Semaphore>) {
+        let (limits, peers, tasks) = (self.limits.clone(), self.peers.clone(), self.tasks.clone());
         let (stop, abort) = (self.stop.clone(), self.abort.clone());
         self.tasks.spawn(async move {
             let accepted = async || {
@@ -68,12 +90,13 @@ impl Acceptor {
                 (place, accept(&listener).await)
             };
             while let Some((place, (stream, peer))) = stop.run_until_cancelled(accepted()).await {
+                let Ok(share) = peers.admit(peer) else { continue };
                 let connection = connection(stream, peer, router.clone(), limits.clone(), stop.clone());
                 let abort = abort.clone();
                 tasks.spawn(async move {
                     let _counted = Connection::open();
                     abort.run_until_cancelled_owned(connection).await;
-                    drop(place);
+                    drop((place, share));
                 });
             }
         });
@@ -159,7 +182,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Unstalled::new(stream, STALL)), service);
     tokio::pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json, value::to_raw_value};
 use super::{AccountData, AccountDataError, Entry, GLOBAL, MAX_CONTENT_BYTES, PUSH_RULES, TagError};
 use crate::{
     accounts::tests::House,
-    keyspace::{ACCOUNT_DATA_LOG, RoomNo},
+    keyspace::{ACCOUNT_DATA_BYTES, ACCOUNT_DATA_LOG, RoomNo},
     topic,
 };
 
@@ -124,6 +124,29 @@ async fn content_is_an_object_of_bounded_size() {
     }
     assert!(matches!(desk.set(10, "a", json!({})).await, Err(AccountDataError::TooMany)));
     desk.set(9, "a", json!({ "n": 1 })).await.unwrap();
+}
+
+#[tokio::test]
+async fn all_entries_together_are_bounded() {
+    let desk = Desk::new("[limits]\naccount_data_mb_per_user = 1\n").await;
+    let sized = |bytes: usize| json!({ "a": "a".repeat(bytes - r#"{"a":""}"#.len()) });
+    for room in 1..=17 {
+        desk.set(room, "a", sized(60_000)).await.unwrap();
+    }
+    let rest = (1 << 20) - 17 * 60_000;
+    // As a database from before has it: counted when it changes.
+    let tx = desk.house.base.tx();
+    tx.delete(&ACCOUNT_DATA_BYTES, &(desk.alice.clone(),));
+    desk.house.base.commit(&tx).await.unwrap();
+    for _ in 0..2 {
+        assert!(matches!(desk.set(18, "a", sized(rest + 1)).await, Err(AccountDataError::TooMany)));
+        desk.set(18, "a", sized(rest)).await.unwrap();
+        assert!(matches!(desk.set(19, "a", json!({})).await, Err(AccountDataError::TooMany)));
+        desk.set(1, "a", sized(50_000)).await.unwrap();
+        desk.set(1, "a", sized(60_000)).await.unwrap();
+    }
+    let stored = desk.house.base.view().get(&ACCOUNT_DATA_BYTES, &(desk.alice.clone(),)).await.unwrap();
+    assert_eq!(stored, Some(1 << 20));
 }
 
 #[tokio::test]

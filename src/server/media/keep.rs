@@ -11,7 +11,7 @@ use crate::{
     Fault,
     keyspace::{BLOB, LOOSE_BLOB},
     records::media::Blob,
-    tx::Tx,
+    tx::{FaultKind, Tx},
 };
 
 /// Loose blobs looked at together at the start.
@@ -21,7 +21,7 @@ const SWEEP_LIMIT: Duration = Duration::from_secs(10);
 
 impl Media {
     /// Keeps bytes that have arrived, together with the rows that `decide` puts into the batch. Afterwards the bytes are
-    /// on disk and counted once more; on an error nothing is.
+    /// on disk and counted once more; what is refused leaves no bytes behind.
     pub(super) async fn keep<T, E, F, R>(&self, received: Received, decide: F) -> Result<T, E>
     where
         E: From<Fault> + From<BlobError>,
@@ -29,24 +29,42 @@ impl Media {
         R: Future<Output = Result<T, E>>,
     {
         let Received { draft, name, size } = received;
-        let _turn = self.turn(name).await;
+        let turn = self.turn(name).await;
         if !self.is_kept::<E>(name).await? {
+            // What is refused by now need not be published.
+            decide(self.base.tx()).await?;
             let tx = self.base.tx();
             tx.put(&LOOSE_BLOB, &(name.0,), &self.base.clock.now_ms());
             self.base.commit(&tx).await?;
             draft.publish(name).await?;
         }
         let (decide, key) = (&decide, &(name.0,));
-        self.base
+        let kept = self
+            .base
             .transact(|tx| async move {
                 // The bytes stay while the turn lasts, even if their last file goes in this moment.
                 let mut blob = tx.read(&BLOB, key).await?.unwrap_or(Blob { size, uses: 0 });
                 blob.uses += 1;
                 tx.put(&BLOB, key, &blob);
                 tx.delete(&LOOSE_BLOB, key);
-                decide(tx).await
+                decide(tx).await.map_err(Unkept::Refused)
             })
-            .await
+            .await;
+        drop(turn);
+        match kept {
+            Ok(value) => Ok(value),
+            Err(Unkept::Refused(error)) => {
+                self.discard(&[name]).await;
+                Err(error)
+            }
+            Err(Unkept::Fault(fault)) => {
+                // Of a batch that may have been committed the bytes may be needed: the next start knows.
+                if fault.kind() != FaultKind::Broken {
+                    self.discard(&[name]).await;
+                }
+                Err(fault.into())
+            }
+        }
     }
 
     /// Whether a blob has its row and its bytes. Bytes that were lost come back with the next upload of them.
@@ -112,6 +130,18 @@ impl Media {
             // What could not be deleted is passed over.
             range.from = [&LOOSE_BLOB.key(&(last.0,))[..], &[0]].concat().into();
         }
+    }
+}
+
+/// Why bytes have no row.
+enum Unkept<E> {
+    Refused(E),
+    Fault(Fault),
+}
+
+impl<E> From<Fault> for Unkept<E> {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
     }
 }
 

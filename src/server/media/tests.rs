@@ -18,7 +18,7 @@ use ruma::{OwnedMxcUri, UserId};
 use tokio::sync::Notify;
 
 use super::{
-    BrokenBody, Content, Media, NewFile, UploadError,
+    BrokenBody, Content, Dimensions, Media, NewFile, Shown, ThumbnailError, UploadError,
     blobs::BlobName,
     memory::MemoryBlobs,
     thumbnails::{Made, Measured, Order, Source, Thumbnailer, Unmade},
@@ -44,6 +44,7 @@ impl Thumbnailer for Fake {
             match &first[..] {
                 b"small" => Ok(Made::Original(ImageFormat::Gif)),
                 b"text" => Err(Unmade::Unfit),
+                b"panic" => panic!("as a test wants it"),
                 _ => Ok(Made::Picture {
                     bytes: format!("{}x{}", order.width, order.height).into(),
                     format: ImageFormat::Png,
@@ -89,6 +90,10 @@ impl Home {
 
     async fn content(&self, id: &str) -> Content {
         self.media.find(&self.fixture.base.name, id, Duration::ZERO).await.unwrap()
+    }
+
+    async fn thumbnail(&self, content: &Content, wanted: Dimensions) -> Result<Shown, ThumbnailError> {
+        self.media.thumbnail(content, wanted, "@alice:agency.test").await
     }
 
     async fn text(&self, id: &str) -> String {

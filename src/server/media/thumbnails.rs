@@ -1,5 +1,8 @@
 //! Thumbnails: which sizes there are, who makes them, and how they are kept.
 //!
+//! Making them is work: so many wait at a time, of each asker fewer, and of those a few are in the making
+//! ([`queue`]), so that who asks for much waits for themselves.
+//!
 //! A client's wish is rounded up to one of a few sizes ([`Order::of`]), because the specification lets a thumbnail be
 //! larger than asked and never smaller. What was made is kept as a blob, under the blob it was made of, so files with
 //! the same bytes share it. Those who want the same thumbnail at the same time wait for one making, and what could not
@@ -10,8 +13,11 @@
 //!
 //! Spec: [thumbnails](https://spec.matrix.org/v1.19/client-server-api/#thumbnails).
 
+mod queue;
+
 use std::{
     collections::HashMap,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -23,6 +29,7 @@ use futures::{
 };
 use sha2::{Digest, Sha256};
 
+use self::queue::{Place, Queue};
 use super::{
     Media,
     blobs::{BlobError, BlobName, ByteStream},
@@ -118,18 +125,32 @@ pub struct Order {
 }
 
 /// Whole pictures are made to cover one of these. The specification names 320x240, 640x480 and 800x600.
-const SCALED: [(u32, u32); 6] = [(32, 32), (96, 96), (320, 240), (640, 480), (800, 600), (1600, 1200)];
+const SCALED: [(u32, u32); 9] = [
+    (32, 32),
+    (96, 96),
+    (320, 240),
+    (640, 480),
+    (800, 600),
+    (1600, 1200),
+    (2400, 1800),
+    (3200, 2400),
+    (MAX_THUMBNAIL_DIMENSION, MAX_THUMBNAIL_DIMENSION),
+];
 /// Cut ones have this as the longer of their sides. The specification names 32x32 and 96x96.
-const CROPPED: [u32; 7] = [32, 96, 160, 320, 640, 800, 1600];
+const CROPPED: [u32; 10] = [32, 96, 160, 320, 640, 800, 1600, 2400, 3200, MAX_THUMBNAIL_DIMENSION];
+/// Their shorter side is a multiple of the longer one's part by this, so that there are not as many thumbnails of a
+/// picture as there are ratios. The usual ones (1:1, 5:4, 4:3, 3:2, 16:9) are met, or missed by less than a hundredth.
+const RATIOS: u32 = 48;
 
 impl Order {
-    /// The size to make for a wish; `None` if it wishes for nothing, or for more than any screen shows.
+    /// The size to make for a wish; `None` if it wishes for nothing. Who wishes for more than any screen shows gets the
+    /// most there is, or the picture itself.
     pub fn of(wanted: Dimensions) -> Option<Self> {
         let Dimensions { width, height, crop, animated } = wanted;
-        let valid = 1..=MAX_THUMBNAIL_DIMENSION;
-        if !valid.contains(&width) || !valid.contains(&height) {
+        if width == 0 || height == 0 {
             return None;
         }
+        let (width, height) = (width.min(MAX_THUMBNAIL_DIMENSION), height.min(MAX_THUMBNAIL_DIMENSION));
         let (width, height) = if crop { round_cropped(width, height) } else { round_scaled(width, height) };
         Some(Self { width, height, crop, animated })
     }
@@ -143,9 +164,8 @@ fn round_scaled(width: u32, height: u32) -> (u32, u32) {
 fn round_cropped(width: u32, height: u32) -> (u32, u32) {
     let longer = width.max(height);
     let side = CROPPED.iter().find(|side| **side >= longer).copied().unwrap_or(longer);
-    // Rounded up, so that neither side gets shorter than asked.
-    let stretched = |length: u32| (u64::from(length) * u64::from(side)).div_ceil(u64::from(longer));
-    let stretched = |length| u32::try_from(stretched(length)).unwrap_or(side);
+    // Rounded up, so that neither side gets shorter than asked. None is above 4096, so nothing overflows.
+    let stretched = |length: u32| (side * (length * RATIOS).div_ceil(longer)).div_ceil(RATIOS);
     (stretched(width), stretched(height))
 }
 
@@ -170,9 +190,12 @@ pub enum ShownBytes {
 /// Why a thumbnail is not shown.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ThumbnailError {
-    /// The size is none, or absurd.
-    #[error("a thumbnail is from 1 to {MAX_THUMBNAIL_DIMENSION} pixels wide and high")]
+    /// The size is none.
+    #[error("a thumbnail is at least one pixel wide and high")]
     Dimensions,
+    /// As many wait, or as many for this asker, as may.
+    #[error("too many thumbnails are being made; try again shortly")]
+    Busy,
     /// It cannot be made.
     #[error(transparent)]
     Unmade(#[from] Unmade),
@@ -188,10 +211,11 @@ pub enum ThumbnailError {
 type Key = ([u8; 32], u32, u32, u8, u8);
 type Flight = Shared<BoxFuture<'static, Result<Shown, ThumbnailError>>>;
 
-/// Thumbnails in the making, and those that could not be made of late.
+/// Thumbnails in the making, those that could not be made of late, and who waits for some.
 #[derive(Default)]
 pub(super) struct Flights {
-    under_way: Mutex<HashMap<Key, Flight>>,
+    queue: Queue,
+    pub(super) under_way: Mutex<HashMap<Key, Flight>>,
     refused: Mutex<HashMap<Key, (u64, Unmade)>>,
 }
 
@@ -211,35 +235,62 @@ impl Media {
         self.thumbnailer.measure(Source { bytes, size }).await
     }
 
-    /// A thumbnail of a file.
-    pub async fn thumbnail(self: &Arc<Self>, content: &Content, wanted: Dimensions) -> Result<Shown, ThumbnailError> {
+    /// A thumbnail of a file, for whoever has this name: a user, or a stranger's address.
+    pub async fn thumbnail(
+        self: &Arc<Self>,
+        content: &Content,
+        wanted: Dimensions,
+        asker: &str,
+    ) -> Result<Shown, ThumbnailError> {
         let order = Order::of(wanted).ok_or(ThumbnailError::Dimensions)?;
         let key = (content.blob, order.width, order.height, u8::from(order.crop), u8::from(order.animated));
-        if let Some(thumbnail) = self.base.view().get(&THUMBNAIL, &key).await? {
-            return Ok(shown(content, &thumbnail));
+        if let Some(shown) = self.known(&key, content).await? {
+            return Ok(shown);
+        }
+        let asking = self.flights.queue.ask(asker).ok_or(ThumbnailError::Busy)?;
+        let under_way = lock(&self.flights.under_way).get(&key).cloned();
+        if let Some(flight) = under_way {
+            return flight.await;
+        }
+        // Who leaves meanwhile has nothing made.
+        let place = asking.place().await;
+        match self.known(&key, content).await? {
+            Some(shown) => Ok(shown),
+            None => self.fly(key, content.clone(), order, place).await,
+        }
+    }
+
+    /// What is known of a thumbnail without making it.
+    async fn known(&self, key: &Key, content: &Content) -> Result<Option<Shown>, ThumbnailError> {
+        if let Some(thumbnail) = self.base.view().get(&THUMBNAIL, key).await? {
+            return Ok(Some(shown(content, &thumbnail)));
         }
         if content.size > MAX_THUMBNAIL_SOURCE_BYTES {
             return Err(Unmade::TooLarge.into());
         }
-        if let Some(refusal) = self.flights.refusal(&key, self.base.clock.now_ms()) {
-            return Err(refusal.into());
+        match self.flights.refusal(key, self.base.clock.now_ms()) {
+            Some(refusal) => Err(refusal.into()),
+            None => Ok(None),
         }
-        self.fly(key, content.clone(), order).await
     }
 
     /// Joins the making of this thumbnail, or begins it. It goes on when those who wait for it leave.
-    fn fly(self: &Arc<Self>, key: Key, content: Content, order: Order) -> Flight {
+    fn fly(self: &Arc<Self>, key: Key, content: Content, order: Order, place: Place) -> Flight {
         let mut under_way = lock(&self.flights.under_way);
         if let Some(flight) = under_way.get(&key) {
             return flight.clone();
         }
         let media = Arc::clone(self);
         let flight = async move {
-            let outcome = media.make(key, &content, order).await;
+            let making = AssertUnwindSafe(media.make(key, &content, order)).catch_unwind().await;
+            // Else those who wait would do so for ever, and this thumbnail be in the making.
+            let outcome =
+                making.unwrap_or_else(|_| Err(Fault::Bug("the making of a thumbnail panicked".into()).into()));
             if let Err(ThumbnailError::Unmade(unmade @ (Unmade::Unfit | Unmade::TooLarge))) = &outcome {
                 media.flights.refuse(key, media.base.clock.now_ms(), unmade.clone());
             }
             lock(&media.flights.under_way).remove(&key);
+            drop(place);
             outcome
         };
         let flight = flight.boxed().shared();
@@ -278,11 +329,7 @@ impl Media {
             if note(&tx, key, thumbnail).await? { Ok(()) } else { Err(NotKept::Needless) }
         });
         match kept.await {
-            Ok(()) => Ok(()),
-            Err(NotKept::Needless) => {
-                self.discard(&[name]).await;
-                Ok(())
-            }
+            Ok(()) | Err(NotKept::Needless) => Ok(()),
             Err(NotKept::Blobs(error)) => Err(error.into()),
             Err(NotKept::Fault(fault)) => Err(fault.into()),
         }
@@ -358,6 +405,6 @@ fn shown(content: &Content, thumbnail: &Thumbnail) -> Shown {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

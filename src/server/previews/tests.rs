@@ -7,7 +7,7 @@ use std::{
 
 use depesche_config::Config;
 use depesche_store::Options;
-use ruma::{MxcUri, server_name};
+use ruma::{MxcUri, server_name, user_id};
 use serde_json::json;
 use tokio::sync::Notify;
 
@@ -47,6 +47,7 @@ impl Web for Paper {
                 "/picture" => Body::Picture(Bytes::from_static(b"picture")),
                 "/text" => Body::Picture(Bytes::from_static(b"text")),
                 "/file" => Body::Other,
+                "/panic" => panic!("as a test wants it"),
                 "/denied" => return Err(Unfetched::NotAllowed("so it is")),
                 _ => return Err(Unfetched::Failed("nobody is there".to_owned())),
             };
@@ -94,7 +95,12 @@ impl Home {
     }
 
     async fn of(&self, path: &str) -> Outcome {
-        self.previews.of(&format!("https://a.test{path}")).await
+        self.for_user("alice", path).await
+    }
+
+    async fn for_user(&self, name: &str, path: &str) -> Outcome {
+        let user = UserId::parse(format!("@{name}:agency.test")).unwrap();
+        self.previews.of(&user, &format!("https://a.test{path}")).await
     }
 
     async fn told(&self, path: &str) -> Value {
@@ -192,14 +198,31 @@ async fn those_who_want_the_same_wait_for_one_making() {
 }
 
 #[tokio::test]
-async fn too_many_that_wait_are_refused() {
+async fn too_many_that_wait_are_refused_of_one_and_of_all() {
     let home = Home::new("concurrency = 1");
-    let waiting: Vec<_> = (0..MAX_PREVIEWS_WAITING).map(|n| format!("/slow?{n}")).collect();
-    let mut asking: Vec<_> = waiting.iter().map(|path| home.of(path).boxed()).collect();
-    for asking in &mut asking {
-        assert!(asking.now_or_never().is_none());
+    let waiting: Vec<_> = (0..MAX_PREVIEWS_WAITING)
+        .map(|n| (format!("user{}", n / MAX_PREVIEWS_WAITING_FOR_ONE), format!("/slow?{n}")))
+        .collect();
+    let mut asking = Vec::new();
+    for (n, (user, path)) in waiting.iter().enumerate() {
+        let mut one = home.for_user(user, path).boxed();
+        assert!((&mut one).now_or_never().is_none());
+        asking.push(one);
+        if n + 1 == MAX_PREVIEWS_WAITING_FOR_ONE {
+            assert!(matches!(home.for_user(user, "/file").await, Err(PreviewError::Busy)));
+        }
     }
     assert!(matches!(home.of("/file").await, Err(PreviewError::Busy)));
+    let joins = home.of("/slow?0").now_or_never();
+    assert!(joins.is_none(), "what is being made anyway is no place more");
+}
+
+#[tokio::test]
+async fn one_that_panics_is_not_in_the_making_for_ever() {
+    let home = Home::new("");
+    for _ in 0..2 {
+        assert!(matches!(home.of("/panic").await, Err(PreviewError::Fault(_))));
+    }
 }
 
 #[tokio::test]
@@ -207,9 +230,12 @@ async fn what_is_no_address_of_the_web_is_refused() {
     let home = Home::new("");
     let long = format!("https://a.test/{}", "x".repeat(MAX_PREVIEW_URL_BYTES));
     for address in ["", "a.test", "/page", "ftp://a.test/page", "file:///page", "data:text/html,x", "https://", &long] {
-        assert!(matches!(home.previews.of(address).await, Err(PreviewError::NoAddress)), "{address}");
+        assert!(
+            matches!(home.previews.of(user_id!("@alice:agency.test"), address).await, Err(PreviewError::NoAddress)),
+            "{address}"
+        );
     }
-    assert!(home.previews.of("https://user:pass@a.test/file").await.is_ok());
+    assert!(home.previews.of(user_id!("@alice:agency.test"), "https://user:pass@a.test/file").await.is_ok());
     home.told("/file").await;
     assert_eq!(home.asked(), 1, "it is the same without the user");
 }
@@ -221,7 +247,7 @@ async fn without_an_operators_word_nobody_looks() {
     let off = Fixture::configured(engine(Options::default()), config);
     let previews = Previews::new(Arc::clone(&off.base), Arc::clone(&home.media));
     previews.look_through(Arc::<Paper>::clone(&home.paper));
-    assert!(matches!(previews.of("https://a.test/page").await, Err(PreviewError::Off)));
+    assert!(matches!(previews.of(user_id!("@alice:agency.test"), "https://a.test/page").await, Err(PreviewError::Off)));
     assert_eq!(home.asked(), 0);
 }
 

@@ -7,7 +7,10 @@
 
 use std::collections::HashMap;
 
-use depesche_rules::{bounds::RECURSION_DEPTH, relations::Relation};
+use depesche_rules::{
+    bounds::{MAX_PAGE_BYTES, RECURSION_DEPTH},
+    relations::Relation,
+};
 use ruma::{EventId, OwnedEventId};
 use serde_json::value::RawValue;
 
@@ -105,7 +108,7 @@ impl Viewer<'_> {
         mut walk: Walk<'_>,
         query: &ChildrenQuery<'_>,
     ) -> Result<(Vec<Event>, Option<Place>), Fault> {
-        let (mut found, mut looked_at) = (Vec::new(), 0);
+        let (mut found, mut looked_at, mut left) = (Vec::new(), 0, MAX_PAGE_BYTES);
         loop {
             // One more than fits, to know whether there is more.
             let step = (query.limit + 1).min(STEP);
@@ -119,9 +122,10 @@ impl Viewer<'_> {
                     && query.relation.is_none_or(|kind| Relation::of(&event.pdu).is_some_and(|own| own.is(kind)))
                     && !child.via.iter().any(|no| lost.contains_key(no));
                 if wanted && self.may_relate(&event).await? {
-                    if found.len() == query.limit {
+                    if found.len() == query.limit || left == 0 {
                         return Ok((found, Some(walk.next())));
                     }
+                    left = left.saturating_sub(event.pdu.json().len());
                     found.push(event);
                 }
                 walk.passed(*place);

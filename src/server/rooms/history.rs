@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use depesche_rules::{pdu::Pdu, visibility};
+use depesche_rules::{bounds::MAX_PAGE_BYTES, pdu::Pdu, visibility};
 use depesche_store::Position;
 use ruma::{
     EventId, OwnedUserId,
@@ -182,7 +182,7 @@ impl Viewer<'_> {
         let to = query.to.map(tokens::place).transpose()?;
         // Who left is not led through all that came later: there is nothing of it to show.
         let seen_from = if query.backwards { from.min(self.horizon().await?) } else { from };
-        let (events, end) = self.collect(seen_from, to, query).await?;
+        let (events, end) = self.collect(seen_from, to, query, MAX_PAGE_BYTES).await?;
         let state =
             if query.filter.lazy_load_options.is_disabled() { Vec::new() } else { self.senders(&events).await? };
         let state = self.show(&state, Format::WithRoom).await?;
@@ -200,22 +200,25 @@ impl Viewer<'_> {
         self.readable_root().await?;
         let filter = &RoomEventFilter::default();
         let query = |limit| PageQuery { from: None, to: None, backwards: false, limit, filter };
-        let (mut events, cut) = self.collect(RoomView::place_after(after), None, &query(limit)).await?;
+        let (mut events, cut) = self.collect(RoomView::place_after(after), None, &query(limit), MAX_PAGE_BYTES).await?;
         let mut through = self.room().view.position();
         if let Some(at) = cut {
             through = at.anchor;
-            let rest = self.collect(at, Some(RoomView::place_after(through)), &query(usize::MAX)).await?;
+            // A commit has its bound.
+            let behind = Some(RoomView::place_after(through));
+            let rest = self.collect(at, behind, &query(usize::MAX), usize::MAX).await?;
             events.extend(rest.0);
         }
         Ok((events, through))
     }
 
-    /// Visible, wanted events from a place on, and where to go on.
+    /// Visible, wanted events from a place on, until they have `bytes`, and where to go on.
     async fn collect(
         &mut self,
         from: Place,
         to: Option<Place>,
         query: &PageQuery<'_>,
+        bytes: usize,
     ) -> Result<(Vec<Event>, Option<Place>), Fault> {
         let horizon = self.horizon().await?;
         if to.is_some_and(|to| if query.backwards { to >= from } else { to <= from }) {
@@ -224,7 +227,7 @@ impl Viewer<'_> {
         if query.limit == 0 {
             return Ok((Vec::new(), Some(from)));
         }
-        let (mut at, mut found, mut looked_at) = (from, Vec::new(), 0);
+        let (mut at, mut found, mut looked_at, mut left) = (from, Vec::new(), 0, bytes);
         loop {
             if !query.backwards && at >= horizon {
                 return Ok((found, None));
@@ -247,8 +250,9 @@ impl Viewer<'_> {
             for ((place, _), event) in kept.into_iter().zip(events) {
                 at = if query.backwards { place } else { place.next() };
                 if event.passes(query.filter) && self.may_see(&event).await? {
+                    left = left.saturating_sub(event.pdu.json().len());
                     found.push(event);
-                    if found.len() >= query.limit {
+                    if found.len() >= query.limit || left == 0 {
                         return Ok((found, Some(at)));
                     }
                 }
@@ -311,7 +315,8 @@ impl Viewer<'_> {
     ) -> Result<Context, ReadRefusal> {
         self.readable_root().await?;
         let event = self.event(id).await?;
-        let Stretch { start, end, before, after } = self.around(&event, limit / 2, limit - limit / 2, filter).await?;
+        let Stretch { start, end, before, after } =
+            self.around(&event, (limit / 2, limit - limit / 2), filter, MAX_PAGE_BYTES).await?;
         let last = after.last().unwrap_or(&event);
         let root = self.room().root_after(last.no).await?;
         let mut state = if filter.lazy_load_options.is_disabled() {
@@ -337,23 +342,24 @@ impl Viewer<'_> {
         })
     }
 
-    /// At most so many visible, wanted events before and after one that the viewer may see.
+    /// At most so many visible, wanted events before and after one that the viewer may see, on each side until they have
+    /// `bytes`.
     pub async fn around(
         &mut self,
         event: &Event,
-        before: usize,
-        after: usize,
+        (before, after): (usize, usize),
         filter: &RoomEventFilter,
+        bytes: usize,
     ) -> Result<Stretch, Fault> {
         let place = event.meta.place;
         let query = |backwards, limit| PageQuery { from: None, to: None, backwards, limit, filter };
         let (before, start) = match before {
             0 => (Vec::new(), Some(place)),
-            most => self.collect(place, None, &query(true, most)).await?,
+            most => self.collect(place, None, &query(true, most), bytes).await?,
         };
         let (after, end) = match after {
             0 => (Vec::new(), Some(place.next())),
-            most => self.collect(place.next(), None, &query(false, most)).await?,
+            most => self.collect(place.next(), None, &query(false, most), bytes).await?,
         };
         let end = end.unwrap_or_else(|| RoomView::place_after(self.room().view.position()));
         Ok(Stretch { start: start.unwrap_or(Place::START).to_string(), end: end.to_string(), before, after })

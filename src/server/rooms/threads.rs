@@ -2,6 +2,7 @@
 //!
 //! Spec: [querying threads in a room](https://spec.matrix.org/v1.19/client-server-api/#querying-threads-in-a-room).
 
+use depesche_rules::bounds::MAX_PAGE_BYTES;
 use ruma::OwnedEventId;
 use serde_json::value::RawValue;
 
@@ -47,7 +48,7 @@ impl Viewer<'_> {
             Some(token) => tokens::place(token)?,
             None => RoomView::place_after(self.room().view.position()),
         };
-        let (mut roots, mut looked_at) = (Vec::new(), 0);
+        let (mut roots, mut looked_at, mut left) = (Vec::new(), 0, MAX_PAGE_BYTES);
         loop {
             let room = self.room().no;
             // One more than fits, to know whether there is more.
@@ -59,9 +60,10 @@ impl Viewer<'_> {
                     && self.lists(&root, query.participated).await?
                     && let Some(shown) = self.show_root(&root).await?
                 {
-                    if roots.len() == query.limit {
+                    if roots.len() == query.limit || left == 0 {
                         return Ok(Threads { roots, next: Some(at.to_string()) });
                     }
+                    left = left.saturating_sub(shown.get().len());
                     roots.push(shown);
                 }
                 at = *place;

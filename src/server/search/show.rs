@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use depesche_rules::bounds::MAX_SEARCH_CONTEXT_BYTES;
 use ruma::{OwnedUserId, api::client::filter::RoomEventFilter, events::room::member::MembershipState};
 use serde_json::value::RawValue;
 
@@ -40,7 +41,8 @@ pub async fn state(viewer: &mut Viewer<'_>) -> Result<Vec<Box<RawValue>>, Fault>
 
 /// What stands around a result.
 async fn around(viewer: &mut Viewer<'_>, event: &Event, wanted: Context) -> Result<Around, Fault> {
-    let stretch = viewer.around(event, wanted.before, wanted.after, &RoomEventFilter::default()).await?;
+    let (most, all) = ((wanted.before, wanted.after), RoomEventFilter::default());
+    let stretch = viewer.around(event, most, &all, MAX_SEARCH_CONTEXT_BYTES).await?;
     let profiles = if wanted.profiles {
         let all = stretch.before.iter().chain([event]).chain(&stretch.after);
         Some(profiles(viewer.room(), all).await?)

@@ -1,6 +1,9 @@
 //! The part of an answer that one room has: joined, or left.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use depesche_rules::{bounds, filter, visibility};
 use depesche_store::Position;
@@ -26,7 +29,7 @@ use super::{
     session::Own,
     shape::Shape,
     summary,
-    timeline::{Span, Timeline},
+    timeline::{Most, Span, Timeline},
 };
 use crate::{
     keyspace::EventNo,
@@ -62,6 +65,8 @@ pub struct Asked<'a> {
     /// With lazy loading: whether to say again what was said.
     redundant: bool,
     now: MilliSecondsSinceUnixEpoch,
+    /// Bytes of timelines that are in the answer already.
+    shown: AtomicUsize,
 }
 
 impl<'a> Asked<'a> {
@@ -93,7 +98,17 @@ impl<'a> Asked<'a> {
             want: Want { after: request.use_state_after, lazy },
             redundant,
             now,
+            shown: AtomicUsize::new(0),
         }
+    }
+
+    /// The newest events of a span, as many as the request asks for, within what fits into the answer.
+    async fn timeline(&self, room: &RoomView, viewer: &mut Viewer<'_>, span: &Span) -> Result<Timeline, Fault> {
+        let left = bounds::MAX_SYNC_BYTES.saturating_sub(self.shown.load(Ordering::Relaxed));
+        let most = Most { events: self.limit, bytes: left.min(bounds::MAX_PAGE_BYTES) };
+        let timeline = Timeline::read(room, viewer, &self.filter().room.timeline, span, most).await?;
+        self.shown.fetch_add(timeline.bytes, Ordering::Relaxed);
+        Ok(timeline)
     }
 
     fn filter(&self) -> &FilterDefinition {
@@ -133,7 +148,7 @@ pub async fn joined(
 ) -> Result<Option<JoinedRoom>, Fault> {
     let mut viewer = asked.viewer(room, member);
     let span = Span { after: known, before: RoomView::place_after(room.view.position()), always: None };
-    let timeline = Timeline::read(room, &mut viewer, &asked.filter().room.timeline, &span, asked.limit).await?;
+    let timeline = asked.timeline(room, &mut viewer, &span).await?;
     let frame = frame(asked, room, known, &timeline, room.root()).await?;
     let mut state = delta::section(room, &frame, asked.want, &timeline.events).await?;
 
@@ -201,7 +216,7 @@ pub async fn left(
     let known = asked.known(room, member).await?;
     let behind = Place { back: leave.meta.place.back + 1, ..leave.meta.place };
     let span = Span { after: known, before: behind, always: Some(leave.no) };
-    let timeline = Timeline::read(room, &mut viewer, &asked.filter().room.timeline, &span, asked.limit).await?;
+    let timeline = asked.timeline(room, &mut viewer, &span).await?;
     let end = room.root_before(departure.no).await?;
     let mut frame = frame(asked, room, known, &timeline, end).await?;
     frame.last = leave.meta.facts.key.map(|key| (key, leave.no));
@@ -228,7 +243,7 @@ async fn left_unseen(
     let shows = leave.passes(&asked.filter().room.timeline);
     let shown = if shows { vec![leave.clone()] } else { Vec::new() };
     let state = if asked.want.after || !shows { vec![leave] } else { Vec::new() };
-    let timeline = Timeline { events: shown, limited: false, first: None };
+    let timeline = Timeline { events: shown, ..Timeline::default() };
     Ok(LeftRoom {
         timeline: wire_timeline(asked, viewer, &timeline, &span).await?,
         state: wire_state(asked, viewer, state, false).await?,

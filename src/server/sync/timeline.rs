@@ -19,7 +19,7 @@ use crate::{
 /// How many events are looked at, at most, for one that passes: a filter that lets little through ends here, and the
 /// timeline is `limited` then.
 const LOOKED_AT: usize = 1000;
-/// How many of them in one step, once some did not pass.
+/// How many of them in one step, at most; once some did not pass, so many.
 const STEP: usize = 128;
 
 /// A part of a room's timeline.
@@ -41,16 +41,27 @@ pub struct Timeline {
     pub limited: bool,
     /// Where these begin: the oldest event, or if there is none the oldest that was looked at.
     pub first: Option<(Place, EventNo)>,
+    /// How many bytes they have.
+    pub bytes: usize,
+}
+
+/// How much of a span is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Most {
+    /// So many events.
+    pub events: usize,
+    /// No event more once they have so many bytes.
+    pub bytes: usize,
 }
 
 impl Timeline {
-    /// The newest events of a span, at most `limit`.
+    /// The newest events of a span.
     pub async fn read(
         room: &RoomView,
         viewer: &mut Viewer<'_>,
         wanted: &RoomEventFilter,
         span: &Span,
-        limit: usize,
+        most: Most,
     ) -> Result<Self, Fault> {
         let mut timeline = Self::default();
         if !filter::section(wanted, room.room_id()) {
@@ -59,13 +70,13 @@ impl Timeline {
         let (mut before, mut looked_at) = (span.before, 0);
         loop {
             // As long as all that is looked at is shown, no more than is wanted; then no longer row by row.
-            let lacking = limit + 1 - timeline.events.len();
-            let page = if timeline.events.len() == looked_at { lacking } else { lacking.max(STEP) };
+            let lacking = most.events + 1 - timeline.events.len();
+            let page = if timeline.events.len() == looked_at { lacking.min(STEP) } else { STEP };
             let rows = span.rows(&room.view, room.no, before, page).await?;
             let numbers: Vec<_> = rows.iter().filter(|(place, _)| place.back == 0).map(|(_, no)| *no).collect();
             viewer.foresee(&numbers).await?;
             for event in room.stretch(&numbers).await? {
-                if timeline.take(viewer, wanted, span, event, limit).await?.is_break() {
+                if timeline.take(viewer, wanted, span, event, most).await?.is_break() {
                     timeline.events.reverse();
                     return Ok(timeline);
                 }
@@ -90,15 +101,17 @@ impl Timeline {
         wanted: &RoomEventFilter,
         span: &Span,
         event: Event,
-        limit: usize,
+        most: Most,
     ) -> Result<ControlFlow<()>, Fault> {
         let shown = event.passes(wanted) && (span.always == Some(event.no) || viewer.may_see(&event).await?);
-        if shown && self.events.len() == limit {
+        let is_full = self.events.len() == most.events || (self.bytes >= most.bytes && !self.events.is_empty());
+        if shown && is_full {
             self.limited = true;
             return Ok(ControlFlow::Break(()));
         }
         if shown {
             self.first = Some((event.meta.place, event.no));
+            self.bytes += event.pdu.json().len();
             self.events.push(event);
         }
         Ok(ControlFlow::Continue(()))

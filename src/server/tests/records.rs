@@ -326,6 +326,7 @@ const NUMBERS: &[(u8, &str)] = &[
     (0x2C, "pusher"),
     (0x2D, "pusher_owner"),
     (0x2E, "pusher_count"),
+    (0x2F, "account_data_bytes"),
     (0x23, "openid_token"),
     (0x24, "openid_token_due"),
     (0x30, "room_no"),

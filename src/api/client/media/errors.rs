@@ -16,6 +16,8 @@ use crate::error::Error;
 
 /// When to try again after the store of media took no bytes.
 const STORE_PAUSE: Duration = Duration::from_secs(10);
+/// When to try again after too many thumbnails waited to be made.
+const THUMBNAIL_PAUSE: Duration = Duration::from_secs(2);
 /// When to try again after too many previews waited to be made.
 const PREVIEW_PAUSE: Duration = Duration::from_secs(2);
 
@@ -65,6 +67,7 @@ impl From<ThumbnailError> for Error {
     fn from(error: ThumbnailError) -> Self {
         let message = error.to_string();
         match error {
+            ThumbnailError::Busy => Self::too_often(THUMBNAIL_PAUSE),
             ThumbnailError::Dimensions => Self::invalid_param(message),
             ThumbnailError::Unmade(Unmade::Unfit) => Self::bad_request(ErrorKind::Unknown, message),
             ThumbnailError::Unmade(Unmade::TooLarge) => Self::too_large(message),

@@ -18,7 +18,7 @@ use ruma::{
 };
 
 use super::range::{Part, part};
-use crate::{error::Error, route::Context};
+use crate::{caller::User, error::Error, route::Context};
 
 /// The types that may be shown inline. Spec: serving inline content.
 const INLINE: [&str; 26] = [
@@ -96,7 +96,13 @@ pub(crate) async fn file(context: &Context, file: File, asked: &HeaderMap) -> Re
 }
 
 /// A thumbnail of a file.
-pub(crate) async fn thumbnail(context: &Context, file: File, size: Size, asked: &HeaderMap) -> Result<Response, Error> {
+pub(crate) async fn thumbnail(
+    context: &Context,
+    user: Option<&User>,
+    file: File,
+    size: Size,
+    asked: &HeaderMap,
+) -> Result<Response, Error> {
     let crop = match size.method {
         None | Some(Method::Scale) => false,
         Some(Method::Crop) => true,
@@ -106,7 +112,11 @@ pub(crate) async fn thumbnail(context: &Context, file: File, size: Size, asked: 
     let (width, height) = (pixels(size.width), pixels(size.height));
     let wanted = Dimensions { width, height, crop, animated: size.animated == Some(true) };
     let content = find(context, &file).await?;
-    let shown = context.app.server.media.thumbnail(&content, wanted).await?;
+    let asker = match (user, context.client_address) {
+        (Some(user), _) => user.user_id.to_string(),
+        (None, address) => address.map(|address| address.to_string()).unwrap_or_default(),
+    };
+    let shown = context.app.server.media.thumbnail(&content, wanted, &asker).await?;
     let (kind, name) = match shown.format {
         ImageFormat::Jpeg => ("image/jpeg", "thumbnail.jpg"),
         ImageFormat::Png => ("image/png", "thumbnail.png"),

@@ -12,8 +12,9 @@ use crate::{
 };
 
 /// A picture made smaller.
-pub async fn get(context: Context, _: User, request: v1::Request, raw: Raw) -> Result<Response, Error> {
+pub async fn get(context: Context, caller: User, request: v1::Request, raw: Raw) -> Result<Response, Error> {
     let v1::Request { server_name, media_id, timeout_ms, method, width, height, animated, .. } = request;
     let file = File { server_name, media_id, wait: timeout_ms, filename: None };
-    show::thumbnail(&context, file, Size { method, width, height, animated }, &raw.headers).await
+    let size = Size { method, width, height, animated };
+    show::thumbnail(&context, Some(&caller), file, size, &raw.headers).await
 }

@@ -13,9 +13,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection;
 
+fn config() -> Config {
+    let mut config = Config::parse("[server]\nname = \"example.org\"\n").expect("defaults");
+    config.limits.head_timeout = Duration::from_secs(10);
+    config
+}
+
 fn limits() -> Limits {
-    let config = Config::parse("[server]\nname = \"example.org\"\n").expect("defaults");
-    Limits { head_timeout: Duration::from_secs(10), ..config.limits }
+    config().limits
 }
 
 /// A client's end of a connection to a router with `/hello` and `/wait`, which waits to be released.
@@ -96,6 +101,22 @@ async fn an_idle_connection_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_takes_no_answers_is_cut_off() {
+    let begun = Instant::now();
+    let mut client = Client::connect();
+    // More answers than fit between the two, and nobody reads.
+    let asking = async {
+        loop {
+            if client.stream.write_all(b"GET /hello HTTP/1.1\r\nhost: a\r\n\r\n").await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_hours(1), asking).await.expect("closed");
+    assert_eq!(begun.elapsed().as_secs(), 60);
+}
+
+#[tokio::test(start_paused = true)]
 async fn stopping_lets_the_current_request_end() {
     let mut client = Client::connect();
     client.send("GET /wait HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -125,7 +146,9 @@ async fn stopping_closes_idle_and_unused_connections_at_once() {
 async fn a_full_house_queues_and_the_end_is_bounded() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let address = listener.local_addr().expect("an address");
-    let acceptor = super::Acceptor::new(&Limits { connections: 1, ..limits() });
+    let mut config = config();
+    config.limits.connections = 1;
+    let acceptor = super::Acceptor::new(&config);
     let entered = Arc::new(Notify::new());
     let enter = Arc::clone(&entered);
     let forever = get(async move || {
@@ -137,6 +160,17 @@ async fn a_full_house_queues_and_the_end_is_bounded() {
     first.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("sent");
     entered.notified().await;
     assert_eq!(acceptor.places.available_permits(), 0);
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("admin");
+    acceptor.spawn_apart(
+        tokio::net::UnixListener::bind(&socket).expect("bound"),
+        Router::new().route("/", get(async || "operator")),
+    );
+    let mut operator = tokio::net::UnixStream::connect(&socket).await.expect("connected");
+    operator.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await.expect("sent");
+    let mut answer = String::new();
+    operator.read_to_string(&mut answer).await.expect("an answer");
+    assert!(answer.ends_with("operator"), "others have places of their own");
     acceptor.stop(Duration::from_millis(1)).await;
     let mut rest = String::new();
     first.read_to_string(&mut rest).await.expect("closed");

@@ -218,3 +218,28 @@ async fn addresses_that_are_none_are_not_found() {
         assert!(matches!(found, Err(FindError::NotFound)), "{server}/{id}");
     }
 }
+
+#[tokio::test]
+async fn a_refused_upload_leaves_no_bytes() {
+    let home = Home::new("max_mb_per_user = 1");
+    let alice = user_id!("@alice:agency.test");
+    let upload = async |byte: u8| {
+        // Of unknown size, so that the bytes are read before the bound is known to be passed.
+        let body = futures::stream::iter([Ok(vec![byte; 700 << 10].into())]);
+        home.media.upload(alice, &NewFile::default(), body).await
+    };
+    let first = upload(1).await.unwrap();
+    assert!(matches!(upload(2).await, Err(UploadError::QuotaExceeded)));
+    assert_eq!(home.blobs.count(), 1);
+    // What is there already is not lost by it.
+    assert!(matches!(upload(1).await, Err(UploadError::QuotaExceeded)));
+    assert_eq!(home.blobs.count(), 1);
+    home.media.remove(&id(&first)).await.unwrap();
+    // Two at once: both may by themselves, and one is refused once its bytes are there.
+    let (one, two) = tokio::join!(upload(3), upload(4));
+    assert!(one.is_ok() != two.is_ok());
+    assert_eq!(home.blobs.count(), 1);
+    let view = home.fixture.base.view();
+    assert!(view.scan(&LOOSE_BLOB, LOOSE_BLOB.under(&()), 10).await.unwrap().is_empty());
+    home.is_sound().await;
+}
