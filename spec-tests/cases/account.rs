@@ -63,6 +63,18 @@ async fn a_password_change_replaces_the_password_and_ends_other_devices() {
 }
 
 #[tokio::test]
+async fn a_password_may_name_its_user_in_the_older_field() {
+    let alice = shared().user("alice").await;
+    let mut body = json!({ "new_password": "another long password" });
+    let first = alice.post("/_matrix/client/v3/account/password", &[]).json(body.clone()).await.status(401);
+    body["auth"] = json!({
+        "type": "m.login.password", "session": first["session"], "password": PASSWORD, "user": alice.id
+    });
+    alice.post("/_matrix/client/v3/account/password", &[]).json(body).await.ok();
+    login(&alice, "another long password").await.ok();
+}
+
+#[tokio::test]
 async fn a_password_change_can_leave_the_other_devices() {
     let alice = shared().user("alice").await;
     let other = alice.another_device().await;

@@ -3,6 +3,7 @@
 
 use depesche_spec_tests::keys::{Key, cross_signing, device_keys, fallback_key, one_time_key};
 use depesche_spec_tests::prelude::*;
+use depesche_spec_tests::server::{SERVER_NAME, unique};
 use depesche_spec_tests::user::PASSWORD;
 
 const UPLOAD: &str = "/_matrix/client/v3/keys/upload";
@@ -271,6 +272,40 @@ async fn cross_signing_keys_need_the_signature_of_the_master_key() {
     }
     assert_eq!(answer.status, 400, "{answer}");
     assert!(query(&alice, &alice).await["master_keys"].get(&alice.id).is_none());
+}
+
+#[tokio::test]
+async fn no_keys_without_a_master_key_are_refused() {
+    let alice = shared().user("alice").await;
+    let path = "/_matrix/client/v3/keys/device_signing/upload";
+    let mut body = json!({});
+    let mut answer = alice.post(path, &[]).json(body.clone()).await;
+    if answer.status == 401 {
+        body["auth"] = password_stage(&alice, &answer.body["session"]);
+        answer = alice.post(path, &[]).json(body).await;
+    }
+    differs(
+        "client-server-api#post_matrixclientv3keysdevice_signingupload",
+        || assert_eq!((answer.status, &answer.body["errcode"]), (400, &json!("M_MISSING_PARAM"))),
+        // What changes nothing is well there.
+        || assert_eq!(answer.status, 200, "{answer}"),
+    );
+}
+
+#[tokio::test]
+async fn a_user_without_devices_is_told_from_one_who_is_not_there() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    upload_device(&bob).await;
+    bob.post("/_matrix/client/v3/logout", &[]).await.ok();
+    let nobody = format!("@{}:{SERVER_NAME}", unique("nobody"));
+    let body = json!({ "device_keys": { bob.id.clone(): [], nobody.clone(): [] } });
+    let found = alice.post("/_matrix/client/v3/keys/query", &[]).json(body).await.ok();
+    assert_eq!(found["device_keys"][&bob.id], json!({}), "{found}");
+    differs(
+        "client-server-api#post_matrixclientv3keysquery",
+        || assert!(found["device_keys"].get(&nobody).is_none(), "{found}"),
+        || assert_eq!(found["device_keys"][&nobody], json!({})),
+    );
 }
 
 #[tokio::test]

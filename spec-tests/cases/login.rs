@@ -234,7 +234,8 @@ async fn a_logout_ends_the_refresh_token_too() {
     device.post("/_matrix/client/v3/logout", &[]).json(json!({})).await.ok();
     let body = json!({ "refresh_token": first["refresh_token"] });
     let answer = shared().client().post("/_matrix/client/v3/refresh", &[]).json(body).await;
-    answer.error(401, "M_UNKNOWN_TOKEN");
+    let ended = answer.error(401, "M_UNKNOWN_TOKEN");
+    assert_ne!(ended["soft_logout"], true, "the session is gone, not only the token");
 }
 
 #[tokio::test]

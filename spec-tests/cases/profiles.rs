@@ -5,6 +5,16 @@ use depesche_spec_tests::prelude::*;
 const NAME: &str = "/_matrix/client/v3/profile/{userId}/displayname";
 
 #[tokio::test]
+async fn a_display_name_is_counted_in_characters() {
+    let alice = shared().user("alice").await;
+    let name = "\u{1f600}".repeat(256);
+    alice.put(NAME, &[&alice.id]).json(json!({ "displayname": name })).await.ok();
+    assert_eq!(alice.get(NAME, &[&alice.id]).await.ok()["displayname"], name);
+    let longer = json!({ "displayname": format!("{name}x") });
+    assert_eq!(alice.put(NAME, &[&alice.id]).json(longer).await.status, 400);
+}
+
+#[tokio::test]
 async fn a_display_name_is_set_and_shown_to_all() {
     let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
     let body = json!({ "displayname": "Alice" });

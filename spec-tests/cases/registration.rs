@@ -160,6 +160,25 @@ async fn closed_registration_creates_nobody() {
     server.client().post("/_matrix/client/v3/register", &[]).json(body.clone()).await.error(403, "M_FORBIDDEN");
     body["auth"] = json!({ "type": "m.login.dummy" });
     server.client().post("/_matrix/client/v3/register", &[]).json(body).await.error(403, "M_FORBIDDEN");
+    let available = server.client().get("/_matrix/client/v3/register/available", &[]);
+    available.query(&[("username", "alice")]).await.error(403, "M_FORBIDDEN");
+}
+
+#[tokio::test]
+async fn who_comes_back_with_the_session_alone_gets_what_was_asked_for() {
+    let server = Server::start(Options { registration: Registration::Terms, ..Options::default() });
+    let client = server.client();
+    let first = client.post("/_matrix/client/v3/register", &[]).json(account("alice")).await.status(401);
+    let stages = first["flows"][0]["stages"].as_array().expect("stages");
+    for stage in stages {
+        let body = json!({ "auth": { "type": stage, "session": first["session"] } });
+        let answer = client.post("/_matrix/client/v3/register", &[]).json(body).await;
+        if Some(stage) == stages.last() {
+            assert_eq!(answer.ok()["user_id"], format!("@alice:{SERVER_NAME}"));
+        } else {
+            assert!(answer.status(401)["completed"].as_array().expect("completed").contains(stage));
+        }
+    }
 }
 
 #[tokio::test]

@@ -140,8 +140,8 @@ impl Scheme for NoAuthentication {
 pub struct Admission {
     /// Whether it asks at all.
     pub need: Need,
-    /// Whether it also serves locked accounts, as logging out does.
-    pub locked: bool,
+    /// Whether it also serves locked accounts and access tokens that have expired, as logging out does.
+    pub ends: bool,
 }
 
 /// The user of a request, as far as the endpoint wants to know.
@@ -157,8 +157,14 @@ pub async fn authenticate(
     let Some(token) = token(request)? else {
         return if admission.need == Need::Required { Err(Error::missing_token()) } else { Ok(None) };
     };
-    let Caller { user, device, locked, suspended, admin } = server.accounts.authenticate(&token).await?;
-    if locked && !admission.locked {
+    let accounts = &server.accounts;
+    let caller = if admission.ends {
+        accounts.authenticate_for_logout(&token).await?
+    } else {
+        accounts.authenticate(&token).await?
+    };
+    let Caller { user, device, locked, suspended, admin } = caller;
+    if locked && !admission.ends {
         return Err(Error::locked());
     }
     note_seen(server, &user, &device, address);

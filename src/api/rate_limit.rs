@@ -33,12 +33,14 @@ const US_PER_MINUTE: u64 = 60_000_000;
 pub enum Class {
     /// Events of a room.
     Messages,
-    /// Logging in and registering.
+    /// Logging in and registering, and whatever else shows whether a password or a registration token is right.
     Logins,
     /// What brings people together, and what people are bothered with.
     Joins,
     /// Files.
     Media,
+    /// Messages to devices.
+    ToDevice,
     /// Whatever else the specification wants limited.
     Other,
 }
@@ -55,10 +57,15 @@ impl Class {
         match rest.as_slice() {
             ["media", ..] => Some(Self::Media),
             _ if first == Some("media") => Some(Self::Media),
-            ["login" | "register"] if !reads => Some(Self::Logins),
+            // Wherever a password or a registration token can be guessed by who need not be logged in.
+            ["login" | "register"] | ["login", "get_token"] | ["auth", _, "fallback", "web"] if !reads => {
+                Some(Self::Logins)
+            }
+            ["account", "password" | "deactivate"] | ["register", _, "validity"] => Some(Self::Logins),
             ["rooms", _, "send" | "state" | "redact", ..] if !reads => Some(Self::Messages),
             ["rooms", _, "join" | "invite" | "knock" | "report" | "upgrade", ..] if !reads => Some(Self::Joins),
             ["join" | "knock", _] | ["createRoom"] | ["users", _, "report"] => Some(Self::Joins),
+            ["sendToDevice", ..] => Some(Self::ToDevice),
             _ => rate_limited.then_some(Self::Other),
         }
     }
@@ -77,7 +84,7 @@ pub enum Who<'a> {
 pub struct RateLimits {
     enabled: bool,
     exempt_admins: bool,
-    pace: [Pace; 5],
+    pace: [Pace; 6],
     /// Names become rows by a hash that nobody can foresee.
     hasher: RandomState,
     rows: Mutex<Rows>,
@@ -119,6 +126,7 @@ impl RateLimits {
             Pace::new(config.logins_burst, config.logins_per_minute),
             Pace::new(config.joins_burst, config.joins_per_minute),
             Pace::new(config.media_burst, config.media_per_minute),
+            Pace::new(config.to_device_burst, config.to_device_per_minute),
             Pace::new(config.other_burst, config.other_per_minute),
         ];
         let (enabled, exempt_admins) = (config.enabled, config.exempt_admins);
@@ -249,6 +257,12 @@ mod tests {
             ("PUT /_matrix/client/v3/rooms/{}/redact/{}/{}", Class::Messages),
             ("POST /_matrix/client/v3/login", Class::Logins),
             ("POST /_matrix/client/r0/register", Class::Logins),
+            ("POST /_matrix/client/v1/login/get_token", Class::Logins),
+            ("POST /_matrix/client/v3/account/password", Class::Logins),
+            ("POST /_matrix/client/v3/account/deactivate", Class::Logins),
+            ("POST /_matrix/client/v3/auth/{}/fallback/web", Class::Logins),
+            ("GET /_matrix/client/v1/register/m.login.registration_token/validity", Class::Logins),
+            ("GET /_matrix/client/unstable/org.x/register/org.x.login.registration_token/validity", Class::Logins),
             ("POST /_matrix/client/v3/join/{}", Class::Joins),
             ("POST /_matrix/client/v3/knock/{}", Class::Joins),
             ("POST /_matrix/client/v3/rooms/{}/invite", Class::Joins),
@@ -258,6 +272,7 @@ mod tests {
             ("GET /_matrix/client/v1/media/download/{}/{}", Class::Media),
             ("GET /_matrix/client/unstable/org.matrix.msc3916/media/preview_url", Class::Media),
             ("POST /_matrix/media/v3/upload", Class::Media),
+            ("PUT /_matrix/client/v3/sendToDevice/{}/{}", Class::ToDevice),
         ] {
             assert_eq!(of(line, false), Some(class), "{line}");
         }

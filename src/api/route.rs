@@ -130,7 +130,7 @@ fn described<R: IncomingRequest<Authentication: Scheme>>(handler: &'static str, 
         method: R::METHOD,
         paths,
         handler,
-        admission: Admission { need: R::Authentication::NEED, locked: false },
+        admission: Admission { need: R::Authentication::NEED, ends: false },
         body_limit: MAX_BODY_BYTES,
         missing_field: ErrorKind::BadJson,
         // Where nothing is required, clients leave the body out.
@@ -300,9 +300,9 @@ impl Endpoint {
         self
     }
 
-    /// Also serves accounts that an operator has locked.
-    pub fn for_locked_too(mut self) -> Self {
-        self.admission.locked = true;
+    /// Also serves accounts that an operator has locked, and who shows an access token that has expired.
+    pub fn for_leaving(mut self) -> Self {
+        self.admission.ends = true;
         self
     }
 

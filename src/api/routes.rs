@@ -33,8 +33,8 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::account::request_by_msisdn),
         endpoint(client::account::password::request_by_email),
         endpoint(client::account::password::request_by_msisdn),
-        endpoint(client::account::deactivate::post).completes_the_body(uia::without_empty_auth),
-        endpoint(client::account::password::post).completes_the_body(uia::without_empty_auth),
+        endpoint(client::account::deactivate::post).completes_the_body(uia::as_meant),
+        endpoint(client::account::password::post).completes_the_body(uia::as_meant),
         endpoint(client::account::whoami::get),
         // /_matrix/client/v1/admin/, v3/admin/
         endpoint(client::admin::lock::get),
@@ -50,11 +50,11 @@ fn endpoints() -> Vec<Endpoint> {
         // /_matrix/client/v3/createRoom
         endpoint(client::create_room::post),
         // /_matrix/client/v3/devices, delete_devices
-        endpoint(client::delete_devices::post).completes_the_body(uia::without_empty_auth),
+        endpoint(client::delete_devices::post).completes_the_body(uia::as_meant),
         endpoint(client::devices::list),
         endpoint(client::devices::get),
         endpoint(client::devices::put),
-        endpoint(client::devices::delete).completes_the_body(uia::without_empty_auth),
+        endpoint(client::devices::delete).completes_the_body(uia::as_meant),
         // /_matrix/client/v3/directory/, join, joined_rooms
         endpoint(client::directory::list::room::get),
         endpoint(client::directory::list::room::put),
@@ -70,7 +70,7 @@ fn endpoints() -> Vec<Endpoint> {
         // /_matrix/client/v3/keys/
         endpoint(client::keys::changes::get),
         endpoint(client::keys::claim::post),
-        endpoint(client::keys::device_signing::upload).completes_the_body(uia::without_empty_auth),
+        endpoint(client::keys::device_signing::upload).completes_the_body(uia::as_meant),
         endpoint(client::keys::query::post),
         endpoint(client::keys::signatures::upload),
         endpoint(client::keys::upload::post).large_body(),
@@ -80,9 +80,9 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::login::get),
         // ruma's reader of a login panics without this field.
         endpoint(client::login::post).needs("type"),
-        endpoint(client::login::get_token).completes_the_body(uia::without_empty_auth),
-        endpoint(client::logout::post).for_locked_too(),
-        endpoint(client::logout::all).for_locked_too(),
+        endpoint(client::login::get_token).completes_the_body(uia::as_meant),
+        endpoint(client::logout::post).for_leaving(),
+        endpoint(client::logout::all).for_leaving(),
         endpoint(client::refresh::post),
         // /_matrix/client/v3/notifications, pushers
         endpoint(client::notifications::get),
@@ -119,7 +119,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::public_rooms::get),
         endpoint(client::public_rooms::post),
         // /_matrix/client/v3/register
-        endpoint(client::register::post).completes_the_body(uia::without_empty_auth),
+        endpoint(client::register::post).completes_the_body(uia::as_meant),
         endpoint(client::register::available),
         endpoint(client::register::request_by_email),
         endpoint(client::register::request_by_msisdn),

@@ -11,7 +11,10 @@ use ruma::api::{
     error::{ErrorKind, StandardErrorBody},
 };
 use serde::Serialize;
-use serde_json::{Map, value::RawValue};
+use serde_json::{
+    Map, Value, json,
+    value::{RawValue, to_raw_value},
+};
 
 use crate::{App, caller::User, error::Error};
 
@@ -36,15 +39,36 @@ pub async fn confirm(
     }
 }
 
-/// Takes an `auth` of `{}` out of a body: clients that have nothing to prove yet send that as well as none.
-pub fn without_empty_auth(body: Bytes) -> Bytes {
+/// Makes of a body one that ruma reads as it is meant. An `auth` of `{}` goes: clients that have nothing to prove yet send
+/// that as well as none. A password gets the `identifier` that the specification wants from those that still name its
+/// user in the older fields.
+pub fn as_meant(body: Bytes) -> Bytes {
     let Ok(mut fields) = serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(&body) else { return body };
-    let is_empty = |auth: &RawValue| serde_json::from_str(auth.get()).is_ok_and(|auth: Map<_, _>| auth.is_empty());
-    if !fields.get("auth").is_some_and(|auth| is_empty(auth)) {
-        return body;
+    let auth = fields.get("auth").and_then(|auth| serde_json::from_str::<Map<_, _>>(auth.get()).ok());
+    let Some(mut auth) = auth else { return body };
+    if auth.is_empty() {
+        fields.remove("auth");
+    } else {
+        let Some(identifier) = older_identifier(&auth) else { return body };
+        auth.insert("identifier".to_owned(), identifier);
+        let Ok(auth) = to_raw_value(&auth) else { return body };
+        fields.insert("auth".to_owned(), auth);
     }
-    fields.remove("auth");
     serde_json::to_vec(&fields).map_or(body, Bytes::from)
+}
+
+/// Whom a password is said to be of by the fields from before there were identifiers (client-server API r0.3).
+fn older_identifier(auth: &Map<String, Value>) -> Option<Value> {
+    let is_named = auth.get("identifier").is_some_and(|identifier| !identifier.is_null());
+    if is_named || auth.get("type")? != "m.login.password" {
+        return None;
+    }
+    let text = |field: &str| auth.get(field).filter(|value| value.is_string());
+    if let Some(user) = text("user") {
+        return Some(json!({ "type": "m.id.user", "user": user }));
+    }
+    let (medium, address) = (text("medium")?, text("address")?);
+    Some(json!({ "type": "m.id.thirdparty", "medium": medium, "address": address }))
 }
 
 impl From<Needed> for Error {

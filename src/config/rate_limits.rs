@@ -22,8 +22,9 @@ section! {
         messages_burst: u32 = preset(60).within(1..=MOST_AT_ONCE),
         /// The same: a minute.
         messages_per_minute: u32 = preset(300).within(1..=MOST_PER_MINUTE),
-        /// Logins and registrations, by address: at once. Raise it where many people share an address. Wrong passwords are
-        /// slowed down besides, by the name that is tried.
+        /// Logins and registrations, by address, and whatever else shows whether a password or a registration token is
+        /// right: at once. Raise it where many people share an address. Wrong passwords are slowed down besides, by the name
+        /// that is tried.
         logins_burst: u32 = preset(50).within(1..=MOST_AT_ONCE),
         /// The same: a minute.
         logins_per_minute: u32 = preset(30).within(1..=MOST_PER_MINUTE),
@@ -35,6 +36,10 @@ section! {
         media_burst: u32 = preset(1000).within(1..=MOST_AT_ONCE),
         /// The same: a minute.
         media_per_minute: u32 = preset(1200).within(1..=MOST_PER_MINUTE),
+        /// Messages to devices, which carry the keys of encrypted rooms: at once. A large room takes hundreds.
+        to_device_burst: u32 = preset(2000).within(1..=MOST_AT_ONCE),
+        /// The same: a minute.
+        to_device_per_minute: u32 = preset(2400).within(1..=MOST_PER_MINUTE),
         /// Whatever else the Matrix specification wants limited, such as profiles, typing and key backups: at once.
         other_burst: u32 = preset(500).within(1..=MOST_AT_ONCE),
         /// The same: a minute.

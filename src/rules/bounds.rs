@@ -51,10 +51,10 @@ pub const MAX_PUSH_ACTIONS_BYTES: usize = 1024;
 
 // Names and texts
 
-/// Bytes of a display name. Ours, as Synapse: it is copied into a member event of each room.
-pub const MAX_DISPLAY_NAME_BYTES: usize = 256;
-/// Bytes of an avatar URL. Ours, as Synapse.
-pub const MAX_AVATAR_URL_BYTES: usize = 1000;
+/// Characters of a display name, of up to four bytes each. Ours, as Synapse: it is copied into a member event of each room.
+pub const MAX_DISPLAY_NAME_CHARS: usize = 256;
+/// Characters of an avatar URL, which are bytes in any that is one. Ours, as Synapse.
+pub const MAX_AVATAR_URL_CHARS: usize = 1000;
 /// Bytes of a whole profile as canonical JSON. Spec: profiles, "64 KiB".
 pub const MAX_PROFILE_BYTES: usize = 65_536;
 /// Bytes of the name of a profile field. Spec: profiles.
@@ -176,6 +176,11 @@ pub const MAX_CLAIMS: usize = 5000;
 pub const MAX_SIGNED_OBJECTS: usize = 1000;
 /// Sessions in one version of a key backup. Ours.
 pub const MAX_BACKUP_SESSIONS: u64 = 1_000_000;
+/// Bytes of the keys in all versions of a user's backup. Ours: a session has some 600, so these are nearly a million; they
+/// lie on the disk, and whoever asks for all of a version gets them in one answer.
+pub const MAX_BACKUP_BYTES: u64 = 512 << 20;
+/// Versions of a key backup that a user may keep. Ours: a client makes one when its user begins anew.
+pub const MAX_BACKUP_VERSIONS: usize = 100;
 /// Sessions in one key backup request. Ours.
 pub const MAX_BACKUP_SESSIONS_PER_REQUEST: usize = 10_000;
 
@@ -206,7 +211,8 @@ pub const MAX_ALLOWED_ROOMS: usize = 200;
 pub const DEFAULT_HIERARCHY_LIMIT: u32 = 50;
 /// Spaces within spaces that `/hierarchy` follows. Ours, as the specification demands a bound.
 pub const MAX_HIERARCHY_DEPTH: u32 = 20;
-/// Rooms that one walk through a space looks at. Ours: each page walks from the start.
+/// Rooms that one walk through a space looks at, those twice that it meets again from nearer by. Ours: each page walks
+/// from the start.
 pub const MAX_HIERARCHY_ROOMS: usize = 2000;
 /// Children of one space that are looked at. Ours.
 pub const MAX_SPACE_CHILDREN: usize = 1000;

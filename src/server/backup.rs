@@ -1,7 +1,7 @@
 //! Server-side key backups: versions, and the encrypted room keys in them.
 //!
-//! `BACKUP_HEAD` says which version takes keys; `BACKUP` has a row a version, with the count and etag of its keys, which
-//! every change of keys reads and rewrites. So rows of keys may be read from the snapshot: a batch whose snapshot is old
+//! `BACKUP_HEAD` says which version takes keys, and how many bytes all have; `BACKUP` has a row a version, with the count,
+//! bytes and etag of its keys. Every change of keys reads and rewrites both. So rows of keys may be read from the snapshot: a batch whose snapshot is old
 //! conflicts on the version's row.
 //!
 //! A large upload is several batches. Each is complete in itself (keys, count, etag), and the same upload again changes
@@ -56,6 +56,9 @@ pub enum BackupError {
     /// An object, or the backup as a whole, is too large.
     #[error("too large: {0}")]
     TooLarge(&'static str),
+    /// The user has as many versions, or as many bytes of keys, as allowed.
+    #[error("there is too much in the key backups: delete older versions first")]
+    Full,
     /// Not the caller's fault.
     #[error(transparent)]
     Fault(#[from] Fault),

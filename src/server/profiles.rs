@@ -9,7 +9,7 @@ pub mod terms;
 
 use std::sync::Arc;
 
-use depesche_rules::bounds::{MAX_AVATAR_URL_BYTES, MAX_DISPLAY_NAME_BYTES, MAX_PROFILE_BYTES, MAX_PROFILE_KEY_BYTES};
+use depesche_rules::bounds::{MAX_AVATAR_URL_CHARS, MAX_DISPLAY_NAME_CHARS, MAX_PROFILE_BYTES, MAX_PROFILE_KEY_BYTES};
 use ruma::{CanonicalJsonObject, MxcUri, UserId};
 use serde_json::{Map, Value};
 
@@ -201,9 +201,9 @@ fn check_key(field: &str) -> Result<(), ProfileError> {
 /// The value as it is stored; `None` for one that removes the field.
 fn check_value(field: &str, value: Value) -> Result<Option<Value>, ProfileError> {
     match field {
-        DISPLAYNAME => text(DISPLAYNAME, value, MAX_DISPLAY_NAME_BYTES),
+        DISPLAYNAME => text(DISPLAYNAME, value, MAX_DISPLAY_NAME_CHARS),
         AVATAR_URL => {
-            let value = text(AVATAR_URL, value, MAX_AVATAR_URL_BYTES)?;
+            let value = text(AVATAR_URL, value, MAX_AVATAR_URL_CHARS)?;
             let is_mxc = |value: &Value| value.as_str().is_some_and(|url| <&MxcUri>::from(url).is_valid());
             if value.as_ref().is_some_and(|value| !is_mxc(value)) {
                 return Err(ProfileError::InvalidValue(AVATAR_URL));
@@ -216,10 +216,10 @@ fn check_value(field: &str, value: Value) -> Result<Option<Value>, ProfileError>
     }
 }
 
-fn text(field: &'static str, value: Value, max_bytes: usize) -> Result<Option<Value>, ProfileError> {
+fn text(field: &'static str, value: Value, max_chars: usize) -> Result<Option<Value>, ProfileError> {
     match value {
         Value::String(text) if text.is_empty() => Ok(None),
-        Value::String(text) if text.len() <= max_bytes => Ok(Some(text.into())),
+        Value::String(text) if text.chars().count() <= max_chars => Ok(Some(text.into())),
         _ => Err(ProfileError::InvalidValue(field)),
     }
 }
@@ -270,12 +270,12 @@ mod tests {
         profiles.set_field(alice, &long(255), json!(1)).await.unwrap();
         assert!(matches!(profiles.set_field(alice, &long(256), json!(1)).await, Err(ProfileError::KeyTooLarge)));
         assert!(matches!(profiles.remove_field(alice, &long(256)).await, Err(ProfileError::KeyTooLarge)));
-        profiles.set_field(alice, DISPLAYNAME, json!("a".repeat(MAX_DISPLAY_NAME_BYTES))).await.unwrap();
+        profiles.set_field(alice, DISPLAYNAME, json!("\u{1f600}".repeat(MAX_DISPLAY_NAME_CHARS))).await.unwrap();
         for (field, value) in [
             (DISPLAYNAME, json!(1)),
-            (DISPLAYNAME, json!("a".repeat(MAX_DISPLAY_NAME_BYTES + 1))),
+            (DISPLAYNAME, json!("a".repeat(MAX_DISPLAY_NAME_CHARS + 1))),
             (AVATAR_URL, json!("https://example.org/a.png")),
-            (AVATAR_URL, json!(format!("mxc://agency.test/{}", "a".repeat(MAX_AVATAR_URL_BYTES)))),
+            (AVATAR_URL, json!(format!("mxc://agency.test/{}", "a".repeat(MAX_AVATAR_URL_CHARS)))),
         ] {
             let refused = profiles.set_field(alice, field, value).await;
             assert!(matches!(refused, Err(ProfileError::InvalidValue(_))), "{field}");

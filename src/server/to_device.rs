@@ -5,8 +5,9 @@
 //! sync token can say exactly which message was the last in an answer. A message is deleted only when a request comes
 //! with a token of an answer that had it.
 //!
-//! A queue is bounded (`bounds::MAX_QUEUE`). A device that has not asked for so long that its queue is full gets no
-//! more, oldest first being what it will read; the other devices of the request get theirs, and the log says so.
+//! A queue is bounded (`bounds::MAX_QUEUE`), and so is what one sender may have in it (`queues`). A device that has not
+//! asked for so long that its queue is full gets no more, oldest first being what it will read; the other devices of the
+//! request get theirs, and the log says so.
 //!
 //! Spec: [send-to-device messaging](https://spec.matrix.org/v1.19/client-server-api/#send-to-device-messaging).
 
@@ -105,7 +106,7 @@ impl ToDevice {
         Ok(())
     }
 
-    async fn put(&self, tx: Tx, sending: &Owner, request: &v3::Request) -> Result<Vec<Owner>, SendError> {
+    async fn put(&self, tx: Tx, sending: &Owner, request: &v3::Request) -> Result<Vec<(Owner, Message)>, SendError> {
         if !self.remember(&tx, sending, request).await? {
             return Ok(Vec::new());
         }
@@ -115,14 +116,14 @@ impl ToDevice {
                 continue;
             }
             let owner = (user.to_owned(), device);
-            if self.queues.is_full(&self.base, tx.view(), &owner).await? {
+            if !self.queues.takes(&self.base, tx.view(), &owner, &sending.0).await? {
                 tracing::warn!(user = %owner.0, device = %owner.1, "a to-device message was refused: the queue is full");
                 continue;
             }
             let content = content.json().get().to_owned();
             let message = Message { sender: sending.0.clone(), kind: request.event_type.to_string(), content };
             put_message(&tx, &owner, &message)?;
-            reached.push(owner);
+            reached.push((owner, message));
         }
         Ok(reached)
     }
@@ -207,7 +208,7 @@ impl ToDevice {
                     Err(fault) if fault.kind() == FaultKind::NothingWritten => return Ok(()),
                     committed => committed?,
                 };
-                self.queues.removed(&owner, rows.len());
+                self.queues.removed(&owner, rows.iter().map(|(_, message)| message));
             }
             if rows.len() < ROWS {
                 return Ok(());

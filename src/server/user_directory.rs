@@ -11,7 +11,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
 
@@ -30,8 +30,10 @@ use crate::{
     tx::{Fault, View},
 };
 
-/// Users that one search looks at.
-const CANDIDATES: usize = 500;
+/// Words of users that are looked at in one step.
+const PAGE: usize = 500;
+/// Steps of one search.
+const PAGES: usize = 10;
 /// Rooms that are looked at of each of them.
 const ROOMS: usize = MAX_SCAN;
 
@@ -73,52 +75,75 @@ impl UserDirectory {
         let Some(sought) = Sought::new(term, &self.base.name) else {
             return Ok(Found { users: vec![], limited: false });
         };
-        let (candidates, cut) = self.candidates(&view, searcher, &sought).await?;
         let own: HashSet<RoomNo> = joined(&view, searcher).await?.into_iter().collect();
-        let mut ranked: Vec<(Rank, User)> = Vec::new();
-        for (candidate, words) in candidates {
-            let rooms = joined(&view, &candidate).await?;
-            let shares = rooms.iter().any(|room| own.contains(room));
-            if !shares && !self.base.config.accounts.search_all_users && !is_public(&view, &rooms).await? {
-                continue;
+        // The longest word is nearly always that of the fewest users.
+        let longest = sought.words.iter().max_by_key(|word| word.len());
+        let mut range = longest.map(|longest| terms::beginning(longest));
+        let (mut ranked, mut seen) = (BTreeMap::<Rank, User>::new(), HashSet::new());
+        let mut sharing = 0;
+        for _ in 0..PAGES {
+            let Some(from) = range.take().filter(|_| sharing < limit) else { break };
+            let (users, behind) = terms::page(&view, from, PAGE).await?;
+            range = behind;
+            // Who has two words of this beginning comes twice.
+            let users = users.into_iter().filter(|user| user != searcher && seen.insert(user.clone())).collect();
+            for (candidate, words) in candidates(&view, users, &sought).await? {
+                let Some((rank, user)) = self.rank(&view, candidate, &words, &own, &sought).await? else { continue };
+                sharing += usize::from(rank.1.0);
+                ranked.insert(rank, user);
+                // Those who are worse than so many others will not be shown.
+                if ranked.len() > limit + 1 {
+                    ranked.pop_last();
+                }
             }
-            let profile = self.profiles.find(&view, &candidate).await?;
-            let name = profile.displayname().map(str::to_owned);
-            let is_it = candidate.localpart() == sought.whole
-                || name.as_ref().is_some_and(|name| name.to_lowercase() == sought.whole);
-            let mut user = User::new(candidate.clone());
-            user.avatar_url = profile.avatar_url().map(ToOwned::to_owned);
-            let has_profile = name.is_some() || user.avatar_url.is_some();
-            user.display_name = name;
-            let in_full = sought.words.intersection(&words).count();
-            let rank = (Reverse(is_it), Reverse(shares), Reverse(in_full), Reverse(has_profile), candidate);
-            ranked.push((rank, user));
         }
-        ranked.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        let limited = cut || ranked.len() > limit;
-        Ok(Found { users: ranked.into_iter().take(limit).map(|(_, user)| user).collect(), limited })
+        let limited = range.is_some() || ranked.len() > limit;
+        Ok(Found { users: ranked.into_values().take(limit).collect(), limited })
     }
 
-    /// The accounts in use that have all the words, with theirs.
-    async fn candidates(
+    /// A user as the searcher finds them, and before whom; `None` if they are not visible.
+    async fn rank(
         &self,
         view: &View,
-        searcher: &UserId,
+        candidate: OwnedUserId,
+        words: &BTreeSet<String>,
+        own: &HashSet<RoomNo>,
         sought: &Sought,
-    ) -> Result<(Vec<(OwnedUserId, BTreeSet<String>)>, bool), Fault> {
-        // The longest word is nearly always that of the fewest users.
-        let Some(longest) = sought.words.iter().max_by_key(|word| word.len()) else { return Ok((vec![], false)) };
-        let (users, cut) = terms::beginning(view, longest, CANDIDATES).await?;
-        let users: Vec<_> = users.into_iter().filter(|user| user != searcher).map(|user| (user,)).collect();
-        let words = terms::of(view, &users).await?;
-        let accounts = view.get_many(&ACCOUNT, &users).await?;
-        let rows = users.into_iter().zip(words).zip(accounts);
-        let fitting = rows.filter(|((_, words), account)| {
-            let has = |sought: &String| words.iter().any(|word| word.starts_with(sought.as_str()));
-            account.as_ref().is_some_and(is_in_use) && sought.words.iter().all(has)
-        });
-        Ok((fitting.map(|(((user,), words), _)| (user, words)).collect(), cut))
+    ) -> Result<Option<(Rank, User)>, Fault> {
+        let rooms = joined(view, &candidate).await?;
+        let shares = rooms.iter().any(|room| own.contains(room));
+        if !shares && !self.base.config.accounts.search_all_users && !is_public(view, &rooms).await? {
+            return Ok(None);
+        }
+        let profile = self.profiles.find(view, &candidate).await?;
+        let name = profile.displayname().map(str::to_owned);
+        let is_it = candidate.localpart() == sought.whole
+            || name.as_ref().is_some_and(|name| name.to_lowercase() == sought.whole);
+        let mut user = User::new(candidate.clone());
+        user.avatar_url = profile.avatar_url().map(ToOwned::to_owned);
+        let has_profile = name.is_some() || user.avatar_url.is_some();
+        user.display_name = name;
+        let in_full = sought.words.intersection(words).count();
+        let rank = (Reverse(is_it), Reverse(shares), Reverse(in_full), Reverse(has_profile), candidate);
+        Ok(Some((rank, user)))
     }
+}
+
+/// Of these users those whose accounts are in use and who have all the words, with theirs.
+async fn candidates(
+    view: &View,
+    users: Vec<OwnedUserId>,
+    sought: &Sought,
+) -> Result<Vec<(OwnedUserId, BTreeSet<String>)>, Fault> {
+    let users: Vec<_> = users.into_iter().map(|user| (user,)).collect();
+    let words = terms::of(view, &users).await?;
+    let accounts = view.get_many(&ACCOUNT, &users).await?;
+    let rows = users.into_iter().zip(words).zip(accounts);
+    let fitting = rows.filter(|((_, words), account)| {
+        let has = |sought: &String| words.iter().any(|word| word.starts_with(sought.as_str()));
+        account.as_ref().is_some_and(is_in_use) && sought.words.iter().all(has)
+    });
+    Ok(fitting.map(|(((user,), words), _)| (user, words)).collect())
 }
 
 impl Sought {
@@ -129,12 +154,12 @@ impl Sought {
             return None;
         }
         let mut whole = term.to_lowercase();
-        if let Some(id) = whole.strip_prefix('@') {
-            let (localpart, of) = id.split_once(':').unwrap_or((id, ""));
-            if !server.as_str().starts_with(of) {
-                return None;
-            }
-            whole = localpart.to_owned();
+        let is_id = whole.starts_with('@');
+        let (localpart, of) = whole.split_once(':').unwrap_or((&whole, ""));
+        if server.as_str().starts_with(of) {
+            whole = localpart.trim_start_matches('@').to_owned();
+        } else if is_id {
+            return None;
         }
         let words = terms::words(&whole);
         Some(Self { whole, words })

@@ -40,10 +40,8 @@ pub async fn post(context: Context, _: Anyone, request: Request) -> Result<Respo
     let credentials = match &login_info {
         LoginInfo::Password(password) => Credentials::Password { user: user(password)?, password: &password.password },
         LoginInfo::Token(token) => Credentials::Token(&token.token),
-        LoginInfo::ApplicationService(_) => {
-            let text = "There are no application services here";
-            return Err(Error::bad_request(ErrorKind::AppserviceLoginUnsupported, text));
-        }
+        // Nobody's token is one of an application service: there are none here.
+        LoginInfo::ApplicationService(_) => return Err(Error::forbidden("There are no application services here")),
         _ => return Err(LoginError::NotOffered.into()),
     };
     let new = NewSession { device: device_id, display_name: initial_device_display_name, refreshable: refresh_token };

@@ -65,7 +65,7 @@ pub async fn available(
     _: Anyone,
     request: availability::Request,
 ) -> Result<availability::Response, Error> {
-    context.app.server.accounts.check_available(&request.username).await?;
+    context.app.server.accounts.check_registrable(&request.username).await?;
     Ok(availability::Response { available: true })
 }
 

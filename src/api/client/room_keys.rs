@@ -22,6 +22,7 @@ impl From<BackupError> for Error {
             BackupError::Malformed(_) => Self::bad_request(ErrorKind::BadJson, message),
             BackupError::Mismatch(_) => Self::invalid_param(message),
             BackupError::TooLarge(_) => Self::too_large(message),
+            BackupError::Full => Self::user_limit(message),
             BackupError::Fault(fault) => fault.into(),
         }
     }

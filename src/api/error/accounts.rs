@@ -31,8 +31,8 @@ impl From<LoginError> for Error {
 impl From<RefreshError> for Error {
     fn from(error: RefreshError) -> Self {
         match error {
-            // The device may still be there, so the client keeps its data and logs in again.
-            RefreshError::Unknown => Self::unknown_token(true),
+            RefreshError::Unknown => Self::unknown_token(false),
+            RefreshError::Replaced => Self::unknown_token(true),
             RefreshError::Locked => Self::locked(),
             RefreshError::Fault(fault) => fault.into(),
         }

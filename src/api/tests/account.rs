@@ -26,6 +26,48 @@ async fn a_new_password_is_confirmed_with_the_old_one() {
 }
 
 #[tokio::test]
+async fn a_password_may_name_its_user_in_the_older_field() {
+    let home = Home::open().await;
+    let (alice, bob) = (home.user("alice").await, home.user("bob").await);
+    let asked = home.send_as(&alice, PASSWORD, json!({ "new_password": "another-password" })).await.body;
+    let older = |field: &str, value: &str| {
+        let mut auth = json!({ "type": "m.login.password", "session": asked["session"], "password": "pass-word" });
+        auth[field] = json!(value);
+        json!({ "new_password": "another-password", "auth": auth })
+    };
+    assert_eq!(refused(&home.send_as(&alice, PASSWORD, older("user", &bob.id)).await), (401, "M_FORBIDDEN"));
+    let mut by_address = older("medium", "email");
+    by_address["auth"]["address"] = json!("alice@example.org");
+    assert_eq!(refused(&home.send_as(&alice, PASSWORD, by_address).await), (401, "M_FORBIDDEN"));
+    assert_eq!(refused(&home.send_as(&alice, PASSWORD, older("username", &alice.id)).await), (400, "M_BAD_JSON"));
+    let mut right = older("user", &alice.id);
+    right["auth"]["identifier"] = json!(null);
+    assert_eq!(home.send_as(&alice, PASSWORD, right).await.body, json!({}));
+}
+
+#[tokio::test]
+async fn the_passwords_of_others_cannot_be_tried() {
+    let home = Home::open().await;
+    let (alice, bob) = (home.user("alice").await, home.user("bob").await);
+    home.user("carol").await;
+    home.app.server.deactivate(ruma::user_id!("@carol:test"), false).await.unwrap();
+    let line = "DELETE /_matrix/client/v3/devices/PHONE";
+    let asked = home.send_as(&alice, line, json!({})).await.body;
+    let carol = super::Person { id: "@carol:test".to_owned(), ..bob.clone() };
+    for (person, password) in [(&bob, "pass-word"), (&carol, "pass-word")] {
+        let body = json!({ "auth": password_stage(person, &asked["session"], password) });
+        let answer = home.send_as(&alice, line, body).await;
+        assert_eq!(refused(&answer), (401, "M_FORBIDDEN"), "{}", person.id);
+        assert!(answer.body["flows"].is_array());
+    }
+    // Nor does it make them wait.
+    for _ in 0..20 {
+        home.send_as(&alice, line, json!({ "auth": password_stage(&bob, &asked["session"], "wrong") })).await;
+    }
+    home.device("bob", "TABLET").await;
+}
+
+#[tokio::test]
 async fn what_was_confirmed_for_one_request_does_not_serve_another() {
     let home = Home::open().await;
     let alice = home.user("alice").await;

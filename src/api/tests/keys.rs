@@ -64,6 +64,17 @@ async fn keys_are_published_queried_and_claimed_once() {
 }
 
 #[tokio::test]
+async fn who_has_no_device_is_told_from_who_is_not_there() {
+    let home = Home::open().await;
+    let (alice, bob, carol) = (home.user("alice").await, home.user("bob").await, home.user("carol").await);
+    home.ask_as(&bob, "POST /_matrix/client/v3/logout", "").await;
+    home.app.server.deactivate(ruma::user_id!("@carol:test"), false).await.unwrap();
+    let body = json!({ "device_keys": { &bob.id: [], &carol.id: [], "@nobody:test": [] } });
+    let found = home.send_as(&alice, QUERY, body).await.body;
+    assert_eq!(found["device_keys"], json!({ &bob.id: {}, &carol.id: {} }));
+}
+
+#[tokio::test]
 async fn keys_that_are_not_taken_have_the_right_code() {
     let home = Home::open().await;
     let (alice, bob) = (home.user("alice").await, home.user("bob").await);
@@ -113,6 +124,7 @@ async fn cross_signing_keys_that_are_not_taken_have_the_right_code() {
     let device = master.sign(&alice.id, &master.public, unsigned.clone());
     let master = master.cross_signing(&alice.id, "master");
     for (body, expected) in [
+        (json!({}), (400, "M_MISSING_PARAM")),
         (json!({ "self_signing_key": unsigned }), (400, "M_MISSING_PARAM")),
         (json!({ "master_key": master, "self_signing_key": unsigned }), (400, "M_INVALID_SIGNATURE")),
         (json!({ "master_key": master, "self_signing_key": forged }), (400, "M_INVALID_SIGNATURE")),

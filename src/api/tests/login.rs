@@ -57,7 +57,7 @@ async fn a_login_that_fails_has_the_right_code() {
         (mail, (403, "M_FORBIDDEN")),
         (json!({ "type": "m.login.token", "token": "nothing" }), (403, "M_FORBIDDEN")),
         (unknown, (400, "M_UNKNOWN")),
-        (service, (400, "M_APPSERVICE_LOGIN_UNSUPPORTED")),
+        (service, (403, "M_FORBIDDEN")),
         (json!({ "type": 7 }), (400, "M_BAD_JSON")),
         // ruma's reader would panic.
         (json!({}), (400, "M_BAD_JSON")),
@@ -123,8 +123,24 @@ async fn an_access_token_expires_and_is_refreshed() {
     assert_eq!((second.status, &second.body["expires_in_ms"]), (200, &json!(lifetime_ms)));
     assert_eq!(ask(&home.router, second.body["access_token"].as_str(), WHOAMI, "").await.status, 200);
     let replaced = home.send(refresh, json!({ "refresh_token": first["refresh_token"] })).await;
-    assert_eq!(refused(&replaced), (401, "M_UNKNOWN_TOKEN"));
+    assert_eq!((refused(&replaced), &replaced.body["soft_logout"]), ((401, "M_UNKNOWN_TOKEN"), &json!(true)));
     assert_eq!(refused(&home.send(refresh, json!({})).await), (400, "M_BAD_JSON"));
+}
+
+#[tokio::test]
+async fn a_logout_takes_an_expired_token_and_ends_the_refresh_token_for_good() {
+    let home = Home::open().await;
+    home.user("alice").await;
+    let mut body = by_password("alice", "pass-word");
+    body["refresh_token"] = json!(true);
+    let session = home.send(LOGIN, body).await.body;
+    let token = session["access_token"].as_str();
+    home.hand.fetch_add(session["expires_in_ms"].as_u64().unwrap(), Ordering::Relaxed);
+    assert_eq!(refused(&ask(&home.router, token, WHOAMI, "").await), (401, "M_UNKNOWN_TOKEN"));
+    assert_eq!(ask(&home.router, token, "POST /_matrix/client/v3/logout", "").await.status, 200);
+    let body = json!({ "refresh_token": session["refresh_token"] });
+    let ended = home.send("POST /_matrix/client/v3/refresh", body).await;
+    assert_eq!((refused(&ended), ended.body["soft_logout"] == true), ((401, "M_UNKNOWN_TOKEN"), false));
 }
 
 #[tokio::test]

@@ -21,6 +21,28 @@ async fn registration_is_closed_unless_opened() {
     assert_eq!(refused(&home.send(REGISTER, alice()).await), (403, "M_FORBIDDEN"));
     let validity = "GET /_matrix/client/v1/register/m.login.registration_token/validity?token=a";
     assert_eq!(refused(&home.ask(validity, "").await), (403, "M_FORBIDDEN"));
+    let available = "GET /_matrix/client/v3/register/available?username=alice";
+    assert_eq!(refused(&home.ask(available, "").await), (403, "M_FORBIDDEN"));
+}
+
+#[tokio::test]
+async fn who_comes_back_from_a_page_has_nothing_but_the_session() {
+    let home = home("mode = \"open\"").await;
+    let mut body = alice();
+    body["device_id"] = json!("PHONE");
+    let asked = home.send(REGISTER, body).await.body;
+    let page = "POST /_matrix/client/v3/auth/m.login.dummy/fallback/web";
+    let form = format!("session={}", asked["session"].as_str().unwrap());
+    let sent = http::Request::post(page.split_once(' ').unwrap().1).body(axum::body::Body::from(form)).unwrap();
+    let sent = tower::ServiceExt::oneshot(home.router.clone(), sent).await.unwrap();
+    assert_eq!(sent.status(), 200);
+    let back = json!({ "auth": { "session": asked["session"] } });
+    for _ in 0..2 {
+        let made = home.send(REGISTER, back.clone()).await;
+        assert_eq!((made.status, &made.body["user_id"]), (200, &json!("@alice:test")), "{}", made.body);
+        assert_eq!(made.body["device_id"], "PHONE");
+        assert!(made.body["access_token"].is_string());
+    }
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use crate::{
     Fault,
     accounts::{Accounts, login::LoginError, sessions},
     expiry,
-    keyspace::LOGIN_TOKEN,
+    keyspace::{LOGIN_TOKEN, PASSWORD},
     records::accounts::LoginToken,
     tx::Tx,
 };
@@ -32,8 +32,9 @@ impl Accounts {
         let hash = sessions::hash(&token).ok_or_else(|| Fault::Bug("our own token is too long".to_owned()))?;
         let expires_in_ms =
             u64::try_from(self.base.config.accounts.token_login_lifetime.as_millis()).unwrap_or(u64::MAX);
-        let expires_ms = self.base.clock.now_ms().saturating_add(expires_in_ms);
-        let stored = &LoginToken { user: user.to_owned(), expires_ms };
+        let issued_ms = self.base.clock.now_ms();
+        let expires_ms = issued_ms.saturating_add(expires_in_ms);
+        let stored = &LoginToken { user: user.to_owned(), expires_ms, issued_ms };
         self.base
             .transact(|tx| async move {
                 tx.put(&LOGIN_TOKEN, &(hash,), stored);
@@ -44,11 +45,14 @@ impl Accounts {
         Ok(IssuedLoginToken { token, expires_in_ms })
     }
 
-    /// Takes a token out of use; its user.
+    /// Takes a token out of use; its user. One from before the password was changed is none any more.
     pub(super) async fn spend_login_token(&self, tx: &Tx, token: &str) -> Result<OwnedUserId, LoginError> {
         let hash = sessions::hash(token).ok_or(LoginError::Forbidden)?;
-        let LoginToken { user, expires_ms } = tx.read(&LOGIN_TOKEN, &(hash,)).await?.ok_or(LoginError::Forbidden)?;
-        if expires_ms <= self.base.clock.now_ms() {
+        let stored = tx.read(&LOGIN_TOKEN, &(hash,)).await?.ok_or(LoginError::Forbidden)?;
+        let LoginToken { user, expires_ms, issued_ms } = stored;
+        let password = tx.read(&PASSWORD, &(user.clone(),)).await?;
+        let is_replaced = password.is_some_and(|password| issued_ms < password.set_ms);
+        if is_replaced || expires_ms <= self.base.clock.now_ms() {
             return Err(LoginError::Forbidden);
         }
         tx.delete(&LOGIN_TOKEN, &(hash,));

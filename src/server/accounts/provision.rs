@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use depesche_config::DisplayName;
-use depesche_rules::bounds::MAX_DISPLAY_NAME_BYTES;
+use depesche_rules::bounds::MAX_DISPLAY_NAME_CHARS;
 use ruma::OwnedUserId;
 
 use crate::{
@@ -65,7 +65,7 @@ pub enum ProvisionError {
     #[error(transparent)]
     UnfitPassword(#[from] UnfitPassword),
     /// The display name is too long.
-    #[error("a display name may have at most {MAX_DISPLAY_NAME_BYTES} bytes")]
+    #[error("a display name may have at most {MAX_DISPLAY_NAME_CHARS} characters")]
     DisplayNameTooLong,
     /// The registration token has been used up, removed or has expired.
     #[error("the registration token is not valid")]
@@ -112,7 +112,7 @@ impl Accounts {
             None => (self.base.config.accounts.default_display_name == DisplayName::Localpart)
                 .then(|| user.localpart().to_owned()),
         };
-        if display_name.as_ref().is_some_and(|name| name.len() > MAX_DISPLAY_NAME_BYTES) {
+        if display_name.as_ref().is_some_and(|name| name.chars().count() > MAX_DISPLAY_NAME_CHARS) {
             return Err(ProvisionError::DisplayNameTooLong);
         }
         let hash = match &new.password {

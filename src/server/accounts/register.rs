@@ -3,7 +3,9 @@
 //! Spec: [account registration](https://spec.matrix.org/v1.19/client-server-api/#legacy-account-registration).
 
 use depesche_config::RegistrationMode;
+use depesche_rules::bounds::{MAX_DEVICE_DISPLAY_NAME_BYTES, MAX_DEVICE_ID_BYTES};
 use ruma::{OwnedUserId, api::client::uiaa::AuthData};
+use zeroize::Zeroizing;
 
 use crate::{
     Fault,
@@ -27,6 +29,16 @@ pub struct Register<'a> {
     pub request: Fingerprint,
     /// The `auth` of the body.
     pub auth: Option<&'a AuthData>,
+}
+
+/// What a registration asked for, kept until it is confirmed: a client that was sent to a page comes back with nothing but
+/// the session. The password is wiped from memory with it.
+#[derive(Clone)]
+pub(super) struct Wanted {
+    username: Option<String>,
+    password: Option<Zeroizing<String>>,
+    session: Option<NewSession>,
+    request: Fingerprint,
 }
 
 /// What comes of it.
@@ -72,11 +84,23 @@ impl From<UnfitPassword> for RegisterError {
 }
 
 impl Accounts {
-    /// Registers a user. Guests are not admitted: the caller refuses that kind.
+    /// Registers a user. Guests are not admitted: the caller refuses that kind. A request that has a session and says
+    /// nothing else is the one that was made in that session before.
     pub async fn register(&self, register: &Register<'_>) -> Result<Registered, RegisterError> {
         if self.base.config.registration.mode == RegistrationMode::Closed {
             return Err(RegisterError::Closed);
         }
+        let session = register.auth.and_then(AuthData::session);
+        if let Some(session) = session
+            && register.says_nothing()
+            && let Some(wanted) = self.confirmations.wanted(session, self.base.clock.now_ms())
+        {
+            return self.register_wanted(&wanted.register(register.auth)).await;
+        }
+        self.register_wanted(register).await
+    }
+
+    async fn register_wanted(&self, register: &Register<'_>) -> Result<Registered, RegisterError> {
         if let Some(user) = self.registered_before(register) {
             let session = self.log_in_registered(&user, register).await?;
             return Ok(Registered::Done { user, session });
@@ -92,9 +116,23 @@ impl Accounts {
         let confirmation =
             Confirmation { purpose: Purpose::Register, caller: None, request: register.request, auth: register.auth };
         match self.confirm(confirmation).await? {
-            Outcome::NeedMore(needed) => Ok(Registered::NeedMore(needed)),
+            Outcome::NeedMore(needed) => {
+                if let Some(wanted) = Wanted::of(register) {
+                    self.confirmations.wants(&needed.session, wanted);
+                }
+                Ok(Registered::NeedMore(needed))
+            }
             Outcome::Proceed(proof) => self.make(register, proof).await,
         }
+    }
+
+    /// Whether somebody could register under this name now.
+    pub async fn check_registrable(&self, username: &str) -> Result<(), RegisterError> {
+        if self.base.config.registration.mode == RegistrationMode::Closed {
+            return Err(RegisterError::Closed);
+        }
+        self.check_available(username).await?;
+        Ok(())
     }
 
     async fn make(&self, register: &Register<'_>, proof: Proof) -> Result<Registered, RegisterError> {
@@ -147,5 +185,45 @@ impl Accounts {
 
     fn mint_for(&self, register: &Register<'_>) -> sessions::Minted {
         self.mint(register.session.as_ref().is_some_and(|session| session.refreshable))
+    }
+}
+
+impl Register<'_> {
+    /// Whether there is nothing in the body beside `auth`.
+    fn says_nothing(&self) -> bool {
+        let is_plain =
+            |session: &NewSession| session.device.is_none() && session.display_name.is_none() && !session.refreshable;
+        self.username.is_none() && self.password.is_none() && self.session.as_ref().is_some_and(is_plain)
+    }
+}
+
+impl Wanted {
+    /// `None` if there is nothing to keep, or more than a registration may have: names and passwords have been checked.
+    fn of(register: &Register<'_>) -> Option<Self> {
+        let fits = |session: &NewSession| {
+            let device = session.device.as_ref().is_none_or(|device| device.as_str().len() <= MAX_DEVICE_ID_BYTES);
+            device && session.display_name.as_ref().is_none_or(|name| name.len() <= MAX_DEVICE_DISPLAY_NAME_BYTES)
+        };
+        (!register.says_nothing() && register.session.as_ref().is_none_or(fits)).then(|| Self {
+            username: register.username.map(str::to_owned),
+            password: register.password.map(|password| Zeroizing::new(password.to_owned())),
+            session: register.session.clone(),
+            request: register.request,
+        })
+    }
+
+    /// The account is there, and a repetition only asks to be logged in.
+    pub(super) fn forget_password(&mut self) {
+        self.password = None;
+    }
+
+    fn register<'a>(&'a self, auth: Option<&'a AuthData>) -> Register<'a> {
+        Register {
+            username: self.username.as_deref(),
+            password: self.password.as_deref().map(String::as_str),
+            session: self.session.clone(),
+            request: self.request,
+            auth,
+        }
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! A session has one pair of tokens in use. A refresh makes a second pair beside it; the first use of either of the new
 //! tokens revokes the refresh token it was made from, so that a client which never got the answer can ask again. An
-//! access token that was replaced stays valid until it expires, for requests that are still under way.
+//! access token that was replaced stays valid until it expires, for requests that are still under way. The refresh tokens
+//! replaced last are still known, so that a client which comes with one (another process of it was faster) can be told
+//! from one whose session has ended, and keeps its data.
 //!
 //! Clients that cannot refresh get an access token that does not expire.
 //!
@@ -21,6 +23,9 @@ use crate::{
     records::accounts::{AccessToken, Account, Pair, RefreshToken, Session, Standing, TokenHash},
     tx::Tx,
 };
+
+/// Replaced refresh tokens that are still known. Two processes of one client are some refreshes apart at most.
+const REPLACED: usize = 8;
 
 /// What a client asks of its new session.
 #[derive(Clone, Debug, Default)]
@@ -90,9 +95,12 @@ pub enum AuthenticateError {
 /// Why a refresh token gives no tokens.
 #[derive(Debug, thiserror::Error)]
 pub enum RefreshError {
-    /// It is unknown, replaced, or of a session that has ended.
+    /// It never did, or the session has ended.
     #[error("the refresh token is not known")]
     Unknown,
+    /// Another took its place, and the session goes on (soft logout).
+    #[error("the refresh token has been replaced")]
+    Replaced,
     /// The account is locked; the token stays valid.
     #[error("the account is locked")]
     Locked,
@@ -111,12 +119,21 @@ pub(super) struct Minted {
 impl Accounts {
     /// Whom an access token admits. Reads two rows; the first use of refreshed tokens writes.
     pub async fn authenticate(&self, token: &str) -> Result<Caller, AuthenticateError> {
+        self.admit(token, false).await
+    }
+
+    /// Whom an access token admits or did until it expired: who wants to log out need not refresh it first.
+    pub async fn authenticate_for_logout(&self, token: &str) -> Result<Caller, AuthenticateError> {
+        self.admit(token, true).await
+    }
+
+    async fn admit(&self, token: &str, even_expired: bool) -> Result<Caller, AuthenticateError> {
         let hash = hash(token).ok_or(AuthenticateError::Unknown)?;
         let view = self.base.view();
         let token = view.get(&ACCESS_TOKEN, &(hash,)).await?.ok_or(AuthenticateError::Unknown)?;
         let account = view.get(&ACCOUNT, &(token.user.clone(),)).await?;
         let account = account.filter(in_use).ok_or(AuthenticateError::Unknown)?;
-        if token.expires_ms.is_some_and(|expires| expires <= self.base.clock.now_ms()) {
+        if !even_expired && token.expires_ms.is_some_and(|expires| expires <= self.base.clock.now_ms()) {
             return Err(AuthenticateError::Expired);
         }
         if token.fresh {
@@ -158,11 +175,12 @@ impl Accounts {
                     advance(&tx, &mut session);
                 }
                 if session.current.refresh != Some(hash) {
-                    return Err(RefreshError::Unknown);
+                    return Err(RefreshError::Replaced);
                 }
                 // The answer to an earlier refresh got lost: nobody has those tokens.
                 if let Some(lost) = session.next.take() {
-                    delete_pair(&tx, &lost);
+                    tx.delete(&ACCESS_TOKEN, &(lost.access,));
+                    replace(&tx, &mut session, lost.refresh);
                 }
                 write_pair(&tx, &key.0, &key.1, minted, true);
                 session.next = Some(minted.pair);
@@ -213,7 +231,7 @@ pub(super) async fn begin(
 ) -> Result<LoggedIn, Fault> {
     end(tx, &user, &device).await?;
     write_pair(tx, &user, &device, minted, false);
-    let session = Session { current: minted.pair, next: None, previous: None };
+    let session = Session { current: minted.pair, next: None, previous: None, replaced: Vec::new() };
     let key = (user, device);
     tx.put(&SESSION, &key, &session);
     Ok(LoggedIn { user: key.0, device: key.1, tokens: minted.tokens.clone() })
@@ -230,6 +248,9 @@ pub(crate) async fn end(tx: &Tx, user: &UserId, device: &DeviceId) -> Result<(),
     if let Some(previous) = session.previous {
         tx.delete(&ACCESS_TOKEN, &(previous,));
     }
+    for replaced in session.replaced {
+        tx.delete(&REFRESH_TOKEN, &(replaced,));
+    }
     tx.delete(&SESSION, &key);
     Ok(())
 }
@@ -237,13 +258,20 @@ pub(crate) async fn end(tx: &Tx, user: &UserId, device: &DeviceId) -> Result<(),
 /// The next pair comes into use.
 fn advance(tx: &Tx, session: &mut Session) {
     let Some(next) = session.next.take() else { return };
-    if let Some(refresh) = session.current.refresh {
-        tx.delete(&REFRESH_TOKEN, &(refresh,));
-    }
+    replace(tx, session, session.current.refresh);
     if let Some(previous) = session.previous.replace(session.current.access) {
         tx.delete(&ACCESS_TOKEN, &(previous,));
     }
     session.current = next;
+}
+
+/// A refresh token is good for nothing any more, but known for a while.
+fn replace(tx: &Tx, session: &mut Session, refresh: Option<TokenHash>) {
+    session.replaced.extend(refresh);
+    if session.replaced.len() > REPLACED {
+        let oldest = session.replaced.remove(0);
+        tx.delete(&REFRESH_TOKEN, &(oldest,));
+    }
 }
 
 fn write_pair(tx: &Tx, user: &UserId, device: &DeviceId, minted: &Minted, fresh: bool) {

@@ -32,6 +32,7 @@ use crate::{
     accounts::{
         Accounts, flows,
         login::{LoginError, named_user},
+        names,
     },
 };
 
@@ -235,6 +236,11 @@ impl Accounts {
         shown: &Password,
     ) -> Result<Option<OwnedUserId>, UiaError> {
         let named = named_user(&shown.identifier).unwrap_or_default();
+        // Before any work is done: somebody else's password is nothing to try here, nor is their pause to be made longer.
+        let is_callers = |caller| names::local_user_id(named, &self.base.name).is_some_and(|user| user == caller);
+        if request.caller.is_some_and(|(caller, _)| !is_callers(caller)) {
+            return Ok(None);
+        }
         let verified = match self.verify(named, &shown.password).await {
             Ok(verified) => verified,
             Err(LoginError::LimitExceeded { retry_after_ms }) => {
@@ -245,8 +251,7 @@ impl Accounts {
             Err(LoginError::Fault(fault)) => return Err(fault.into()),
             Err(_) => return Ok(None),
         };
-        let is_callers = request.caller.is_none_or(|(caller, _)| verified.user == caller);
-        Ok(is_callers.then_some(verified.user))
+        Ok(Some(verified.user))
     }
 
     /// A session that has not ended.

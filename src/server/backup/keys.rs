@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use depesche_rules::bounds::{
-    MAX_BACKUP_SESSIONS, MAX_BACKUP_SESSIONS_PER_REQUEST, MAX_KEY_NAME_BYTES, MAX_KEY_OBJECT_BYTES, MAX_ROOM_ID_BYTES,
+    MAX_BACKUP_BYTES, MAX_BACKUP_SESSIONS, MAX_BACKUP_SESSIONS_PER_REQUEST, MAX_KEY_NAME_BYTES, MAX_KEY_OBJECT_BYTES,
+    MAX_ROOM_ID_BYTES,
 };
 use depesche_store::Range;
 use ruma::{
@@ -22,7 +23,7 @@ use crate::{
         stored,
     },
     keyspace::{BACKUP, BACKUP_HEAD, BACKUP_KEY},
-    records::keys::Backup,
+    records::keys::{Backup, BackupHead},
     tx::{Tx, View},
 };
 
@@ -71,22 +72,27 @@ impl Backups {
             .collect();
         self.base
             .transact(|tx| async move {
-                let mut backup = current(&tx, user, version).await?;
+                let (mut head, mut backup) = current(&tx, user, version).await?;
                 let existing = tx.view().get_many(&BACKUP_KEY, rows).await?;
-                let before = (backup.etag, backup.count);
+                let (etag, others) = (backup.etag, head.bytes.saturating_sub(backup.bytes));
                 for ((row, (_, text)), old) in rows.iter().zip(keys).zip(existing) {
                     if old.as_ref().is_none_or(|old| is_better(text, old)) {
                         tx.put(&BACKUP_KEY, row, &(*text).to_owned());
-                        backup.etag = before.0 + 1;
+                        backup.etag = etag + 1;
                         backup.count += u64::from(old.is_none());
+                        let replaced = old.map_or(0, |old| old.len() as u64);
+                        backup.bytes = (backup.bytes + text.len() as u64).saturating_sub(replaced);
                     }
                 }
-                if backup.count > MAX_BACKUP_SESSIONS {
-                    return Err(BackupError::TooLarge("the backup"));
+                if backup.etag == etag {
+                    return Ok(KeysChanged::from(&backup));
                 }
-                if backup.etag != before.0 {
-                    tx.put(&BACKUP, &(user.to_owned(), version), &backup);
+                head.bytes = others + backup.bytes;
+                if backup.count > MAX_BACKUP_SESSIONS || head.bytes > MAX_BACKUP_BYTES {
+                    return Err(BackupError::Full);
                 }
+                tx.put(&BACKUP, &(user.to_owned(), version), &backup);
+                tx.put(&BACKUP_HEAD, &(user.to_owned(),), &head);
                 Ok(KeysChanged::from(&backup))
             })
             .await
@@ -151,12 +157,18 @@ impl Backups {
             .transact(|tx| async move {
                 let mut backup = tx.read(&BACKUP, row).await?.ok_or(BackupError::NoBackup)?;
                 let Some(range) = range(user, version, selection) else { return Ok(KeysChanged::from(&backup)) };
-                let found = count_keys(tx.view(), range.clone()).await?;
+                let (found, bytes) = count_keys(tx.view(), range.clone()).await?;
                 if found > 0 {
                     tx.delete_range(range);
+                    let bytes = bytes.min(backup.bytes);
                     backup.count = backup.count.saturating_sub(found);
+                    backup.bytes -= bytes;
                     backup.etag += 1;
                     tx.put(&BACKUP, row, &backup);
+                    let of_user = (user.to_owned(),);
+                    let mut head = tx.read(&BACKUP_HEAD, &of_user).await?.unwrap_or_default();
+                    head.bytes = head.bytes.saturating_sub(bytes);
+                    tx.put(&BACKUP_HEAD, &of_user, &head);
                 }
                 Ok(KeysChanged::from(&backup))
             })
@@ -165,11 +177,15 @@ impl Backups {
 }
 
 /// The version, if it is the one that takes keys; with the requirement that it stays so.
-async fn current(tx: &Tx, user: &UserId, version: u64) -> Result<Backup, BackupError> {
-    let head = tx.read(&BACKUP_HEAD, &(user.to_owned(),)).await?;
+async fn current(tx: &Tx, user: &UserId, version: u64) -> Result<(BackupHead, Backup), BackupError> {
+    let head = tx.read(&BACKUP_HEAD, &(user.to_owned(),)).await?.ok_or(BackupError::NoBackup)?;
     let backup = tx.read(&BACKUP, &(user.to_owned(), version)).await?.ok_or(BackupError::NoBackup)?;
-    let current = head.and_then(|head| head.current).ok_or(BackupError::NoBackup)?;
-    if current == version { Ok(backup) } else { Err(BackupError::WrongVersion { current: current.to_string() }) }
+    let current = head.current.ok_or(BackupError::NoBackup)?;
+    if current == version {
+        Ok((head, backup))
+    } else {
+        Err(BackupError::WrongVersion { current: current.to_string() })
+    }
 }
 
 fn check(rooms: &BTreeMap<OwnedRoomId, RoomKeyBackup>) -> Result<Vec<NewKey<'_>>, BackupError> {
@@ -230,14 +246,16 @@ fn behind(key: &[u8]) -> bytes::Bytes {
     [key, &[0]].concat().into()
 }
 
-async fn count_keys(view: &View, mut range: Range) -> Result<u64, Fault> {
-    let mut found = 0;
+/// How many keys there are, and how many bytes they have.
+async fn count_keys(view: &View, mut range: Range) -> Result<(u64, u64), Fault> {
+    let (mut found, mut bytes) = (0, 0);
     loop {
         let rows = view.scan(&BACKUP_KEY, range.clone(), PAGE).await?;
         found += rows.len() as u64;
+        bytes += rows.iter().map(|(_, text)| text.len() as u64).sum::<u64>();
         match rows.last() {
             Some((last, _)) if rows.len() == PAGE => range.from = behind(&BACKUP_KEY.key(last)),
-            _ => return Ok(found),
+            _ => return Ok((found, bytes)),
         }
     }
 }

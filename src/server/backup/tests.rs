@@ -1,11 +1,16 @@
 use std::{collections::BTreeMap, sync::Arc};
 
+use depesche_rules::bounds::{MAX_BACKUP_BYTES, MAX_BACKUP_VERSIONS};
 use depesche_store::faults::Fault as EngineFault;
 use ruma::{OwnedRoomId, api::client::backup::RoomKeyBackup, room_id, serde::Raw};
 use serde_json::{Value, json};
 
 use super::{BackupError, Backups, KeysChanged, Selection};
-use crate::keys::tests::{Home, alice, bob};
+use crate::{
+    keys::tests::{Home, alice, bob},
+    keyspace::BACKUP_HEAD,
+    records::keys::BackupHead,
+};
 
 fn described(algorithm: &str, auth_data: &Value) -> Raw<ruma::api::client::backup::BackupAlgorithm> {
     Raw::new(&json!({ "algorithm": algorithm, "auth_data": auth_data })).unwrap().cast_unchecked()
@@ -132,6 +137,36 @@ async fn keys_are_read_and_deleted_at_three_levels() {
     assert_eq!(backups.found(&version, Selection::All).await, [""; 0]);
     let info = backups.latest(&alice()).await.unwrap();
     assert_eq!((info.etag, info.count), (gone.etag, gone.count));
+}
+
+#[tokio::test]
+async fn what_a_user_keeps_is_bounded() {
+    let (home, backups, first) = home().await;
+    let head = async || home.base.view().get(&BACKUP_HEAD, &(alice(),)).await.unwrap().unwrap();
+    let text = |first| key(first, 0, true).to_string().len() as u64;
+    backups.put(&first, &[("!r:a", "s", key(1000, 0, true)), ("!r:a", "t", key(1, 0, true))]).await.unwrap();
+    assert_eq!(head().await.bytes, text(1000) + text(1));
+    backups.put(&first, &[("!r:a", "s", key(10, 0, true))]).await.unwrap();
+    assert_eq!(head().await.bytes, text(10) + text(1), "the better key is the shorter one");
+    let second = backups.create(&alice(), &described("m.test", &json!({}))).await.unwrap();
+    backups.put(&second, &[("!r:a", "s", key(1, 0, true))]).await.unwrap();
+    backups.delete_keys(&alice(), &first, Selection::Session(room_id!("!r:a"), "s")).await.unwrap();
+    assert_eq!(head().await.bytes, 2 * text(1));
+    backups.delete(&alice(), &first).await.unwrap();
+    assert_eq!(head().await.bytes, text(1));
+
+    let full = BackupHead { bytes: MAX_BACKUP_BYTES, ..head().await };
+    home.write(|tx| tx.put(&BACKUP_HEAD, &(alice(),), &full)).await;
+    let refused = backups.put(&second, &[("!r:a", "t", key(1, 0, true))]).await;
+    assert!(matches!(refused, Err(BackupError::Full)));
+    backups.put(&second, &[("!r:a", "s", key(0, 0, true))]).await.unwrap();
+    for _ in 1..MAX_BACKUP_VERSIONS {
+        backups.create(&alice(), &described("m.test", &json!({}))).await.unwrap();
+    }
+    let refused = backups.create(&alice(), &described("m.test", &json!({}))).await;
+    assert!(matches!(refused, Err(BackupError::Full)));
+    backups.delete(&alice(), &second).await.unwrap();
+    backups.create(&alice(), &described("m.test", &json!({}))).await.unwrap();
 }
 
 #[tokio::test]

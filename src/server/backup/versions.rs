@@ -1,6 +1,6 @@
 //! `/room_keys/version`: making, reading, changing and deleting versions of a backup.
 
-use depesche_rules::bounds::MAX_KEY_OBJECT_BYTES;
+use depesche_rules::bounds::{MAX_BACKUP_VERSIONS, MAX_KEY_OBJECT_BYTES};
 use ruma::{UserId, api::client::backup::BackupAlgorithm, serde::Raw};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -28,10 +28,15 @@ impl Backups {
         self.base
             .transact(|tx| async move {
                 let mut head = tx.read(&BACKUP_HEAD, &(user.to_owned(),)).await?.unwrap_or_default();
+                let versions = BACKUP.under(&(user.to_owned(),));
+                if tx.view().scan(&BACKUP, versions, MAX_BACKUP_VERSIONS).await?.len() >= MAX_BACKUP_VERSIONS {
+                    return Err(BackupError::Full);
+                }
                 head.last += 1;
                 head.current = Some(head.last);
                 let (algorithm, auth_data) = (described.algorithm.clone(), described.auth_data.get().to_owned());
-                tx.put(&BACKUP, &(user.to_owned(), head.last), &Backup { algorithm, auth_data, etag: 0, count: 0 });
+                let backup = Backup { algorithm, auth_data, etag: 0, count: 0, bytes: 0 };
+                tx.put(&BACKUP, &(user.to_owned(), head.last), &backup);
                 tx.put(&BACKUP_HEAD, &(user.to_owned(),), &head);
                 Ok(head.last.to_string())
             })
@@ -87,9 +92,7 @@ impl Backups {
             .transact(|tx| async move {
                 let head = tx.read(&BACKUP_HEAD, &(user.to_owned(),)).await?;
                 let mut head = head.filter(|head| row.1 <= head.last && row.1 > 0).ok_or(BackupError::NoBackup)?;
-                if tx.read(&BACKUP, row).await?.is_none() {
-                    return Ok(());
-                }
+                let Some(backup) = tx.read(&BACKUP, row).await? else { return Ok(()) };
                 tx.delete(&BACKUP, row);
                 tx.delete_range(BACKUP_KEY.under(row));
                 if head.current == Some(row.1) {
@@ -99,8 +102,9 @@ impl Backups {
                         // Nobody deletes it before the commit.
                         tx.read(&BACKUP, &(user.to_owned(), version)).await?;
                     }
-                    tx.put(&BACKUP_HEAD, &(user.to_owned(),), &head);
                 }
+                head.bytes = head.bytes.saturating_sub(backup.bytes);
+                tx.put(&BACKUP_HEAD, &(user.to_owned(),), &head);
                 Ok(())
             })
             .await

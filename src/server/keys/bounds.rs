@@ -14,6 +14,8 @@ pub const MAX_CHANGES_SCANNED: usize = 2000;
 pub const MAX_TO_DEVICE_BATCH_BYTES: usize = depesche_store::MAX_BATCH - (64 << 10);
 /// The most to-device messages that wait for one device.
 pub const MAX_QUEUE: usize = 20_000;
+/// The most bytes they have: an encrypted one has one or two thousand.
+pub const MAX_QUEUE_BYTES: usize = 64 << 20;
 /// For how long a repeated to-device request is recognised.
 pub const TRANSACTION_MEMORY_MS: u64 = 24 * 60 * 60 * 1000;
 

@@ -106,7 +106,7 @@ impl Keys {
         let master_before = current(tx, user, MASTER).await?;
         let master = keys.iter().find(|key| key.usage == MASTER).map(|key| &key.key).or(master_before.as_ref());
         let Some(master_key) = master.and_then(public_key).map(ToOwned::to_owned) else {
-            return if keys.is_empty() { Ok(()) } else { Err(CrossSigningError::NoMasterKey) };
+            return Err(CrossSigningError::NoMasterKey);
         };
         let mut changed = Vec::new();
         for key in keys {

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     Fault,
-    keyspace::{CROSS_SIGNING_KEY, DEVICE_KEYS, OWN_SIGNATURE, USER_SIGNATURE},
+    keyspace::{ACCOUNT, CROSS_SIGNING_KEY, DEVICE_KEYS, OWN_SIGNATURE, USER_SIGNATURE},
     tx::View,
 };
 
@@ -73,7 +73,8 @@ impl Keys {
     ) -> Result<(), Fault> {
         let known = self.devices.names(view, user).await?;
         let signatures = signatures(view, viewer, user).await?;
-        if !known.is_empty() {
+        // Only who is not known is left out: a client goes on asking for whom it gets no answer.
+        if !known.is_empty() || view.get(&ACCOUNT, &(user.clone(),)).await?.is_some() {
             let rows = view.scan(&DEVICE_KEYS, DEVICE_KEYS.under(&(user.clone(),)), MAX_SCAN).await?;
             let mut texts: BTreeMap<_, _> = rows.into_iter().map(|((_, device), text)| (device, text)).collect();
             let mut answered = BTreeMap::new();

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use depesche_store::{MAX_SCAN, Range};
+use depesche_store::Range;
 use ruma::{OwnedUserId, UserId};
 
 use crate::{
@@ -61,13 +61,18 @@ pub(super) async fn forget(tx: &Tx, user: &UserId) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Users with a word that begins so, those with the word itself first, and whether there are more than `limit` words.
-pub async fn beginning(view: &View, word: &str, limit: usize) -> Result<(BTreeSet<OwnedUserId>, bool), Fault> {
+/// The range of the words that begin so: those with the word itself come first.
+pub fn beginning(word: &str) -> Range {
     // A part of a word, so not a key's part with its end.
-    let range = Range::prefix([&[USER_TERM.number], cut(word).as_bytes()].concat());
-    let rows = view.scan(&USER_TERM, range, (limit + 1).min(MAX_SCAN)).await?;
-    let more = rows.len() > limit;
-    Ok((rows.into_iter().take(limit).map(|((_, user), ())| user).collect(), more))
+    Range::prefix([&[USER_TERM.number], cut(word).as_bytes()].concat())
+}
+
+/// The users of at most `limit` words of a range, and the range of the words behind, if there may be any.
+pub async fn page(view: &View, range: Range, limit: usize) -> Result<(BTreeSet<OwnedUserId>, Option<Range>), Fault> {
+    let rows = view.scan(&USER_TERM, range.clone(), limit).await?;
+    let last = rows.last().filter(|_| rows.len() == limit).map(|(row, ())| USER_TERM.key(row));
+    let behind = last.map(|last| Range::new([&last[..], &[0]].concat(), range.to));
+    Ok((rows.into_iter().map(|((_, user), ())| user).collect(), behind))
 }
 
 /// The words of users, in the order asked.
@@ -98,7 +103,7 @@ mod tests {
     async fn the_words_follow_the_name() {
         let house = House::new();
         let alice = &house.user("alice").await;
-        let found = async |word: &str| beginning(&house.base.view(), word, 10).await.unwrap().0.contains(alice);
+        let found = async |word: &str| page(&house.base.view(), beginning(word), 10).await.unwrap().0.contains(alice);
         let profiles = Profiles::new(house.base.clone());
         assert!(found("ali").await && found("alice").await && !found("alicea").await);
         profiles.set_field(alice, "displayname", json!("Dr. Liddell")).await.unwrap();

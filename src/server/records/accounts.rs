@@ -7,7 +7,10 @@ use depesche_store::{Position, Stamp, StampAt};
 use ruma::{OwnedDeviceId, OwnedUserId};
 use serde::{Deserialize, Serialize};
 
-use crate::{record, table::Record};
+use crate::{
+    record,
+    table::{self, Record},
+};
 
 /// The SHA-256 of a token. Tokens themselves are never stored.
 pub type TokenHash = [u8; 32];
@@ -97,7 +100,7 @@ pub struct Seen {
 record!(Seen, 1);
 
 /// The tokens of a device: at most one pair in use, and one that a refresh made and the client has not used yet.
-#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Eq, PartialEq, Serialize)]
 pub struct Session {
     /// In use.
     pub current: Pair,
@@ -105,8 +108,25 @@ pub struct Session {
     pub next: Option<Pair>,
     /// The access token before `current`: valid until it expires, for requests that are still under way.
     pub previous: Option<TokenHash>,
+    /// Refresh tokens that others have replaced, the oldest first: who shows one is told that the session goes on.
+    pub replaced: Vec<TokenHash>,
 }
-record!(Session, 1);
+
+/// Before version 2 no replaced refresh tokens were kept.
+impl Record for Session {
+    fn encode(&self) -> Bytes {
+        table::encode(self, 2)
+    }
+
+    fn decode(bytes: &Bytes) -> Option<Self> {
+        if bytes.first() != Some(&1) {
+            let (current, next, previous, replaced) = table::decode(bytes, 2)?;
+            return Some(Self { current, next, previous, replaced });
+        }
+        let (current, next, previous) = table::decode(bytes, 1)?;
+        Some(Self { current, next, previous, replaced: Vec::new() })
+    }
+}
 
 /// An access token and the refresh token given with it.
 #[derive(Clone, Copy, Deserialize, Eq, PartialEq, Serialize)]
@@ -142,14 +162,31 @@ pub struct RefreshToken {
 record!(RefreshToken, 1);
 
 /// Whom a token of `m.login.token` logs in, once.
-#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Eq, PartialEq, Serialize)]
 pub struct LoginToken {
     /// The user.
     pub user: OwnedUserId,
     /// From when on it is refused.
     pub expires_ms: u64,
+    /// When it was given.
+    pub issued_ms: u64,
 }
-record!(LoginToken, 1);
+
+/// Before version 2 it was not said when a token was given: such a one counts as older than every password.
+impl Record for LoginToken {
+    fn encode(&self) -> Bytes {
+        table::encode(self, 2)
+    }
+
+    fn decode(bytes: &Bytes) -> Option<Self> {
+        if bytes.first() != Some(&1) {
+            let (user, expires_ms, issued_ms) = table::decode(bytes, 2)?;
+            return Some(Self { user, expires_ms, issued_ms });
+        }
+        let (user, expires_ms) = table::decode(bytes, 1)?;
+        Some(Self { user, expires_ms, issued_ms: 0 })
+    }
+}
 
 /// Whom a token of OpenID names to other services.
 #[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
@@ -300,14 +337,19 @@ mod tests {
         check(&DeviceList { count: 1, added: 2 }, "010102");
         check(&Seen { at_ms: 1, ip: Some([127, 0, 0, 1].into()) }, "010101007f000001");
         let pair = Pair { access: [1; 32], refresh: None };
-        let session = Session { current: pair, next: None, previous: None };
-        check(&session, &format!("01{}000000", "01".repeat(32)));
+        let session = Session { current: pair, next: None, previous: None, replaced: vec![[2; 32]] };
+        check(&session, &format!("02{}00000001{}", "01".repeat(32), "02".repeat(32)));
+        let older = Bytes::from([&[1][..], &[1; 32], &[0, 0, 0]].concat());
+        let session = Session { replaced: Vec::new(), ..session };
+        assert!(Session::decode(&older).is_some_and(|read| read == session));
         let user = user_id!("@a:b").to_owned();
         let device = device_id!("D").to_owned();
         let access = AccessToken { user: user.clone(), device: device.clone(), expires_ms: Some(1), fresh: true };
         check(&access, "010440613a620144010101");
         check(&RefreshToken { user: user.clone(), device }, "010440613a620144");
-        check(&LoginToken { user: user.clone(), expires_ms: 1 }, "010440613a6201");
+        check(&LoginToken { user: user.clone(), expires_ms: 1, issued_ms: 2 }, "020440613a620102");
+        let older = LoginToken::decode(&Bytes::from_static(b"\x01\x04@a:b\x01")).map(|token| token.issued_ms);
+        assert_eq!(older, Some(0));
         check(&OpenIdToken { user, expires_ms: 1 }, "010440613a6201");
     }
 

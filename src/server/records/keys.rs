@@ -6,7 +6,10 @@ use bytes::Bytes;
 use ruma::OwnedUserId;
 use serde::{Deserialize, Serialize};
 
-use crate::{record, table::Record};
+use crate::{
+    record,
+    table::{self, Record},
+};
 
 /// What is known of the id of a one-time key, for as long as it matters: longer than the key itself, so that an upload
 /// repeated by a client that missed the answer does not bring a key back that somebody has claimed meanwhile.
@@ -81,17 +84,34 @@ pub struct Message {
 record!(Message, 1);
 
 /// The versions of a user's key backup.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct BackupHead {
     /// The number of the newest version ever made; numbers are not used again.
     pub last: u64,
     /// The newest version that exists, the only one that takes keys.
     pub current: Option<u64>,
+    /// The bytes of the keys of all versions, but for those from before they were counted.
+    pub bytes: u64,
 }
-record!(BackupHead, 1);
+
+/// Before version 2 no bytes were counted.
+impl Record for BackupHead {
+    fn encode(&self) -> Bytes {
+        table::encode(self, 2)
+    }
+
+    fn decode(bytes: &Bytes) -> Option<Self> {
+        if bytes.first() != Some(&1) {
+            let (last, current, bytes) = table::decode(bytes, 2)?;
+            return Some(Self { last, current, bytes });
+        }
+        let (last, current) = table::decode(bytes, 1)?;
+        Some(Self { last, current, bytes: 0 })
+    }
+}
 
 /// A version of a user's key backup. Every change of its keys rewrites this row: it is what two of them conflict on.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Backup {
     /// How the keys are encrypted.
     pub algorithm: String,
@@ -101,8 +121,25 @@ pub struct Backup {
     pub etag: u64,
     /// How many keys there are.
     pub count: u64,
+    /// The bytes of the keys, but for those from before they were counted.
+    pub bytes: u64,
 }
-record!(Backup, 1);
+
+/// Before version 2 no bytes were counted.
+impl Record for Backup {
+    fn encode(&self) -> Bytes {
+        table::encode(self, 2)
+    }
+
+    fn decode(bytes: &Bytes) -> Option<Self> {
+        if bytes.first() != Some(&1) {
+            let (algorithm, auth_data, etag, count, bytes) = table::decode(bytes, 2)?;
+            return Some(Self { algorithm, auth_data, etag, count, bytes });
+        }
+        let (algorithm, auth_data, etag, count) = table::decode(bytes, 1)?;
+        Some(Self { algorithm, auth_data, etag, count, bytes: 0 })
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -151,8 +188,14 @@ mod tests {
 
     #[test]
     fn backup() {
-        check(&BackupHead { last: 3, current: Some(2) }, "01030102");
-        let backup = Backup { algorithm: "a".to_owned(), auth_data: "{}".to_owned(), etag: 7, count: 200 };
-        check(&backup, "010161027b7d07c801");
+        let head = BackupHead { last: 3, current: Some(2), bytes: 300 };
+        check(&head, "02030102ac02");
+        let older = BackupHead::decode(&Bytes::from_static(&[1, 3, 1, 2]));
+        assert_eq!(older, Some(BackupHead { bytes: 0, ..head }));
+        let (algorithm, auth_data) = ("a".to_owned(), "{}".to_owned());
+        let backup = Backup { algorithm, auth_data, etag: 7, count: 200, bytes: 300 };
+        check(&backup, "020161027b7d07c801ac02");
+        let older = Backup::decode(&Bytes::from_static(b"\x01\x01a\x02{}\x07\xc8\x01"));
+        assert_eq!(older, Some(Backup { bytes: 0, ..backup }));
     }
 }

@@ -121,6 +121,39 @@ async fn who_changes_their_name_while_joining_has_the_last_one_everywhere() {
     }
 }
 
+/// A join at whose turn, when it is decided, the user's account ends.
+struct TooLate {
+    join: WithProfile,
+    server: Arc<Server>,
+    done: AtomicBool,
+}
+
+impl Intent for TooLate {
+    fn decide<'a>(&'a self, turn: &'a mut Turn<'_>) -> BoxFuture<'a, Result<Verdict, Refusal>> {
+        Box::pin(async move {
+            let verdict = self.join.decide(turn).await;
+            if !self.done.swap(true, Relaxed) {
+                self.server.deactivate(&self.join.0.target, false).await.unwrap();
+            }
+            verdict
+        })
+    }
+}
+
+#[tokio::test]
+async fn nobody_comes_in_behind_the_end_of_their_account() {
+    let server = start(memory()).await;
+    let [alice, bob] = [account(&server, "alice").await, account(&server, "bob").await];
+    let room = public_room(&server, &alice, "hall").await;
+    let (actor, target) = (bob.clone(), bob.clone());
+    let join = WithProfile(Change { actor, target, action: Action::Join, content: object(json!({})) });
+    let late = TooLate { join, server: Arc::clone(&server), done: AtomicBool::new(false) };
+    assert!(matches!(server.rooms.submit(&room, late).await, Err(Refusal::Forbidden(_))));
+    assert!(!view(&server, &room).await.is_joined(&bob).await.unwrap());
+    let refused = server.rooms.create(creation(&bob)).await;
+    assert!(matches!(refused, Err(CreateError::Refused(Refusal::Forbidden(_)))));
+}
+
 #[tokio::test]
 async fn nothing_is_shown_of_an_ignored_user_but_state() {
     let server = start(memory()).await;

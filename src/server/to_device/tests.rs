@@ -2,14 +2,14 @@ use std::{collections::BTreeMap, sync::Arc, sync::atomic::Ordering};
 
 use depesche_rules::bounds::MAX_TO_DEVICE_BYTES;
 use depesche_store::{Position, faults::Fault as EngineFault};
-use ruma::{UserId, api::client::to_device::send_event_to_device::v3::Request, serde::Raw};
+use ruma::{UserId, api::client::to_device::send_event_to_device::v3::Request, serde::Raw, user_id};
 use serde_json::{Value, json};
 
 use super::{Page, SendError, ToDevice};
 use crate::{
     expiry,
     keys::{
-        bounds::{MAX_QUEUE, TRANSACTION_MEMORY_MS},
+        bounds::{MAX_QUEUE, MAX_QUEUE_BYTES, TRANSACTION_MEMORY_MS},
         tests::{Home, alice, bob},
     },
     keyspace::{TO_DEVICE, TO_DEVICE_TXN},
@@ -191,7 +191,7 @@ async fn a_request_that_does_not_fit_into_a_batch_is_refused() {
 #[tokio::test]
 async fn a_full_queue_takes_no_more_and_harms_nobody_else() {
     let (home, to_device) = home().await;
-    let message = Message { sender: bob(), kind: "m.test".to_owned(), content: r#"{"n":0}"#.to_owned() };
+    let message = Message { sender: alice(), kind: "m.test".to_owned(), content: r#"{"n":0}"#.to_owned() };
     for page in 0..MAX_QUEUE as u64 / 1000 {
         let row = |no| (alice(), "PHONE".into(), Position(page * 1000 + no + 1));
         home.write(|tx| (0..1000).for_each(|no| tx.put(&TO_DEVICE, &row(no), &message))).await;
@@ -210,6 +210,44 @@ async fn a_full_queue_takes_no_more_and_harms_nobody_else() {
     to_device.sent("3", both).await;
     assert_eq!(to_device.page(&alice(), "PHONE", full, 10).await.events.len(), 1, "room for one");
     assert_eq!(to_device.waiting(&alice(), "TABLET").await, [1, 1, 1]);
+}
+
+/// How many messages of `sender`, each with a content of so many bytes, are put into the queue of Alice's phone.
+async fn fill(home: &Home, from: u64, sender: &UserId, messages: u64, bytes: usize) {
+    let content = format!(r#"{{"n":0,"x":"{}"}}"#, "x".repeat(bytes));
+    let message = Message { sender: sender.to_owned(), kind: "m.test".to_owned(), content };
+    for no in 0..messages {
+        let row = (alice(), "PHONE".into(), Position(from + no + 1));
+        home.write(|tx| tx.put(&TO_DEVICE, &row, &message)).await;
+    }
+}
+
+#[tokio::test]
+async fn one_sender_cannot_fill_a_queue_for_the_others() {
+    for (messages, bytes) in [(MAX_QUEUE as u64 / 3 + 10, 1), (MAX_QUEUE_BYTES as u64 / 3 / 60_000 + 10, 60_000)] {
+        let (home, to_device) = home().await;
+        fill(&home, 0, &bob(), messages, bytes).await;
+        let length = async || home.base.view().scan(&TO_DEVICE, TO_DEVICE.under(&()), 10_000).await.unwrap().len();
+        let before = length().await;
+        let send = async |sender: &UserId, txn: &str| {
+            let body = request(txn, json!({ "@alice:a.example": { "PHONE": { "n": 1 } } }));
+            to_device.send(sender, Some("DESK".into()), &body).await.unwrap();
+        };
+        for txn in ["1", "2", "3"] {
+            send(&bob(), txn).await;
+        }
+        assert_eq!(length().await, before, "it has its share");
+        for txn in ["1", "2", "3"] {
+            send(user_id!("@carol:a.example"), txn).await;
+            send(&alice(), txn).await;
+        }
+        assert_eq!(length().await, before + 6);
+        // When some have been read there is room again.
+        to_device.acknowledge(&alice(), "PHONE".into(), Position(100)).await.unwrap();
+        let before = length().await;
+        send(&bob(), "4").await;
+        assert_eq!(length().await, before + 1);
+    }
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ use crate::{
         Rooms, aliases,
         append::{self, Accepted},
         lane::{self, Refusal},
+        membership::{is_leaving, leaving},
         working::Working,
     },
     topic,
@@ -176,6 +177,9 @@ impl Rooms {
         if creation.preset == Preset::TrustedPrivateChat && rules.authorization.additional_room_creators {
             add_creators(&mut content, creation);
         }
+        if is_leaving(&tx, &creation.creator).await? {
+            return Err(CreateError::Refused(leaving()));
+        }
         let member = profiles::member_content(&tx, &creation.creator).await?;
         let drafts = drafts(creation, member, rules);
         let birth = Birth { creator: &creation.creator, version, rules, content, drafts, tells: true };
@@ -284,7 +288,7 @@ impl From<Refusal> for CreateError {
         match refusal {
             Refusal::Fault(fault) => Self::Fault(fault),
             Refusal::TooLarge(why) => Self::TooLarge(why),
-            Refusal::BadContent(why) | Refusal::InvalidParam(why) => Self::BadContent(why),
+            Refusal::InvalidParam(why) => Self::BadContent(why),
             other => Self::InvalidState(other.to_string()),
         }
     }
@@ -338,19 +342,18 @@ fn topic_content(topic: &str) -> CanonicalJsonObject {
     object([("topic", topic.to_owned().into()), ("m.topic", block.into())])
 }
 
-/// Adds the invited to the creators whom the client names, each once.
+/// Adds the invited to the creators whom the client names, each once. What is no list of them is left to the rules, which
+/// refuse it.
 fn add_creators(content: &mut CanonicalJsonObject, creation: &Creation) {
-    let mut creators = match content.remove("additional_creators") {
-        Some(CanonicalJsonValue::Array(creators)) => creators,
-        _ => Vec::new(),
-    };
+    let none = || CanonicalJsonValue::Array(Vec::new());
+    let creators = content.entry("additional_creators".to_owned()).or_insert_with(none);
+    let CanonicalJsonValue::Array(creators) = creators else { return };
     for (user, _) in &creation.invite {
         let user = CanonicalJsonValue::String(user.to_string());
         if !creators.contains(&user) {
             creators.push(user);
         }
     }
-    content.insert("additional_creators".to_owned(), CanonicalJsonValue::Array(creators));
 }
 
 /// The generated power levels with the client's put over them.

@@ -42,6 +42,7 @@ use crate::{
     rooms::{
         Rooms,
         lane::{Intent, Refusal, Turn, Verdict},
+        membership::{is_leaving, leaving},
         view::RoomView,
         working::Working,
     },
@@ -177,6 +178,9 @@ impl Replace {
     async fn drafts(&self, turn: &mut Turn<'_>, old: &PowerLevels) -> Result<Vec<EventDraft>, Refusal> {
         let user = &self.upgrade.user;
         let state = |kind, key: &str, content| EventDraft::state(user.clone(), kind, key, content);
+        if is_leaving(turn.tx, user).await? {
+            return Err(leaving());
+        }
         let mut member = profiles::member_content(turn.tx, user).await?;
         member.insert("membership".to_owned(), "join".to_owned().into());
         let mut drafts = vec![state(StateEventType::RoomMember, user.as_str(), member)];

@@ -110,6 +110,20 @@ async fn login_tokens_work_once_and_not_for_long() {
 }
 
 #[tokio::test]
+async fn a_login_token_from_before_a_new_password_is_none() {
+    let house = House::with("[accounts]\ntoken_login = true\n", Vec::new());
+    let alice = house.user("alice").await;
+    let new = &NewSession::default();
+    let before = house.accounts.issue_login_token(&alice).await.unwrap();
+    house.pass_ms(1);
+    house.accounts.reset_password(&alice, "battery staple", false).await.unwrap();
+    let refused = house.accounts.login(Credentials::Token(&before.token), new).await;
+    assert!(matches!(refused, Err(LoginError::Forbidden)));
+    let after = house.accounts.issue_login_token(&alice).await.unwrap();
+    house.accounts.login(Credentials::Token(&after.token), new).await.unwrap();
+}
+
+#[tokio::test]
 async fn expired_login_tokens_are_swept() {
     use crate::{expiry, keyspace::LOGIN_TOKEN};
 

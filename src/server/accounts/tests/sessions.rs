@@ -46,10 +46,12 @@ async fn the_old_refresh_token_lives_until_the_new_access_token_is_used() {
     let second = refresh(&house, &first).await.unwrap();
     assert!(!house.admits(&lost).await, "a pair that was made again stays valid");
     assert!(house.admits(&second).await);
-    assert!(matches!(refresh(&house, &first).await, Err(RefreshError::Unknown)));
+    for replaced in [&first, &lost] {
+        assert!(matches!(refresh(&house, replaced).await, Err(RefreshError::Replaced)));
+    }
     assert!(house.admits(&first).await, "requests under way lose their token");
     assert!(house.admits(&second).await);
-    assert_eq!(rows(&house).await, (2, 1));
+    assert_eq!(rows(&house).await, (2, 3), "in use: two and one");
 }
 
 #[tokio::test]
@@ -58,11 +60,11 @@ async fn the_old_refresh_token_lives_until_the_new_refresh_token_is_used() {
     let first = refreshable(&house).await;
     let second = refresh(&house, &first).await.unwrap();
     let third = refresh(&house, &second).await.unwrap();
-    assert!(matches!(refresh(&house, &first).await, Err(RefreshError::Unknown)));
+    assert!(matches!(refresh(&house, &first).await, Err(RefreshError::Replaced)));
     assert!(house.admits(&third).await);
-    assert!(matches!(refresh(&house, &second).await, Err(RefreshError::Unknown)));
+    assert!(matches!(refresh(&house, &second).await, Err(RefreshError::Replaced)));
     assert!(!house.admits(&first).await, "two replaced access tokens are kept");
-    assert_eq!(rows(&house).await, (2, 1));
+    assert_eq!(rows(&house).await, (2, 3), "in use: two and one");
 }
 
 #[tokio::test]
@@ -72,9 +74,39 @@ async fn a_session_leaves_nothing_behind() {
     let second = refresh(&house, &first).await.unwrap();
     house.admits(&second).await;
     refresh(&house, &second).await.unwrap();
-    assert_eq!(rows(&house).await, (3, 2));
+    assert_eq!(rows(&house).await, (3, 3));
     house.devices.log_out_all(&first.user).await.unwrap();
     assert_eq!(rows(&house).await, (0, 0));
+}
+
+#[tokio::test]
+async fn a_replaced_refresh_token_is_told_from_one_whose_session_has_ended() {
+    let house = House::new();
+    let first = refreshable(&house).await;
+    let mut last = first.clone();
+    for _ in 0..20 {
+        let next = refresh(&house, &last).await.unwrap();
+        assert!(house.admits(&next).await);
+        assert!(matches!(refresh(&house, &last).await, Err(RefreshError::Replaced)));
+        last = next;
+    }
+    assert_eq!(rows(&house).await, (2, 9), "what was replaced long ago stays");
+    assert!(matches!(refresh(&house, &first).await, Err(RefreshError::Unknown)));
+    house.devices.log_out_all(&first.user).await.unwrap();
+    assert!(matches!(refresh(&house, &last).await, Err(RefreshError::Unknown)));
+    assert_eq!(rows(&house).await, (0, 0));
+}
+
+#[tokio::test]
+async fn who_logs_out_may_show_a_token_that_has_expired() {
+    let house = House::new();
+    let session = refreshable(&house).await;
+    house.pass_ms(HOUR_MS);
+    let caller = house.accounts.authenticate_for_logout(&session.tokens.access).await.unwrap();
+    assert_eq!((&caller.user, &caller.device), (&session.user, &session.device));
+    house.devices.log_out(&caller.user, &caller.device).await.unwrap();
+    let ended = house.accounts.authenticate_for_logout(&session.tokens.access).await;
+    assert!(matches!(ended, Err(AuthenticateError::Unknown)));
 }
 
 #[tokio::test]

@@ -1,14 +1,20 @@
-//! The confirmations under way, in memory: bounded in number and in time.
+//! The confirmations under way, in memory: bounded in number and in time, and so that no user can end those of others.
+//! Who has no access token is bounded by the rate limits of logins.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use ruma::{OwnedDeviceId, OwnedUserId, api::client::uiaa::AuthType};
+use ruma::{OwnedDeviceId, OwnedUserId, UserId, api::client::uiaa::AuthType};
 
 use super::{Confirmation, Fingerprint, Proof, Purpose};
+use crate::accounts::register::Wanted;
+
+/// Confirmations of one user at a time; the user's own oldest go beyond. Clients have one or two, a script that takes away
+/// many devices at once some dozens.
+const OF_ONE_USER: usize = 100;
 
 /// All that are under way.
 pub(crate) struct Confirmations {
@@ -20,8 +26,12 @@ pub(crate) struct Confirmations {
 #[derive(Default)]
 struct Kept {
     by_session: HashMap<String, State>,
-    /// Oldest first; all live equally long. Those that ended early stay in it until their time.
-    by_age: VecDeque<(u64, String)>,
+    /// Oldest first, by the order in which they began; all live equally long.
+    by_age: BTreeMap<u64, String>,
+    /// Those that a user began.
+    by_user: HashMap<OwnedUserId, BTreeSet<u64>>,
+    /// How many have begun.
+    begun: u64,
 }
 
 /// How far one is.
@@ -33,9 +43,12 @@ pub(in crate::accounts) struct State {
     caller: Option<(OwnedUserId, OwnedDeviceId)>,
     request: Fingerprint,
     began_ms: u64,
+    /// Its place among all that have begun.
+    number: u64,
     user: Option<OwnedUserId>,
     registration_token: Option<String>,
     consents: BTreeMap<String, String>,
+    wanted: Option<Wanted>,
     registered: Option<(Fingerprint, OwnedUserId)>,
 }
 
@@ -56,9 +69,11 @@ impl State {
             caller: request.caller.map(|(user, device)| (user.to_owned(), device.to_owned())),
             request: request.request,
             began_ms: now_ms,
+            number: 0,
             user: None,
             registration_token: None,
             consents: BTreeMap::new(),
+            wanted: None,
             registered: None,
         }
     }
@@ -83,16 +98,22 @@ impl Confirmations {
         Self { lifetime_ms, most, kept: Mutex::default() }
     }
 
-    /// Keeps a new one; the oldest go if there are too many.
-    pub(super) fn begin(&self, state: State, now_ms: u64) {
+    /// Keeps a new one; the oldest go if there are too many, of the user or in all.
+    pub(super) fn begin(&self, mut state: State, now_ms: u64) {
         let mut kept = self.kept();
-        while let Some((began_ms, _)) = kept.by_age.front()
-            && (kept.by_age.len() >= self.most || self.is_over(*began_ms, now_ms))
+        while let Some(oldest) = kept.oldest()
+            && (kept.by_session.len() >= self.most || self.is_over(oldest.began_ms, now_ms))
         {
-            let Some((_, session)) = kept.by_age.pop_front() else { break };
-            kept.by_session.remove(&session);
+            let session = oldest.session.clone();
+            kept.remove(&session);
         }
-        kept.by_age.push_back((now_ms, state.session.clone()));
+        state.number = kept.begun;
+        kept.begun += 1;
+        if let Some((user, _)) = &state.caller {
+            kept.make_room_for(user);
+            kept.by_user.entry(user.clone()).or_default().insert(state.number);
+        }
+        kept.by_age.insert(state.number, state.session.clone());
         kept.by_session.insert(state.session.clone(), state);
     }
 
@@ -117,13 +138,28 @@ impl Confirmations {
 
     /// Ends one; `false` if it had ended.
     pub(super) fn end(&self, session: &str) -> bool {
-        self.kept().by_session.remove(session).is_some()
+        self.kept().remove(session)
+    }
+
+    /// Notes what a registration asks for.
+    pub(in crate::accounts) fn wants(&self, session: &str, wanted: Wanted) {
+        if let Some(state) = self.kept().by_session.get_mut(session) {
+            state.wanted = Some(wanted);
+        }
+    }
+
+    /// What a registration asked for when it last said so.
+    pub(in crate::accounts) fn wanted(&self, session: &str, now_ms: u64) -> Option<Wanted> {
+        self.find(session, now_ms)?.wanted
     }
 
     /// Notes the account that a registration has made.
     pub(crate) fn registered(&self, session: &str, request: Fingerprint, user: OwnedUserId) {
         if let Some(state) = self.kept().by_session.get_mut(session) {
             state.registered = Some((request, user));
+            if let Some(wanted) = &mut state.wanted {
+                wanted.forget_password();
+            }
         }
     }
 
@@ -153,8 +189,40 @@ impl Confirmations {
     }
 }
 
+impl Kept {
+    fn oldest(&self) -> Option<&State> {
+        let (_, session) = self.by_age.first_key_value()?;
+        self.by_session.get(session)
+    }
+
+    fn make_room_for(&mut self, user: &UserId) {
+        while let Some(own) = self.by_user.get(user).filter(|own| own.len() >= OF_ONE_USER)
+            && let Some(session) = own.first().and_then(|oldest| self.by_age.get(oldest)).cloned()
+        {
+            self.remove(&session);
+        }
+    }
+
+    /// Whether it was there.
+    fn remove(&mut self, session: &str) -> bool {
+        let Some(state) = self.by_session.remove(session) else { return false };
+        self.by_age.remove(&state.number);
+        if let Some((user, _)) = &state.caller
+            && let Some(own) = self.by_user.get_mut(user)
+        {
+            own.remove(&state.number);
+            if own.is_empty() {
+                self.by_user.remove(user);
+            }
+        }
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use ruma::{device_id, user_id};
+
     use super::*;
 
     fn begin(confirmations: &Confirmations, session: &str, now_ms: u64) {
@@ -171,6 +239,33 @@ mod tests {
         }
         let found = ["a", "b", "c", "d"].map(|session| confirmations.find(session, 1).is_some());
         assert_eq!(found, [false, true, true, true]);
+    }
+
+    #[test]
+    fn one_user_ends_only_their_own() {
+        let confirmations = Confirmations::new(Duration::from_mins(15), 10_000);
+        let begin_as = |user: &UserId, session: &str| {
+            let caller = Some((user, device_id!("PHONE")));
+            let request =
+                Confirmation { purpose: Purpose::LoginToken, caller, request: Fingerprint::of(&()), auth: None };
+            confirmations.begin(State::new(session.to_owned(), &request, 1), 1);
+        };
+        begin(&confirmations, "nobody's", 1);
+        begin_as(user_id!("@bob:a"), "bob's");
+        for number in 0..20_000 {
+            begin_as(user_id!("@eve:a"), &number.to_string());
+        }
+        for session in ["nobody's", "bob's", "19999", &(20_000 - OF_ONE_USER).to_string()] {
+            assert!(confirmations.find(session, 1).is_some(), "{session}");
+        }
+        assert!(confirmations.find(&(20_000 - OF_ONE_USER - 1).to_string(), 1).is_none());
+        assert!(confirmations.end("bob's") && !confirmations.end("bob's"));
+        let kept = confirmations.kept();
+        let of_users: usize = kept.by_user.values().map(BTreeSet::len).sum();
+        assert_eq!(
+            (kept.by_session.len(), kept.by_age.len(), of_users),
+            (OF_ONE_USER + 1, OF_ONE_USER + 1, OF_ONE_USER)
+        );
     }
 
     #[test]

@@ -35,7 +35,8 @@ async fn old(server: &Fixture) {
         for n in 0..ROWS {
             let hash = [n; 32];
             let user = user("alice");
-            tx.put(&LOGIN_TOKEN, &(hash,), &LoginToken { user: user.clone(), expires_ms: now_ms + LOGIN_MS });
+            let token = LoginToken { user: user.clone(), expires_ms: now_ms + LOGIN_MS, issued_ms: now_ms };
+            tx.put(&LOGIN_TOKEN, &(hash,), &token);
             tx.put(&OPENID_TOKEN, &(hash,), &OpenIdToken { user, expires_ms: now_ms + OPENID_MS });
             tx.put(&TO_DEVICE_TXN, &(sender().0, sender().1, hash), &now_ms);
             let key = (sender().0, sender().1, "send".to_owned(), n.to_string());
