@@ -220,7 +220,8 @@ pub const MAX_ALLOWED_ROOMS: usize = 200;
 pub const DEFAULT_HIERARCHY_LIMIT: u32 = 50;
 /// Spaces within spaces that `/hierarchy` follows. Ours, as the specification demands a bound.
 pub const MAX_HIERARCHY_DEPTH: u32 = 20;
-/// Rooms that one walk through a space looks at. Ours: each page walks from the start.
+/// Rooms that one walk through a space looks at, those twice that it meets again from nearer by. Ours: each page walks
+/// from the start.
 pub const MAX_HIERARCHY_ROOMS: usize = 2000;
 /// Children of one space that are looked at. Ours.
 pub const MAX_SPACE_CHILDREN: usize = 1000;

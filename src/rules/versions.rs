@@ -1,7 +1,8 @@
 //! Which room versions this server has, and their rules.
 //!
 //! Versions 6 to 12 are offered as stable. 3 to 5 work and are offered as unstable: the JSON encoding of their events is
-//! not fully specified. 1 and 2 name events by an identifier that their server chooses, and 1 has a state resolution of
+//! not fully specified, and they should take numbers that canonical JSON has not, such as floats, which this server
+//! refuses in every version. 1 and 2 name events by an identifier that their server chooses, and 1 has a state resolution of
 //! its own: they are not offered, and a request for one is `M_UNSUPPORTED_ROOM_VERSION`.
 //!
 //! Spec: <https://spec.matrix.org/v1.19/rooms/>.

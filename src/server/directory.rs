@@ -23,7 +23,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     base::Base,
-    keyspace::{HEAD, PUBLISHED, RoomNo},
+    keyspace::{EventNo, HEAD, META, PUBLISHED, RoomNo},
     records::rooms::Head,
     rooms::{Rooms, view::RoomView},
     topic,
@@ -107,6 +107,8 @@ struct Shown {
 struct Entry {
     /// What it was made from.
     head: Head,
+    /// The events that this is told by.
+    states: Vec<EventNo>,
     /// Where it stands; `None` if nobody could do anything with it, so that it is left out.
     place: Option<Place>,
     kind: RoomTypeFilter,
@@ -228,10 +230,15 @@ impl Shown {
         let mut stale: Vec<_> = stale.into_iter().map(|room| (room,)).collect();
         stale.sort_unstable();
         for ((room,), head) in stale.iter().zip(view.get_many(&HEAD, &stale).await?) {
-            let unchanged = self.entries.get(room).zip(head.as_ref()).is_some_and(|(entry, head)| entry.is_of(head));
-            if let Some(head) = head.filter(|_| !unchanged) {
-                let summary = RoomView::open(&view, *room).await?.summary().await?;
-                self.put(*room, Entry::new(*room, head, &summary));
+            let Some(head) = head else { continue };
+            let stands = match self.entries.get(room) {
+                Some(entry) => entry.is_of(&head) && !entry.has_lost_words(&view, *room).await?,
+                None => false,
+            };
+            if !stands {
+                let of = RoomView::open(&view, *room).await?;
+                let entry = Entry::new(*room, head, of.summary_events().await?, &of.summary().await?);
+                self.put(*room, entry);
             }
         }
         self.read_at = view.position();
@@ -289,7 +296,7 @@ async fn published(view: &View) -> Result<HashSet<RoomNo>, Fault> {
 }
 
 impl Entry {
-    fn new(room: RoomNo, head: Head, summary: &RoomSummary) -> Self {
+    fn new(room: RoomNo, head: Head, states: Vec<EventNo>, summary: &RoomSummary) -> Self {
         let closed = matches!(summary.join_rule, JoinRuleSummary::Invite | JoinRuleSummary::Private);
         let is_shown = head.joined > 0 && (!closed || summary.world_readable);
         let alias = summary.canonical_alias.as_ref().map(|alias| alias.as_str());
@@ -299,14 +306,23 @@ impl Entry {
         Self {
             place: is_shown.then_some((Reverse(head.joined), room)),
             head,
+            states,
             kind: RoomTypeFilter::from(summary.room_type.clone()),
             text,
         }
     }
 
-    /// Whether a room's head says that nothing has changed of what is kept.
+    /// Whether a room's head says that the states are the same, and the members as many.
     fn is_of(&self, head: &Head) -> bool {
         self.head.root == head.root && self.head.joined == head.joined
+    }
+
+    /// Whether any of what it was made from has been redacted since, which its room's head does not tell.
+    async fn has_lost_words(&self, view: &View, room: RoomNo) -> Result<bool, Fault> {
+        let keys: Vec<_> = self.states.iter().map(|no| (room, *no)).collect();
+        let metas = view.get_many(&META, &keys).await?;
+        let is_new = |by: EventNo| by >= self.head.next_event;
+        Ok(metas.into_iter().flatten().any(|meta| meta.facts.redacted_by.is_some_and(is_new)))
     }
 }
 

@@ -1,12 +1,14 @@
 //! Spaces: the rooms below one, as far as somebody may know of them.
 //!
 //! The walk goes into depth first, children in the order of the specification. A room is shown once, where it is met
-//! first, so that a loop ends. Nothing is kept between two pages: a token counts the rooms before it, and the walk is
-//! gone again from the start. Where rooms came or went meanwhile, a page may repeat one or leave one out.
+//! first, so that a loop ends; met again at a lesser depth, it brings what had been too deep below it.
+//!
+//! Nothing is kept between two pages: a token counts the rooms before it, and the walk is gone again from the start. Where
+//! rooms came or went meanwhile, a page may repeat one or leave one out.
 //!
 //! Spec: [spaces](https://spec.matrix.org/v1.19/client-server-api/#spaces).
 
-use std::{collections::HashSet, fmt, str::FromStr};
+use std::{collections::HashMap, fmt, str::FromStr};
 
 use depesche_rules::bounds::{MAX_HIERARCHY_DEPTH, MAX_HIERARCHY_ROOMS, MAX_SPACE_CHILDREN};
 use ruma::{
@@ -91,12 +93,22 @@ impl Rooms {
         };
         let deepest = max_depth.map_or(MAX_HIERARCHY_DEPTH, |depth| depth.min(MAX_HIERARCHY_DEPTH));
         let view = self.base.view();
-        let (mut met, mut passed, mut rooms) = (HashSet::new(), 0, Vec::new());
+        let (mut met, mut passed, mut rooms) = (HashMap::<OwnedRoomId, Met>::new(), 0, Vec::new());
+        let (mut looked_at, mut cut) = (0, false);
         let mut ahead = vec![(root.to_owned(), 0)];
         while let Some((id, depth)) = ahead.pop() {
-            if met.len() >= MAX_HIERARCHY_ROOMS || !met.insert(id.clone()) {
+            let known = met.get_mut(&id);
+            // From nearer by one sees farther: what was too deep below a room before may not be so now.
+            if looked_at >= MAX_HIERARCHY_ROOMS || known.as_ref().is_some_and(|known| !cut || known.depth <= depth) {
                 continue;
             }
+            looked_at += 1;
+            if let Some(known) = known {
+                known.depth = depth;
+                ahead.extend(below(&known.children, depth));
+                continue;
+            }
+            met.insert(id.clone(), Met { depth, children: Vec::new() });
             let told = match RoomView::find(&view, &id).await? {
                 Some(room) => room.summary_for(Some(viewer)).await?.map(|told| (room, told)),
                 None => None,
@@ -114,9 +126,13 @@ impl Rooms {
             }
             let is_space = summary.room_type == Some(RoomType::Space);
             let children = if is_space { room.children(suggested_only).await? } else { Vec::new() };
+            let ids: Vec<_> = children.iter().map(|child| child.room.clone()).collect();
             if depth < deepest {
-                ahead.extend(children.iter().rev().map(|child| (child.room.clone(), depth + 1)));
+                ahead.extend(below(&ids, depth));
+            } else {
+                cut |= !ids.is_empty();
             }
+            met.insert(id, Met { depth, children: ids });
             if passed >= skipped {
                 let children = children.into_iter().map(|child| child.shown).collect();
                 rooms.push(SpaceHierarchyRoomsChunk::new(summary, children));
@@ -125,6 +141,19 @@ impl Rooms {
         }
         Ok(Hierarchy { rooms, next: None })
     }
+}
+
+/// A room that a walk came to.
+struct Met {
+    /// The least depth at which it did.
+    depth: u32,
+    /// Its children, if it is shown and a space.
+    children: Vec<OwnedRoomId>,
+}
+
+/// The children of a room at this depth as they lie ahead, with the first one on top.
+fn below(children: &[OwnedRoomId], depth: u32) -> impl Iterator<Item = (OwnedRoomId, u32)> {
+    children.iter().rev().map(move |child| (child.clone(), depth + 1))
 }
 
 /// A room that a space names as one of its own.

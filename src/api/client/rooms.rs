@@ -87,8 +87,10 @@ pub(super) async fn change(
     let reason = reason.map(|reason| ("reason".to_owned(), reason.into()));
     let change = Change { actor: user.user_id.clone(), target, action, content: reason.into_iter().collect() };
     let sent = match action {
-        Action::Join | Action::Invite | Action::Knock => server.rooms.submit(room, WithProfile(change)).await?,
-        _ => server.rooms.submit(room, change).await?,
+        // Rooms that one would enter may have been named by others; the endpoints say 404 where there is none.
+        Action::Join | Action::Knock => server.rooms.submit(room, WithProfile(change)).await?,
+        Action::Invite => server.rooms.submit(room, WithProfile(change)).await.map_err(unknown_is_forbidden)?,
+        _ => server.rooms.submit(room, change).await.map_err(unknown_is_forbidden)?,
     };
     if action == Action::Join {
         server.has_joined(&user.user_id, room).await?;

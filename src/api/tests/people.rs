@@ -22,6 +22,7 @@ async fn get_and_post_public_rooms() {
     let all = home.ask(&format!("GET {CLIENT}/publicRooms?server=test&limit=5"), "").await;
     assert_eq!((rooms(&all.body), &all.body["total_room_count_estimate"]), (1, &json!(1)));
     assert_eq!(all.body["chunk"][0]["room_id"], hall);
+    assert_eq!(all.body["chunk"][0]["join_rule"], "public");
     for (query, expected) in [
         ("since=x", (400, "M_INVALID_PARAM")),
         ("server=elsewhere", (403, "M_FORBIDDEN")),
@@ -83,6 +84,7 @@ async fn get_room_summary() {
     ] {
         let summary = home.ask_as(&bob, &format!("GET {path}"), "").await.body;
         assert_eq!((&summary["name"], &summary["membership"]), (&json!("Hall"), &json!("leave")), "{path}");
+        assert_eq!(summary["join_rule"], "public");
         assert!(home.ask(&format!("GET {path}"), "").await.body.get("membership").is_none());
     }
     let closed = format!("GET /_matrix/client/v1/room_summary/{closed}");

@@ -51,7 +51,11 @@ async fn get_relations() {
     ] {
         assert_eq!(ids(&get(rest).await.body), found, "{rest}");
     }
-    assert_eq!(get("?recurse=true").await.body["recursion_depth"], 3);
+    for rest in ["?recurse=true", "/m.reference?dir=f&recurse=true", "/m.reference/m.room.message?recurse=true"] {
+        assert_eq!(get(rest).await.body["recursion_depth"], 3, "{rest}");
+    }
+    assert_eq!(get("?recurse=false&limit=5").await.body["recursion_depth"], 1);
+    assert!(get("?limit=5").await.body.get("recursion_depth").is_none());
     let first = get("?limit=1").await.body;
     let second = get(&format!("?limit=1&from={}", first["next_batch"].as_str().unwrap())).await.body;
     assert_eq!((ids(&first), ids(&second)), (vec![&*two], vec![&*one]));

@@ -68,3 +68,22 @@ async fn a_leave_set_for_a_banned_user_lifts_the_ban() {
     assert_eq!(home.ask_as(&alice, &format!("GET {state}"), "").await.body["membership"], "leave");
     assert_eq!(home.send_as(&bob, &format!("POST {path}/join"), json!({})).await.status, 200);
 }
+
+#[tokio::test]
+async fn nobody_learns_which_rooms_there_are() {
+    let home = Home::open().await;
+    let (alice, bob) = (home.user("alice").await, home.user("bob").await);
+    let known = room(&home, &alice).await;
+    let whom = json!({ "user_id": alice.id });
+    for room in [&*known, "!nowhere:test"] {
+        for verb in ["invite", "kick", "ban", "unban", "leave"] {
+            let line = format!("POST /_matrix/client/v3/rooms/{room}/{verb}");
+            let body = if verb == "leave" { json!({}) } else { whom.clone() };
+            assert_eq!(refused(&home.send_as(&bob, &line, body).await), (403, "M_FORBIDDEN"), "{line}");
+        }
+    }
+    for verb in ["join/!nowhere:test", "knock/!nowhere:test", "rooms/!nowhere:test/join"] {
+        let line = format!("POST /_matrix/client/v3/{verb}");
+        assert_eq!(refused(&home.send_as(&bob, &line, json!({})).await), (404, "M_NOT_FOUND"), "{line}");
+    }
+}

@@ -2,13 +2,23 @@
 //!
 //! Spec: [room aliases](https://spec.matrix.org/v1.19/client-server-api/#room-aliases).
 
-use depesche_rules::bounds::{MAX_ALIASES_PER_ROOM, MAX_ROOM_ALIAS_BYTES};
+use depesche_rules::{
+    bounds::{MAX_ALIASES_PER_ROOM, MAX_ROOM_ALIAS_BYTES},
+    build::EventDraft,
+};
+use futures::future::BoxFuture;
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, OwnedRoomAliasId, RoomAliasId, RoomId, UserId,
+    CanonicalJsonObject, CanonicalJsonValue, OwnedRoomAliasId, OwnedUserId, RoomAliasId, RoomId, UserId,
     events::{StateEventType, TimelineEventType, room::member::MembershipState},
 };
 
-use super::{Rooms, history::ReadRefusal, lane::Refusal, send::State, show::Viewer, view::RoomView};
+use super::{
+    Rooms,
+    history::ReadRefusal,
+    lane::{Intent, Refusal, Turn, Verdict},
+    show::Viewer,
+    view::RoomView,
+};
 use crate::{
     keyspace::{ALIAS, ROOM_ALIAS},
     records::rooms::Alias,
@@ -152,29 +162,43 @@ impl Rooms {
 
     /// Takes an alias that is gone out of the room's state.
     async fn forget_alias(&self, user: &UserId, view: &RoomView, alias: &RoomAliasId) -> Result<(), Fault> {
-        let Some(mut content) = canonical_alias(view).await? else { return Ok(()) };
-        let gone = CanonicalJsonValue::String(alias.to_string());
-        let before = content.clone();
-        if content.get("alias") == Some(&gone) {
-            content.remove("alias");
-        }
-        if let Some(CanonicalJsonValue::Array(others)) = content.get_mut("alt_aliases") {
-            others.retain(|other| *other != gone);
-        }
-        if content == before || !self.may_name(user, Some(view)).await? {
+        let Some(content) = canonical_alias(view).await? else { return Ok(()) };
+        if !named(&content).unwrap_or_default().iter().any(|named| named == alias) {
             return Ok(());
         }
-        let state = State {
-            sender: user.to_owned(),
-            kind: StateEventType::RoomCanonicalAlias,
-            state_key: String::new(),
-            content,
-        };
-        match self.submit(view.room_id(), state).await {
+        match self.submit(view.room_id(), Unname { user: user.to_owned(), alias: alias.to_owned() }).await {
             Err(Refusal::Fault(fault)) => Err(fault),
             // The alias is gone all the same; the list in the state is a courtesy.
             Ok(_) | Err(_) => Ok(()),
         }
+    }
+}
+
+/// Takes an alias out of the room's state, from whatever stands there at its turn: others may be taken out beside it.
+struct Unname {
+    user: OwnedUserId,
+    alias: OwnedRoomAliasId,
+}
+
+impl Intent for Unname {
+    fn decide<'a>(&'a self, turn: &'a mut Turn<'_>) -> BoxFuture<'a, Result<Verdict, Refusal>> {
+        Box::pin(async move {
+            turn.must_be_joined(&self.user).await?;
+            let kind = StateEventType::RoomCanonicalAlias;
+            let Some(current) = turn.working.state(turn.tx, &kind.to_string(), "").await? else {
+                return Err(Refusal::NotFound("the room has no main alias".into()));
+            };
+            let before: CanonicalJsonObject = current.content_as().unwrap_or_default();
+            let (mut content, gone) = (before.clone(), CanonicalJsonValue::String(self.alias.to_string()));
+            content.retain(|field, value| field != "alias" || *value != gone);
+            if let Some(CanonicalJsonValue::Array(others)) = content.get_mut("alt_aliases") {
+                others.retain(|other| *other != gone);
+            }
+            if content == before {
+                return Ok(Verdict::Already(current.event_id().clone()));
+            }
+            Ok(Verdict::Append(vec![EventDraft::state(self.user.clone(), kind, "", content)]))
+        })
     }
 }
 

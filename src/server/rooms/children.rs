@@ -62,8 +62,8 @@ pub struct Children {
     pub next: Option<String>,
     /// Where this page begins, if it is not the first.
     pub previous: Option<String>,
-    /// How many relationships were followed, with `recurse`.
-    pub depth: Option<u32>,
+    /// How many relationships were followed from the event.
+    pub depth: u32,
 }
 
 /// Where a page goes, and what of.
@@ -99,7 +99,7 @@ impl Viewer<'_> {
             events: self.show(&found, Format::WithRoom).await?,
             next: next.map(|place| place.to_string()),
             previous: query.from.map(str::to_owned),
-            depth: query.recurse.then_some(RECURSION_DEPTH),
+            depth: if query.recurse { RECURSION_DEPTH } else { 1 },
         })
     }
 

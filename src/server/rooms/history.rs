@@ -3,7 +3,7 @@
 //! Who is joined reads the room as it is; who was joined reads it as it was when they went; a world-readable room is
 //! read by anyone. What single events show is [`super::show`]'s.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use depesche_rules::{bounds::MAX_PAGE_BYTES, pdu::Pdu, visibility};
 use depesche_store::Position;
@@ -129,13 +129,30 @@ impl Viewer<'_> {
     }
 
     /// The state at a place, for a viewer who may read the room: who left sees none from after that.
-    async fn readable_root_at(&self, place: Place) -> Result<RootRecord, Fault> {
+    async fn readable_root_at(&mut self, place: Place) -> Result<RootRecord, ReadRefusal> {
         let left = self.own().filter(|own| !own.forgotten && own.was_joined && own.state != MembershipState::Join);
         let place = match left.map(|own| own.event) {
             Some(newest) => place.min(self.behind(self.departure(newest).await?).await?),
             None => place,
         };
-        self.room().root_at_place(place).await
+        if !self.may_know_state_at(place).await? {
+            return Err(ReadRefusal::Forbidden);
+        }
+        Ok(self.room().root_at_place(place).await?)
+    }
+
+    /// Whether the state at a place is in the part of the history that is open to the viewer: an event on either side
+    /// of it is. Of the one behind it because `/sync` tells who joined the state before the first event it shows, with a
+    /// token for just that place.
+    async fn may_know_state_at(&mut self, place: Place) -> Result<bool, Fault> {
+        let before = self.room().timeline_before(place, 1).await?;
+        let after = self.room().timeline_from(place, 1).await?;
+        // Before the room's first event there is no state to tell.
+        let mut may = before.is_empty();
+        for (_, no) in before.into_iter().chain(after) {
+            may = may || self.may_know(&self.room().event(no).await?).await?;
+        }
+        Ok(may)
     }
 
     /// The event by which the viewer went: invites and knocks since then show nothing new.
@@ -254,7 +271,7 @@ impl Viewer<'_> {
         }
     }
 
-    /// The membership events of those who sent these events, as they are in the state the viewer may read.
+    /// The membership events of those who sent these events, as they were before the first of these.
     async fn senders(&self, events: &[Event]) -> Result<Vec<Event>, Fault> {
         let mut seen = HashSet::new();
         let mut members = Vec::new();
@@ -305,11 +322,13 @@ impl Viewer<'_> {
         let mut state = if filter.lazy_load_options.is_disabled() {
             self.room().events(&self.state_below(root).await?).await?
         } else {
-            let around: Vec<Event> = before.iter().chain([&event]).chain(&after).cloned().collect();
             let others = self.room().state_without_members(root).await?;
             let others: Vec<_> = others.into_iter().map(|(_, event)| event).collect();
             let mut state = self.room().events(&others).await?;
-            state.extend(self.senders(&around).await?);
+            let around = before.iter().chain([&event]).chain(&after);
+            for sender in around.map(|event| event.pdu.sender()).collect::<BTreeSet<_>>() {
+                state.extend(self.room().state_event(root, "m.room.member", sender.as_str()).await?);
+            }
             state
         };
         state.retain(|event| event.passes(filter));

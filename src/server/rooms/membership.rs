@@ -69,15 +69,23 @@ pub struct WithProfile(pub Change);
 
 impl Intent for WithProfile {
     fn decide<'a>(&'a self, turn: &'a mut Turn<'_>) -> BoxFuture<'a, Result<Verdict, Refusal>> {
+        Box::pin(async move { self.0.clone().complete(turn).await?.judge(turn, Same::Looks).await })
+    }
+}
+
+/// A change that a client sets as state: all that it says is kept, with the target's profile where that belongs to it and
+/// the client does not give another.
+#[derive(Clone, Debug)]
+pub struct AsState(pub Change);
+
+impl Intent for AsState {
+    fn decide<'a>(&'a self, turn: &'a mut Turn<'_>) -> BoxFuture<'a, Result<Verdict, Refusal>> {
         Box::pin(async move {
             let mut change = self.0.clone();
-            if matches!(change.action, Action::Join | Action::Knock) && is_leaving(turn.tx, &change.target).await? {
-                return Err(leaving());
+            if matches!(change.action, Action::Join | Action::Invite | Action::Knock) {
+                change = change.complete(turn).await?;
             }
-            for (field, value) in profiles::member_content(turn.tx, &change.target).await? {
-                change.content.entry(field).or_insert(value);
-            }
-            change.judge(turn).await
+            change.judge(turn, Same::Content).await
         })
     }
 }
@@ -96,12 +104,32 @@ pub(crate) fn leaving() -> Refusal {
 
 impl Intent for Change {
     fn decide<'a>(&'a self, turn: &'a mut Turn<'_>) -> BoxFuture<'a, Result<Verdict, Refusal>> {
-        Box::pin(self.judge(turn))
+        Box::pin(self.judge(turn, Same::Looks))
     }
 }
 
+/// When a membership that stands already is all that was asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Same {
+    /// When a member looks as they are to look; a ban or a knock merely has to stand.
+    Looks,
+    /// When the same user said the same, as with any other state.
+    Content,
+}
+
 impl Change {
-    async fn judge(&self, turn: &mut Turn<'_>) -> Result<Verdict, Refusal> {
+    /// Shows the target's profile, but for what the content says of it.
+    async fn complete(mut self, turn: &Turn<'_>) -> Result<Self, Refusal> {
+        if matches!(self.action, Action::Join | Action::Knock) && is_leaving(turn.tx, &self.target).await? {
+            return Err(leaving());
+        }
+        for (field, value) in profiles::member_content(turn.tx, &self.target).await? {
+            self.content.entry(field).or_insert(value);
+        }
+        Ok(self)
+    }
+
+    async fn judge(&self, turn: &mut Turn<'_>, same: Same) -> Result<Verdict, Refusal> {
         let current = turn.working.state(turn.tx, "m.room.member", self.target.as_str()).await?;
         let before = turn.working.membership(turn.tx, &self.target).await?;
         if self.actor != self.target {
@@ -126,12 +154,10 @@ impl Change {
             return Ok(Verdict::Already(event.event_id().clone()));
         }
         if let Some(event) = current.filter(|_| so_already) {
-            let stored = event.content_as::<CanonicalJsonObject>().unwrap_or_default();
-            let presents = matches!(self.action, Action::Join | Action::Present);
             if self.action == Action::Ban {
                 self.must_be_able_to_ban(turn).await?;
             }
-            if !presents || self.same_profile(&stored) {
+            if self.is_said_by(&event, &content, same) {
                 return Ok(Verdict::Already(event.event_id().clone()));
             }
         }
@@ -194,9 +220,22 @@ impl Change {
             && current.content_as::<CanonicalJsonObject>().is_ok_and(|stored| stored == *content)
     }
 
-    /// Whether a joined member would look the same after joining again.
-    fn same_profile(&self, stored: &CanonicalJsonObject) -> bool {
-        ["displayname", "avatar_url"].iter().all(|field| self.content.get(*field) == stored.get(*field))
+    /// Whether the event that made the membership what it is to be says all that is asked for.
+    fn is_said_by(&self, current: &Pdu, content: &CanonicalJsonObject, same: Same) -> bool {
+        let mut stored = current.content_as::<CanonicalJsonObject>().unwrap_or_default();
+        match self.action {
+            // The rules let nobody leave twice.
+            Action::Leave => true,
+            _ if same == Same::Content => {
+                stored.remove("join_authorised_via_users_server");
+                *current.sender() == self.actor && stored == *content
+            }
+            // A member looks the same after joining again.
+            Action::Join | Action::Present => {
+                ["displayname", "avatar_url"].iter().all(|field| content.get(*field) == stored.get(*field))
+            }
+            _ => true,
+        }
     }
 
     /// In a restricted room, names the member by whose right the user joins, unless an invite is right enough.

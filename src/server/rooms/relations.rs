@@ -7,6 +7,9 @@
 //! An event is listed under its parent and, for `recurse`, under the parents of its parent that are in the room by then.
 //! Redacted later, those keep it in their lists; redacted itself, it leaves all of them.
 //!
+//! An event about one that is not in the room is in its list, and neither counted nor a thread. Rows of earlier versions
+//! have both; nobody can ask for them.
+//!
 //! Nothing here knows who looks. Spec:
 //! [aggregations of child events](https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events).
 
@@ -47,6 +50,10 @@ pub struct Pending {
 /// What an event is about, with all that its rows need.
 struct Link {
     relation: Relation,
+    /// Whether its parent was in the room before it. What is about an event that is not is in the lists only: else events
+    /// about made-up ids would each begin a thread. A parent that comes later, as it can once events of other servers are
+    /// fetched to fill a gap, has to be counted and listed then, from its list.
+    has_parent: bool,
     /// The parents of its parent, nearest first, with the events between.
     ancestors: Vec<(OwnedEventId, Vec<EventNo>)>,
     event_id: OwnedEventId,
@@ -219,7 +226,7 @@ impl Link {
     /// As of now, or as it was when the event was appended as this number: what was redacted since had its relation then.
     async fn of(working: &mut Working, tx: &Tx, pdu: &Pdu, as_of: Option<EventNo>) -> Result<Option<Self>, Fault> {
         let Some(relation) = Relation::of(pdu) else { return Ok(None) };
-        let mut ancestors = Vec::new();
+        let (mut has_parent, mut ancestors) = (false, Vec::new());
         let (mut parent, mut via) = (relation.parent.clone(), Vec::new());
         for _ in 1..RECURSION_DEPTH {
             let Some(no) = working.event_no(tx, &parent).await? else { break };
@@ -228,6 +235,7 @@ impl Link {
                 Some(as_of) if as_of <= no => break,
                 Some(as_of) => as_it_was(working, tx, no, as_of).await?,
             };
+            has_parent = true;
             let Some(next) = Relation::of(&between) else { break };
             via.push(no);
             parent = next.parent;
@@ -236,6 +244,7 @@ impl Link {
         Ok(Some(Self {
             may_replace: relations::may_replace(pdu),
             relation,
+            has_parent,
             ancestors,
             event_id: pdu.event_id().clone(),
             sender: pdu.sender().clone(),
@@ -258,12 +267,13 @@ impl Link {
     }
 
     fn thread(&self) -> Option<&OwnedEventId> {
-        self.relation.is(relations::THREAD).then_some(&self.relation.parent)
+        (self.has_parent && self.relation.is(relations::THREAD)).then_some(&self.relation.parent)
     }
 
     /// Which count of its parent it raises.
     fn counted(&self) -> Option<usize> {
         match self.relation.kind.as_str() {
+            _ if !self.has_parent => None,
             relations::REPLACE => self.may_replace.then_some(REPLACING),
             relations::REFERENCE => Some(REFERRING),
             relations::THREAD => Some(IN_THREAD),

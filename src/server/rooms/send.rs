@@ -130,6 +130,10 @@ async fn redaction(
         return Err(Refusal::NotFound("the event to redact is not in this room".into()));
     };
     let event = turn.working.pdu(turn.tx, no).await?;
+    // The one says whose room it is and what it replaces, the other keeps servers out: neither can be taken back.
+    if event.is_state("m.room.create", "") || event.is_state("m.room.server_acl", "") {
+        return Err(Refusal::Forbidden("the creation of a room and its server list cannot be redacted".into()));
+    }
     if event.sender() != sender {
         let levels = turn.working.power_levels(turn.tx).await?;
         if !levels.is_some_and(|levels| levels.can_redact_others(sender)) {

@@ -7,6 +7,7 @@ use ruma::{
     EventEncryptionAlgorithm, MxcUri, OwnedMxcUri, OwnedRoomAliasId, OwnedRoomId, RoomId, UInt, UserId,
     events::room::{history_visibility::HistoryVisibility, member::MembershipState},
     room::{JoinRule, JoinRuleSummary, RestrictedSummary, RoomSummary, RoomType},
+    room_version_rules::AuthorizationRules,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -18,7 +19,7 @@ use super::{
     view::RoomView,
 };
 use crate::{
-    keyspace::KEY_NO,
+    keyspace::{EventNo, KEY_NO},
     records::rooms::StateKey,
     tx::{Fault, View},
 };
@@ -112,15 +113,18 @@ impl Card {
         (!body.is_empty()).then(|| body.to_owned())
     }
 
-    fn join_rule(&self) -> JoinRuleSummary {
+    /// How to get in, as the auth rules of the room's version have it.
+    fn join_rule(&self, rules: &AuthorizationRules) -> JoinRuleSummary {
         let at = KINDS.iter().position(|kind| *kind == JOIN_RULES);
         let content = at.and_then(|at| self.0[at].clone()).unwrap_or_default();
-        // A room without a rule that is understood lets in who is invited.
+        // A room without a rule that its version knows lets in who is invited.
         match JoinRule::deserialize(Value::Object(content)) {
             Ok(JoinRule::Public) => JoinRuleSummary::Public,
-            Ok(JoinRule::Knock) => JoinRuleSummary::Knock,
-            Ok(JoinRule::Restricted(restricted)) => JoinRuleSummary::Restricted(RestrictedSummary::from(restricted)),
-            Ok(JoinRule::KnockRestricted(restricted)) => {
+            Ok(JoinRule::Knock) if rules.knocking => JoinRuleSummary::Knock,
+            Ok(JoinRule::Restricted(restricted)) if rules.restricted_join_rule => {
+                JoinRuleSummary::Restricted(RestrictedSummary::from(restricted))
+            }
+            Ok(JoinRule::KnockRestricted(restricted)) if rules.knock_restricted_join_rule => {
                 JoinRuleSummary::KnockRestricted(RestrictedSummary::from(restricted))
             }
             Ok(JoinRule::Private) => JoinRuleSummary::Private,
@@ -153,7 +157,7 @@ impl RoomView {
         let is = |kind: &str, field: &str, value: &str| card.field(kind, field).is_some_and(|found| found == value);
         let mut summary = RoomSummary::new(
             self.room_id().to_owned(),
-            card.join_rule(),
+            card.join_rule(&self.rules.authorization),
             is("m.room.guest_access", "guest_access", "can_join"),
             UInt::from(self.head.joined),
             is(HISTORY_VISIBILITY, "history_visibility", "world_readable"),
@@ -170,20 +174,29 @@ impl RoomView {
         Ok(summary)
     }
 
-    /// Two reads for the numbers of the states, and those of the tree and the events.
     async fn card(&self) -> Result<Card, Fault> {
-        let keys = KINDS.map(|kind| (self.no, kind.to_owned(), String::new()));
-        let numbers = self.view.get_many(&KEY_NO, &keys).await?;
-        let (kinds, known): (Vec<usize>, Vec<_>) =
-            numbers.into_iter().enumerate().filter_map(|(kind, no)| Some((kind, no?))).unzip();
-        let found = Tree::stored(&self.view, self.no).get_many(self.root(), &known).await?;
-        let (kinds, events): (Vec<usize>, Vec<_>) =
-            kinds.into_iter().zip(found).filter_map(|(kind, event)| Some((kind, event?))).unzip();
+        let (kinds, events): (Vec<_>, Vec<_>) = self.card_events().await?.into_iter().unzip();
         let mut card = Card(Default::default());
         for (kind, event) in kinds.into_iter().zip(self.events(&events).await?) {
             card.0[kind] = self.readable(event)?.content_as().ok();
         }
         Ok(card)
+    }
+
+    /// The events that a summary is made of.
+    pub(crate) async fn summary_events(&self) -> Result<Vec<EventNo>, Fault> {
+        Ok(self.card_events().await?.into_iter().map(|(_, event)| event).collect())
+    }
+
+    /// The events that set the states of a card, with their places there. A read for the numbers of the states, and those
+    /// of the tree.
+    async fn card_events(&self) -> Result<Vec<(usize, EventNo)>, Fault> {
+        let keys = KINDS.map(|kind| (self.no, kind.to_owned(), String::new()));
+        let numbers = self.view.get_many(&KEY_NO, &keys).await?;
+        let (kinds, known): (Vec<usize>, Vec<_>) =
+            numbers.into_iter().enumerate().filter_map(|(kind, no)| Some((kind, no?))).unzip();
+        let found = Tree::stored(&self.view, self.no).get_many(self.root(), &known).await?;
+        Ok(kinds.into_iter().zip(found).filter_map(|(kind, event)| Some((kind, event?))).collect())
     }
 
     /// The room that this one replaces.

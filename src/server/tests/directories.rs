@@ -3,7 +3,7 @@
 use std::{slice::from_ref, sync::Arc};
 
 use ruma::{
-    OwnedRoomId, RoomId, UserId,
+    OwnedRoomId, RoomId, RoomVersionId, UserId,
     directory::RoomTypeFilter,
     events::{StateEventType, room::member::MembershipState},
 };
@@ -13,7 +13,8 @@ use super::{account, change, memory, public_room, set, start, view};
 use crate::{
     directory::{DirectoryError, Query},
     keyspace::{BUILT, OPEN_ROOM, USER_TERM, USER_TERMS},
-    rooms::{lane::Refusal, membership::Action, summary::SummaryError},
+    rooms::{lane::Refusal, membership::Action, send::Redaction, summary::SummaryError},
+    spaces::HierarchyQuery,
     testing::{creation, object, user},
     workflows::create::{CreateError, Creation, Preset},
 };
@@ -228,9 +229,117 @@ async fn the_initial_state_is_checked_like_that_of_a_room_that_exists() {
     let alias = |alias: &str| with(StateEventType::RoomCanonicalAlias, "", json!({ "alias": alias }));
     assert!(matches!(made(alias("#a:agency.test")).await, Err(CreateError::Refused(Refusal::BadAlias(_)))));
     assert!(matches!(made(alias("nonsense")).await, Err(CreateError::BadContent(_))));
+    // What makes the state invalid is no fault of the JSON.
+    let invalid = |outcome| matches!(outcome, Err(CreateError::InvalidState(_)));
+    for (version, levels) in [
+        (RoomVersionId::V12, json!({ "users": { alice.as_str(): 100 } })),
+        (RoomVersionId::V10, json!({ "users": { alice.as_str(): "100" } })),
+        (RoomVersionId::V12, json!({ "kick": "50" })),
+    ] {
+        let overridden = Creation { version: Some(version), power_levels: object(levels), ..creation(&alice) };
+        assert!(invalid(made(overridden).await));
+    }
+    let creators = object(json!({ "additional_creators": "@bob:agency.test" }));
+    let trusted = Creation { preset: Preset::TrustedPrivateChat, creation_content: creators, ..creation(&alice) };
+    assert!(invalid(made(trusted).await));
     let own = Some(ruma::owned_room_alias_id!("#a:agency.test"));
     made(Creation { alias: own, ..alias("#a:agency.test") }).await.unwrap();
     let state = (StateEventType::from("org.example.x"), String::new(), object(json!({})));
     let many = Creation { initial_state: vec![state; 501], ..creation(&alice) };
     assert!(matches!(made(many).await, Err(CreateError::TooLarge(_))));
+}
+
+#[tokio::test]
+async fn a_room_is_not_found_by_words_that_were_redacted() {
+    let server = start(memory()).await;
+    let alice = &account(&server, "alice").await;
+    let room = public_room(&server, alice, "Hall").await;
+    set(&server, &room, alice, StateEventType::RoomTopic, "", json!({ "topic": "secret plans" })).await;
+    let found = async |term: &str| {
+        let query = Query { term: Some(term.to_owned()), ..Query::default() };
+        server.directory.page(&query).await.unwrap().rooms.len()
+    };
+    assert_eq!((found("secret").await, found("hall").await), (1, 1));
+    let view = view(&server, &room).await;
+    let topic = view.state_event(view.root(), "m.room.topic", "").await.unwrap().unwrap();
+    let target = topic.pdu.event_id().clone();
+    let redaction = Redaction { sender: alice.clone(), target, reason: None, transaction: None };
+    server.rooms.submit(&room, redaction).await.unwrap();
+    assert_eq!((found("secret").await, found("hall").await), (0, 1));
+}
+
+#[tokio::test]
+async fn a_join_rule_is_told_only_where_the_version_knows_it() {
+    let server = start(memory()).await;
+    let (alice, bob) = (&account(&server, "alice").await, &account(&server, "bob").await);
+    let club = public_room(&server, alice, "club").await;
+    change(&server, &club, bob, bob, Action::Join).await.unwrap();
+    let allow = json!([{ "type": "m.room_membership", "room_id": club }]);
+    for (version, rule, known) in [
+        (RoomVersionId::V6, "knock", false),
+        (RoomVersionId::V7, "knock", true),
+        (RoomVersionId::V7, "restricted", false),
+        (RoomVersionId::V8, "restricted", true),
+        (RoomVersionId::V9, "knock_restricted", false),
+        (RoomVersionId::V10, "knock_restricted", true),
+        (RoomVersionId::V6, "public", true),
+    ] {
+        let content = object(json!({ "join_rule": rule, "allow": allow }));
+        let room = Creation {
+            version: Some(version.clone()),
+            published: true,
+            initial_state: vec![(StateEventType::RoomJoinRules, String::new(), content)],
+            ..creation(alice)
+        };
+        let room = server.rooms.create(room).await.unwrap();
+        let told = server.rooms.summary(&room, Some(bob)).await;
+        assert_eq!(told.is_ok(), known, "{version} {rule}");
+        let (mine, _) = server.rooms.summary(&room, Some(alice)).await.unwrap();
+        assert_eq!(mine.join_rule.as_str(), if known { rule } else { "invite" }, "{version}");
+        let listed = server.directory.page(&Query::default()).await.unwrap().rooms;
+        assert_eq!(listed.iter().any(|listed| listed.room_id == room), known, "{version} {rule}");
+    }
+}
+
+#[tokio::test]
+async fn a_hierarchy_shows_all_that_is_near_enough_by_the_shortest_way() {
+    let server = start(memory()).await;
+    let alice = &account(&server, "alice").await;
+    let mut spaces = Vec::new();
+    for name in ["root", "a", "b", "c", "d"] {
+        let space = Creation {
+            name: Some(name.into()),
+            creation_content: object(json!({ "type": "m.space" })),
+            ..creation(alice)
+        };
+        spaces.push(server.rooms.create(space).await.unwrap());
+    }
+    let [root, a, b, c, d] = &spaces[..] else { panic!("five spaces") };
+    // From the root over a to b it is farther than straight to b, and a comes first.
+    for (parent, child, order) in
+        [(root, a, "1"), (root, b, "2"), (a, b, "1"), (b, c, "1"), (c, d, "1"), (d, root, "1")]
+    {
+        let content = json!({ "via": ["agency.test"], "order": order });
+        set(&server, parent, alice, StateEventType::SpaceChild, child.as_str(), content).await;
+    }
+    let met = async |max_depth: Option<u32>, limit: usize| {
+        let (mut names, mut from) = (Vec::new(), None::<String>);
+        loop {
+            let query = HierarchyQuery { from: from.as_deref(), max_depth, limit, ..HierarchyQuery::default() };
+            let page = server.rooms.hierarchy(root, alice, &query).await.unwrap();
+            names.extend(page.rooms.into_iter().filter_map(|room| room.summary.name));
+            from = page.next;
+            if from.is_none() {
+                return names.join(" ");
+            }
+        }
+    };
+    for limit in [1, 50] {
+        assert_eq!(met(Some(0), limit).await, "root");
+        assert_eq!(met(Some(1), limit).await, "root a b");
+        assert_eq!(met(Some(2), limit).await, "root a b c");
+        // Here it is not b whose children were too deep, but c below it.
+        assert_eq!(met(Some(3), limit).await, "root a b c d");
+        assert_eq!(met(None, limit).await, "root a b c d");
+    }
 }

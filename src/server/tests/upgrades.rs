@@ -213,3 +213,31 @@ async fn a_room_that_only_claims_to_replace_another_gets_no_settings() {
     let direct = server.account_data.get(&server.base.view(), &bob, GLOBAL, "m.direct").await.unwrap();
     assert!(!direct.get().contains(claim.as_str()));
 }
+
+#[tokio::test]
+async fn who_created_the_old_room_keeps_power_in_one_that_another_creates() {
+    for (levels, expected) in
+        [(json!({}), 150), (json!({ "tombstone": 90, "bob": 90 }), 100), (json!({ "bob": 500 }), 500)]
+    {
+        let server = start(memory()).await;
+        let [alice, bob, carol] = ["alice", "bob", "carol"].map(user);
+        let bobs = levels["bob"].as_i64().unwrap_or(150);
+        let tombstone = levels["tombstone"].as_i64().unwrap_or(150);
+        let creation = Creation {
+            version: Some(RoomVersionId::V12),
+            preset: Preset::PublicChat,
+            creation_content: object(json!({ "additional_creators": [carol] })),
+            power_levels: object(json!({ "users": { &*bob: bobs }, "events": { "m.room.tombstone": tombstone } })),
+            ..creation(&alice)
+        };
+        let old = server.rooms.create(creation).await.unwrap();
+        change(&server, &old, &bob, &bob, Action::Join).await.unwrap();
+        let asked = Upgrade { additional_creators: vec![carol.clone()], ..upgrade(&bob, &old, RoomVersionId::V12) };
+        let new = server.rooms.upgrade(asked).await.unwrap();
+        let levels = state(&server, &new, "m.room.power_levels", "").await.unwrap();
+        assert_eq!(levels["users"], json!({ &*alice: expected }));
+        change(&server, &new, &alice, &alice, Action::Join).await.unwrap();
+        let levels = view(&server, &new).await.power_levels().await.unwrap().unwrap();
+        assert!(levels.can_send(&alice, &"m.room.tombstone".into(), true));
+    }
+}

@@ -96,11 +96,19 @@ async fn a_relation_that_leads_nowhere_is_found() {
     let child = Listed { no: 9, via: Vec::new() };
     finds(put(&RELATION, (1, id(), List::Direct, Place::START), child), &["at a place not its own"]).await;
     finds(put(&REPLACEMENT, (1, id(), user("bob"), 1, id()), 99), &["event 99 replaces another and is gone"]).await;
-    finds(put(&THREAD, (1, Place::START), id()), &["a thread is listed"]).await;
-    let two = Related { referring: 2, ..Related::default() };
-    finds(put(&RELATED, (1, id(), String::new()), two), &["are counted about an event"]).await;
+    let about = async |house: &House| house.view().await.event(9).await.unwrap().pdu.event_id().clone();
+    let listed = async |house: &House| {
+        let parent = about(house).await;
+        house.change(|tx| tx.put(&THREAD, &(1, Place::START), &parent)).await;
+    };
+    finds(listed, &["a thread is listed"]).await;
+    let counted = async |house: &House| {
+        let (parent, two) = (about(house).await, Related { referring: 2, ..Related::default() });
+        house.change(|tx| tx.put(&RELATED, &(1, parent, String::new()), &two)).await;
+    };
+    finds(counted, &["are counted about an event"]).await;
     let unlisted = async |house: &House| {
-        let parent = house.view().await.event(9).await.unwrap().pdu.event_id().clone();
+        let parent = about(house).await;
         house.server.relate(&house.room, &user("bob"), "m.reference", &parent).await;
         house.change(|tx| tx.delete_range(RELATION.under(&(1, parent)))).await;
     };

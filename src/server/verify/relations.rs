@@ -6,11 +6,12 @@ use depesche_rules::{
     relations::{REFERENCE, Relation, THREAD as IN_THREAD},
 };
 use depesche_store::Range;
+use ruma::OwnedEventId;
 
 use super::{Check, rows::Rows};
 use crate::{
     codec::Key,
-    keyspace::{EventNo, META, RELATED, RELATION, REPLACEMENT, RoomNo, THREAD},
+    keyspace::{EVENT_NO, EventNo, META, RELATED, RELATION, REPLACEMENT, RoomNo, THREAD},
     records::{
         events::Place,
         relations::{List, Related},
@@ -33,12 +34,22 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// Which of these events are in the rooms named with them. About others nothing is counted any more, and what earlier
+    /// versions had counted stays as it is.
+    async fn are_here(&mut self, events: Vec<(RoomNo, OwnedEventId)>) -> Result<Vec<bool>, Fault> {
+        let (rooms, keys): (Vec<_>, Vec<_>) = events.into_iter().map(|(room, event)| (room, (event,))).unzip();
+        let found = self.get_all(&EVENT_NO, &keys).await?;
+        Ok(rooms.into_iter().zip(found).map(|(room, found)| found.is_some_and(|(of, _)| of == room)).collect())
+    }
+
     /// As many events are counted as there are in the lists.
     async fn counts(&mut self) -> Result<(), Fault> {
         let mut rows = Rows::new(&RELATED, RELATED.under(&()));
         while let Some(page) = rows.next(self).await? {
-            for ((room, parent, user), counted) in page {
-                if !user.is_empty() {
+            let here =
+                self.are_here(page.iter().map(|((room, parent, _), _)| (*room, parent.clone())).collect()).await?;
+            for (((room, parent, user), counted), here) in page.into_iter().zip(here) {
+                if !user.is_empty() || !here {
                     continue;
                 }
                 let of = |kind: &str| RELATION.under(&(room, parent.clone(), List::Of(kind.to_owned())));
@@ -92,7 +103,8 @@ impl Check<'_> {
     async fn threads(&mut self) -> Result<(), Fault> {
         let mut rows = Rows::new(&THREAD, THREAD.under(&()));
         while let Some(page) = rows.next(self).await? {
-            for ((room, place), root) in page {
+            let here = self.are_here(page.iter().map(|((room, _), root)| (*room, root.clone())).collect()).await?;
+            for (((room, place), root), _) in page.into_iter().zip(here).filter(|(_, here)| *here) {
                 let list = List::Of(depesche_rules::relations::THREAD.to_owned());
                 let last = self.view.scan_back(&RELATION, RELATION.under(&(room, root.clone(), list)), 1).await?;
                 let [related] = self.get_each(&RELATED, &[(room, root, String::new())]).await?;

@@ -288,7 +288,7 @@ impl From<Refusal> for CreateError {
         match refusal {
             Refusal::Fault(fault) => Self::Fault(fault),
             Refusal::TooLarge(why) => Self::TooLarge(why),
-            Refusal::BadContent(why) | Refusal::InvalidParam(why) => Self::BadContent(why),
+            Refusal::InvalidParam(why) => Self::BadContent(why),
             other => Self::InvalidState(other.to_string()),
         }
     }
@@ -342,19 +342,18 @@ fn topic_content(topic: &str) -> CanonicalJsonObject {
     object([("topic", topic.to_owned().into()), ("m.topic", block.into())])
 }
 
-/// Adds the invited to the creators whom the client names, each once.
+/// Adds the invited to the creators whom the client names, each once. What is no list of them is left to the rules, which
+/// refuse it.
 fn add_creators(content: &mut CanonicalJsonObject, creation: &Creation) {
-    let mut creators = match content.remove("additional_creators") {
-        Some(CanonicalJsonValue::Array(creators)) => creators,
-        _ => Vec::new(),
-    };
+    let none = || CanonicalJsonValue::Array(Vec::new());
+    let creators = content.entry("additional_creators".to_owned()).or_insert_with(none);
+    let CanonicalJsonValue::Array(creators) = creators else { return };
     for (user, _) in &creation.invite {
         let user = CanonicalJsonValue::String(user.to_string());
         if !creators.contains(&user) {
             creators.push(user);
         }
     }
-    content.insert("additional_creators".to_owned(), CanonicalJsonValue::Array(creators));
 }
 
 /// The generated power levels with the client's put over them.

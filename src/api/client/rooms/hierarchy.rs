@@ -3,16 +3,31 @@
 
 use depesche_rules::bounds::DEFAULT_HIERARCHY_LIMIT;
 use depesche_server::spaces::{HierarchyError, HierarchyQuery};
-use ruma::{
-    UInt,
-    api::client::space::get_hierarchy::v1::{Request, Response},
+use ruma::{UInt, api::client::space::get_hierarchy::v1::Request};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{super::room_summary::with_join_rule, page_limit};
+use crate::{
+    caller::User,
+    error::Error,
+    route::{Answering, Context, JsonResponse},
 };
 
-use super::page_limit;
-use crate::{caller::User, error::Error, route::Context};
+/// A page of the rooms of a space.
+#[derive(Serialize)]
+pub struct Rooms {
+    rooms: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_batch: Option<String>,
+}
 
 /// `GET /_matrix/client/v1/rooms/{roomId}/hierarchy`. Of rooms that are not here nothing is said: there is nobody to ask.
-pub async fn get(context: Context, user: User, request: Request) -> Result<Response, Error> {
+pub async fn get(
+    context: Context,
+    user: User,
+    Answering { request, .. }: Answering<Request, JsonResponse<Rooms>>,
+) -> Result<JsonResponse<Rooms>, Error> {
     let Request { room_id, from, limit, max_depth, suggested_only, .. } = request;
     if limit == Some(UInt::MIN) {
         return Err(Error::invalid_param("`limit` is greater than zero"));
@@ -24,10 +39,8 @@ pub async fn get(context: Context, user: User, request: Request) -> Result<Respo
         limit: page_limit(limit, DEFAULT_HIERARCHY_LIMIT),
     };
     let page = context.app.server.rooms.hierarchy(&room_id, &user.user_id, &query).await?;
-    let mut response = Response::new();
-    response.rooms = page.rooms;
-    response.next_batch = page.next;
-    Ok(response)
+    let rooms = page.rooms.iter().map(with_join_rule).collect::<Result<_, _>>()?;
+    Ok(JsonResponse(Rooms { rooms, next_batch: page.next }))
 }
 
 impl From<HierarchyError> for Error {

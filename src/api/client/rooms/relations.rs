@@ -3,14 +3,16 @@
 
 use depesche_rules::bounds::DEFAULT_RELATIONS_LIMIT;
 use depesche_server::rooms::children::{Children, ChildrenQuery};
+use http::Method;
 use ruma::{
     RoomId, UInt,
     api::{
-        Direction,
+        Direction, IncomingRequest, Metadata,
         client::relations::{
             get_relating_events, get_relating_events_with_rel_type as of_type,
             get_relating_events_with_rel_type_and_event_type as of_event_type,
         },
+        error::DeserializationError,
     },
     serde::Raw,
 };
@@ -20,7 +22,7 @@ use crate::{caller::User, error::Error, route::Context};
 
 /// Answers one of the three requests, whose types differ in what they name beside the event.
 macro_rules! related {
-    ($api:ident, $context:ident, $user:ident, $request:ident, $relation:expr, $kind:expr) => {{
+    ($api:ident, $context:ident, $user:ident, $request:ident, $says_recurse:ident, $relation:expr, $kind:expr) => {{
         let query = ChildrenQuery {
             parent: &$request.event_id,
             relation: $relation,
@@ -35,7 +37,7 @@ macro_rules! related {
         Ok($api::v1::Response {
             next_batch: page.next,
             prev_batch: page.previous,
-            recursion_depth: page.depth.map(UInt::from),
+            recursion_depth: $says_recurse.then(|| UInt::from(page.depth)),
             chunk: page.events.into_iter().map(Raw::from_json).collect(),
         })
     }};
@@ -45,28 +47,54 @@ macro_rules! related {
 pub async fn get(
     context: Context,
     user: User,
-    request: get_relating_events::v1::Request,
+    Asking { request, says_recurse }: Asking<get_relating_events::v1::Request>,
 ) -> Result<get_relating_events::v1::Response, Error> {
-    related!(get_relating_events, context, user, request, None, None)
+    related!(get_relating_events, context, user, request, says_recurse, None, None)
 }
 
 /// `GET /_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}`
 pub async fn get_of_type(
     context: Context,
     user: User,
-    request: of_type::v1::Request,
+    Asking { request, says_recurse }: Asking<of_type::v1::Request>,
 ) -> Result<of_type::v1::Response, Error> {
-    related!(of_type, context, user, request, Some(request.rel_type.as_str()), None)
+    related!(of_type, context, user, request, says_recurse, Some(request.rel_type.as_str()), None)
 }
 
 /// `GET /_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}/{eventType}`
 pub async fn get_of_event_type(
     context: Context,
     user: User,
-    request: of_event_type::v1::Request,
+    Asking { request, says_recurse }: Asking<of_event_type::v1::Request>,
 ) -> Result<of_event_type::v1::Response, Error> {
     let kind = request.event_type.to_string();
-    related!(of_event_type, context, user, request, Some(request.rel_type.as_str()), Some(&kind))
+    related!(of_event_type, context, user, request, says_recurse, Some(request.rel_type.as_str()), Some(&kind))
+}
+
+/// ruma's request, and whether it says `recurse` at all: only then the answer says how far was gone, and ruma's types do
+/// not tell `false` from nothing.
+pub struct Asking<R> {
+    request: R,
+    says_recurse: bool,
+}
+
+impl<R: Metadata> Metadata for Asking<R> {
+    const METHOD: Method = R::METHOD;
+    const RATE_LIMITED: bool = R::RATE_LIMITED;
+    type Authentication = R::Authentication;
+    type PathBuilder = R::PathBuilder;
+    const PATH_BUILDER: Self::PathBuilder = R::PATH_BUILDER;
+}
+
+impl<R: IncomingRequest> IncomingRequest for Asking<R> {
+    type EndpointError = R::EndpointError;
+    type OutgoingResponse = R::OutgoingResponse;
+
+    fn try_from_http_request_inner(request: http::Request<&[u8]>, path: &[&str]) -> Result<Self, DeserializationError> {
+        let mut fields = request.uri().query().unwrap_or_default().split('&').map(|field| field.split('=').next());
+        let says_recurse = fields.any(|name| name == Some("recurse"));
+        R::try_from_http_request_inner(request, path).map(|request| Self { request, says_recurse })
+    }
 }
 
 /// What the caller may not see does not exist for the caller.

@@ -3,7 +3,7 @@
 
 use depesche_server::rooms::{
     lane::Sent,
-    membership::{Action, Change},
+    membership::{Action, AsState, Change},
     send::State,
     show::Format,
 };
@@ -61,7 +61,8 @@ pub async fn put(context: Context, user: User, request: set::Request) -> Result<
     Ok(set::Response { event_id: sent.event_id })
 }
 
-/// A membership set as plain state means what the endpoint of that membership would have done.
+/// A membership set as plain state means what the endpoint of that membership would have done, and keeps all that the
+/// client says with it.
 async fn set_member(
     context: &Context,
     user: &User,
@@ -88,7 +89,7 @@ async fn set_member(
         _ => return Err(Error::bad_json("this is no membership")),
     };
     may(user, action)?;
-    let change = Change { actor: user.user_id.clone(), target, action, content };
+    let change = AsState(Change { actor: user.user_id.clone(), target, action, content });
     let sent = context.app.server.rooms.submit(room, change).await.map_err(unknown_is_forbidden)?;
     if action == Action::Join {
         context.app.server.has_joined(&user.user_id, room).await?;

@@ -5,14 +5,15 @@ use futures::{
     FutureExt,
     future::{BoxFuture, join_all},
 };
-use ruma::{OwnedUserId, events::StateEventType, user_id};
+use ruma::{OwnedUserId, RoomVersionId, events::StateEventType, user_id};
 use serde_json::json;
 
 use crate::{
     keyspace::MEMBER,
+    profiles::Profiles,
     rooms::{
         lane::{Intent, Refusal, Transaction, Turn, Verdict},
-        membership::{Action, Change},
+        membership::{Action, AsState, Change, WithProfile},
         send::{Message, Redaction, State},
     },
     testing::{Fixture, creation, object, user},
@@ -121,7 +122,7 @@ async fn whoever_may_invite_vouches_in_a_large_room() {
     let (alice, zoe, bob) = (user("alice"), user("zoe"), user("bob"));
     let hall = server.public_room(&bob).await;
     // Version 11, whose creator has a level and no right of birth; more members before zoe than are looked at.
-    let version = Some(ruma::RoomVersionId::V11);
+    let version = Some(RoomVersionId::V11);
     let initial_state: Vec<_> = (0..MAX_CREATE_INITIAL_STATE)
         .map(|n| {
             let member = format!("@m{n:04}:agency.test");
@@ -158,4 +159,88 @@ async fn memberships_that_are_refused() {
     assert!(forbidden(server.change(&room, &bob, &bob, Action::Present).await), "a new name is no join");
     let view = server.rooms.find(&room).await.unwrap().unwrap();
     assert!(view.view.get(&MEMBER, &(bob, view.no)).await.unwrap().is_some_and(|member| member.was_joined));
+}
+
+#[tokio::test]
+async fn a_membership_set_as_state_keeps_what_is_said_with_it() {
+    let server = Fixture::new();
+    let (alice, bob, carol) = (user("alice"), user("bob"), user("carol"));
+    let room = server.public_room(&alice).await;
+    let profiles = Profiles::new(server.base.clone());
+    for (user, name) in [(&bob, "Bob"), (&carol, "Carol")] {
+        profiles.set_field(user, "displayname", json!(name)).await.unwrap();
+    }
+    let set = async |actor: &OwnedUserId, target: &OwnedUserId, action, content: serde_json::Value| {
+        let change = Change { actor: actor.clone(), target: target.clone(), action, content: object(content) };
+        server.rooms.submit(&room, AsState(change)).await.unwrap().event_id
+    };
+    let content = async |of: &OwnedUserId| {
+        let view = server.rooms.find(&room).await.unwrap().unwrap();
+        let event = view.state_event(view.root(), "m.room.member", of.as_str()).await.unwrap().unwrap();
+        event.pdu.content_as::<serde_json::Value>().unwrap()
+    };
+    let joined = set(&bob, &bob, Action::Join, json!({})).await;
+    assert_eq!(content(&bob).await, json!({ "membership": "join", "displayname": "Bob" }));
+    assert_eq!(set(&bob, &bob, Action::Join, json!({ "displayname": "Bob" })).await, joined, "the same again");
+    let more = json!({ "displayname": "Bob", "org.example.x": 1 });
+    let added = set(&bob, &bob, Action::Join, more.clone()).await;
+    assert_ne!(added, joined);
+    assert_eq!(content(&bob).await, json!({ "membership": "join", "displayname": "Bob", "org.example.x": 1 }));
+    assert_eq!(set(&bob, &bob, Action::Join, more).await, added);
+    // Whoever merely joins again asks for no change.
+    let again = WithProfile(Change {
+        actor: bob.clone(),
+        target: bob.clone(),
+        action: Action::Join,
+        content: object(json!({})),
+    });
+    assert_eq!(server.rooms.submit(&room, again).await.unwrap().event_id, added);
+
+    set(&alice, &carol, Action::Invite, json!({ "reason": "come" })).await;
+    assert_eq!(content(&carol).await, json!({ "membership": "invite", "displayname": "Carol", "reason": "come" }));
+    let banned = set(&alice, &carol, Action::Ban, json!({})).await;
+    assert_eq!(content(&carol).await, json!({ "membership": "ban" }));
+    assert_eq!(set(&alice, &carol, Action::Ban, json!({})).await, banned);
+    assert_ne!(set(&alice, &carol, Action::Ban, json!({ "reason": "noise" })).await, banned);
+    assert_eq!(content(&carol).await["reason"], "noise");
+    // Nobody leaves twice, whatever they say.
+    let left = set(&bob, &bob, Action::Leave, json!({})).await;
+    assert_eq!(set(&bob, &bob, Action::Leave, json!({ "reason": "done" })).await, left);
+}
+
+#[tokio::test]
+async fn what_a_room_rests_on_is_not_redacted() {
+    for version in [RoomVersionId::V10, RoomVersionId::V11, RoomVersionId::V12] {
+        let server = Fixture::new();
+        let alice = user("alice");
+        let room = server.rooms.create(Creation { version: Some(version.clone()), ..creation(&alice) }).await.unwrap();
+        let acl = server.set(&room, &alice, "m.room.server_acl".into(), json!({ "allow": ["*"] })).await;
+        let view = server.rooms.find(&room).await.unwrap().unwrap();
+        let create = view.state_event(view.root(), "m.room.create", "").await.unwrap().unwrap();
+        for target in [acl, create.pdu.event_id().clone()] {
+            let redaction = Redaction { sender: alice.clone(), target, reason: None, transaction: None };
+            let outcome = server.rooms.submit(&room, redaction).await;
+            assert!(matches!(outcome, Err(Refusal::Forbidden(_))), "{version}: {outcome:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn aliases_deleted_at_once_are_all_taken_out_of_the_state() {
+    let server = Fixture::new();
+    let alice = user("alice");
+    let room = server.room(&alice).await;
+    let aliases = ["one", "two", "three", "kept"]
+        .map(|name| ruma::OwnedRoomAliasId::try_from(format!("#{name}:agency.test")).unwrap());
+    for alias in &aliases {
+        server.rooms.create_alias(&alice, alias, &room).await.unwrap();
+    }
+    let content = json!({ "alias": aliases[0], "alt_aliases": aliases[1..] });
+    server.set(&room, &alice, StateEventType::RoomCanonicalAlias, content).await;
+    let deleted = join_all(aliases[..3].iter().map(|alias| server.rooms.delete_alias(&alice, alias))).await;
+    assert!(deleted.iter().all(Result::is_ok), "{deleted:?}");
+    let view = server.rooms.find(&room).await.unwrap().unwrap();
+    let event = view.state_event(view.root(), "m.room.canonical_alias", "").await.unwrap().unwrap();
+    let content: serde_json::Value = event.pdu.content_as().unwrap();
+    assert_eq!(content, json!({ "alt_aliases": [aliases[3]] }));
 }

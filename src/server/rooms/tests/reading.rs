@@ -272,3 +272,72 @@ async fn rooms_that_two_share_come_in_pages() {
     }
     assert_eq!(found, shared);
 }
+
+#[tokio::test]
+async fn the_members_of_a_time_are_for_those_who_may_read_of_it() {
+    let server = Fixture::new();
+    let (alice, bob, carol) = (user("alice"), user("bob"), user("carol"));
+    let room = server.public_room(&alice).await;
+    let visible = |to: &str| json!({ "history_visibility": to });
+    let set = async |to: &str| server.set(&room, &alice, StateEventType::RoomHistoryVisibility, visible(to)).await;
+    let now = || SyncToken { position: server.base.view().position(), ..SyncToken::default() }.to_string();
+    set("joined").await;
+    server.join(&room, &carol).await;
+    let hidden = now();
+    server.change(&room, &carol, &carol, Action::Leave).await.unwrap();
+    server.say(&room, &alice, "before").await;
+    let last_hidden = now();
+    server.join(&room, &bob).await;
+    let joined = now();
+    server.say(&room, &alice, "after").await;
+    let view = view(&server, &room).await;
+    let mut bobs = viewer(&server, &view, &bob).await;
+    assert!(matches!(bobs.members(Some(&hidden), None, None).await, Err(ReadRefusal::Forbidden)));
+    // The state before their own join is what a sync begins with.
+    assert_eq!(bobs.members(Some(&last_hidden), None, None).await.unwrap().len(), 2);
+    for token in [&joined, &now()] {
+        assert_eq!(bobs.members(Some(token), None, None).await.unwrap().len(), 3);
+    }
+    assert_eq!(viewer(&server, &view, &alice).await.members(Some(&hidden), None, None).await.unwrap().len(), 2);
+    // A room that opens later does not tell strangers who was in it before.
+    set("world_readable").await;
+    let view = self::view(&server, &room).await;
+    let mut eves = viewer(&server, &view, &user("eve")).await;
+    for token in [&hidden, &last_hidden, &joined] {
+        assert!(matches!(eves.members(Some(token), None, None).await, Err(ReadRefusal::Forbidden)));
+    }
+    assert_eq!(eves.members(Some(&now()), None, None).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn the_members_of_a_context_are_those_behind_it() {
+    let server = Fixture::new();
+    let (alice, bob) = (user("alice"), user("bob"));
+    let room = server.public_room(&alice).await;
+    let shown = async |name: &str| {
+        let change = crate::rooms::membership::Change {
+            actor: bob.clone(),
+            target: bob.clone(),
+            action: Action::Join,
+            content: crate::testing::object(json!({ "displayname": name })),
+        };
+        server.rooms.submit(&room, change).await.unwrap().event_id
+    };
+    shown("Bob").await;
+    server.say(&room, &bob, "one").await;
+    let renamed = shown("Robert").await;
+    let middle = server.say(&room, &alice, "two").await;
+    server.say(&room, &bob, "three").await;
+    shown("Bert").await;
+    let view = view(&server, &room).await;
+    let lazy: RoomEventFilter = serde_json::from_value(json!({ "lazy_load_members": true })).unwrap();
+    let context = viewer(&server, &view, &alice).await.context(&middle, 4, &lazy).await.unwrap();
+    assert_eq!((context.before.len(), context.after.len()), (2, 2));
+    let context = viewer(&server, &view, &alice).await.context(&middle, 3, &lazy).await.unwrap();
+    assert_eq!((context.before.len(), context.after.len()), (1, 2));
+    // With the last rename as the last event it is the member's; without, the one before.
+    let context = viewer(&server, &view, &alice).await.context(&middle, 2, &lazy).await.unwrap();
+    assert_eq!((context.before.len(), context.after.len()), (1, 1));
+    let members: Vec<_> = context.state.iter().map(|event| id_of(event)).filter(|id| *id == renamed.as_str()).collect();
+    assert_eq!(members.len(), 1, "{:?}", context.state);
+}

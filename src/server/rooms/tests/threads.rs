@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use super::related::{bundle, view, viewer};
 use crate::{
+    keyspace::{RELATED, THREAD},
+    records::relations::Related,
     rooms::{history::ReadRefusal, send::Redaction, threads::ThreadsQuery},
     testing::{Fixture, user},
     verify::verify,
@@ -202,6 +204,39 @@ async fn an_event_that_is_redacted_in_its_own_batch_was_never_related() {
     }
     assert_eq!(anchors[0], anchors[1], "both are of one batch");
     assert_eq!(bundle(&server, &room, &alice, &root).await, Value::Null);
+    assert!(threads(&server, &room, &alice, false).await.is_empty());
+    is_whole(&server).await;
+}
+
+#[tokio::test]
+async fn what_is_said_of_an_event_that_is_not_there_is_no_thread() {
+    let server = Fixture::new();
+    let alice = user("alice");
+    let (room, other) = (server.room(&alice).await, server.room(&alice).await);
+    let elsewhere = server.say(&other, &alice, "elsewhere").await;
+    let made_up = OwnedEventId::try_from("$made-up").unwrap();
+    for parent in [&elsewhere, &made_up] {
+        let said = server.relate(&room, &alice, "m.thread", parent).await;
+        server.relate(&room, &alice, "m.thread", parent).await;
+        server.redact(&room, &alice, &said).await;
+    }
+    let view = view(&server, &room).await;
+    let rows = view.view.scan(&THREAD, THREAD.under(&(view.no,)), 10).await.unwrap();
+    assert!(rows.is_empty(), "{rows:?}");
+    let counts = view.view.scan(&RELATED, RELATED.under(&(view.no,)), 10).await.unwrap();
+    assert!(counts.is_empty(), "{counts:?}");
+    is_whole(&server).await;
+    // Rows that an earlier version made of such events stand beside new events, and are nobody's.
+    let said = server.relate(&room, &alice, "m.thread", &made_up).await;
+    let fresh = self::view(&server, &room).await;
+    let no = fresh.event_no(&said).await.unwrap().unwrap();
+    let place = fresh.event(no).await.unwrap().meta.place;
+    let tx = server.base.tx();
+    tx.put(&THREAD, &(view.no, place), &made_up);
+    tx.put(&RELATED, &(view.no, made_up.clone(), String::new()), &Related { in_thread: 2, ..Related::default() });
+    server.base.commit(&tx).await.unwrap();
+    server.relate(&room, &alice, "m.thread", &made_up).await;
+    server.redact(&room, &alice, &said).await;
     assert!(threads(&server, &room, &alice, false).await.is_empty());
     is_whole(&server).await;
 }

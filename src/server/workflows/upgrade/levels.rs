@@ -9,7 +9,7 @@ use ruma::{
 /// The level that speaking in the old room takes afterwards, unless it takes more already. Spec: "the greater of `50` and
 /// `users_default + 1`".
 const SILENCE: i64 = 50;
-/// The level of a creator whom the new version gives none by itself.
+/// The least level of an old room's creator whom the new one gives none by itself.
 const CREATOR: i64 = 100;
 /// The level that state takes where the levels do not say.
 const STATE: i64 = 50;
@@ -27,18 +27,21 @@ pub fn carried(
     let mut levels: CanonicalJsonObject =
         levels.into_iter().map(|(field, value)| (field, with_integers(value))).collect();
     let mut users = map(levels.remove("users"));
+    // Whom the old version made almighty gets what is highest, and what it takes to administer a room.
+    let mut highest = users.values().filter_map(|level| integer(Some(level))).max().unwrap_or(CREATOR).max(CREATOR);
+    let almighty = old.creators().iter().filter(|user| old.user(user) == UserPowerLevel::Infinite);
     if rules.authorization.explicitly_privilege_room_creators {
-        // Who creates has no level that could be written down.
-        users.retain(|user, _| creator != user.as_str() && others.iter().all(|other| other != user.as_str()));
         let kind = TimelineEventType::RoomTombstone.to_string();
         let needed = integer(levels.get("state_default")).unwrap_or(STATE).saturating_add(1);
         let mut events = map(levels.remove("events"));
-        events.insert(kind.clone(), number(integer(events.get(&kind)).unwrap_or(TOMBSTONE).max(needed)));
+        let tombstone = integer(events.get(&kind)).unwrap_or(TOMBSTONE).max(needed);
+        events.insert(kind, number(tombstone));
         levels.insert("events".to_owned(), events.into());
+        highest = highest.max(tombstone);
+        users.extend(almighty.map(|user| (user.to_string(), number(highest))));
+        // Who creates has no level that could be written down.
+        users.retain(|user, _| creator != user.as_str() && others.iter().all(|other| other != user.as_str()));
     } else {
-        // Whom the old version made almighty gets what the new one has for that.
-        let highest = users.values().filter_map(|level| integer(Some(level))).max().unwrap_or(CREATOR).max(CREATOR);
-        let almighty = old.creators().iter().filter(|user| old.user(user) == UserPowerLevel::Infinite);
         users.extend(almighty.map(|user| (user.to_string(), number(highest))));
     }
     levels.insert("users".to_owned(), users.into());
