@@ -284,7 +284,12 @@ async fn no_keys_without_a_master_key_are_refused() {
         body["auth"] = password_stage(&alice, &answer.body["session"]);
         answer = alice.post(path, &[]).json(body).await;
     }
-    answer.error(400, "M_MISSING_PARAM");
+    differs(
+        "client-server-api#post_matrixclientv3keysdevice_signingupload",
+        || assert_eq!((answer.status, &answer.body["errcode"]), (400, &json!("M_MISSING_PARAM"))),
+        // What changes nothing is well there.
+        || assert_eq!(answer.status, 200, "{answer}"),
+    );
 }
 
 #[tokio::test]

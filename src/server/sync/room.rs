@@ -47,6 +47,8 @@ use crate::{
 
 /// How far back a user's memberships are followed to find when they left.
 const STEPS: usize = 100;
+/// The newest events that are looked through for redactions, where none of what came is shown.
+const REDACTIONS: usize = 100;
 
 /// What all rooms of an answer have in common.
 pub struct Asked<'a> {
@@ -334,12 +336,17 @@ async fn add_members(
     Ok(())
 }
 
-/// Whether events came since that notify, though none of them is shown.
+/// Whether events came since that notify, or that take such back, though none of them is shown.
 async fn counts_changed(room: &RoomView, known: Option<Position>) -> Result<bool, Fault> {
-    let before = RoomView::place_after(known.unwrap_or_default());
-    let Some((_, last)) = room.timeline_before(before, 1).await?.pop() else { return Ok(room.head.ordinal > 0) };
+    let since = RoomView::place_after(known.unwrap_or_default());
+    let Some((_, last)) = room.timeline_before(since, 1).await?.pop() else { return Ok(room.head.ordinal > 0) };
     let meta = room.metas(&[last]).await?;
-    Ok(meta.first().is_some_and(|meta| meta.facts.ordinal != room.head.ordinal))
+    if meta.first().is_some_and(|meta| meta.facts.ordinal != room.head.ordinal) {
+        return Ok(true);
+    }
+    let came = room.timeline_before(RoomView::place_after(room.view.position()), REDACTIONS).await?;
+    let came: Vec<_> = came.into_iter().filter(|(place, _)| *place >= since).map(|(_, no)| no).collect();
+    Ok(room.events(&came).await?.iter().any(|event| event.pdu.redacts().is_some()))
 }
 
 async fn wire_timeline(

@@ -97,11 +97,14 @@ impl Distributor {
     pub async fn distribute(&mut self, woken: &mut BTreeSet<PusherKey>) -> Result<bool, Fault> {
         match self.distribute_some(woken).await {
             Ok(more) => {
-                self.at_once = EVENTS;
+                self.at_once = (self.at_once * 2).min(EVENTS);
                 Ok(more)
             }
-            // A pusher went or came meanwhile: once more.
-            Err(Fault::Commit(CommitError::Conflict(_))) => Ok(true),
+            // A pusher went or came meanwhile: once more, with less, or whoever sets one all the time would stop it.
+            Err(Fault::Commit(CommitError::Conflict(_))) => {
+                self.at_once = (self.at_once / 2).max(1);
+                Ok(true)
+            }
             Err(Fault::Commit(CommitError::Contract(_))) if self.at_once > 1 => {
                 // One of them cannot be stored: which, each alone says.
                 self.at_once = 1;

@@ -182,6 +182,22 @@ async fn what_was_read_elsewhere_is_told_though_the_filter_wants_no_receipts() {
 }
 
 #[tokio::test]
+async fn what_is_redacted_is_told_as_a_count_though_the_filter_hides_it() {
+    let (server, room, mut client) = house_with(json!({ "room": { "timeline": { "types": ["m.room.name"] } } })).await;
+    let (alice, ..) = users();
+    let said = server.rooms.say(&room, &alice, "unread").await;
+    let before = client.sync().await;
+    server.rooms.send(&room, &alice, "m.reaction", json!({})).await;
+    assert_eq!(client.sync().await.get("rooms"), None, "nothing to tell");
+    server.rooms.redact(&room, &alice, &said).await;
+    let after = client.sync().await;
+    let [before, after] = [before, after]
+        .map(|answer| answer["rooms"]["join"][room.as_str()]["unread_notifications"]["notification_count"].as_u64());
+    assert_eq!(after.map(|count| count + 1), before);
+    assert_eq!(client.sync().await.get("rooms"), None);
+}
+
+#[tokio::test]
 async fn threads_are_counted_for_themselves_where_the_filter_asks() {
     let filter = json!({ "room": { "timeline": { "unread_thread_notifications": true } } });
     let (server, room, mut client) = house_with(filter).await;
