@@ -369,3 +369,21 @@ async fn a_page_of_no_events_has_none() {
     let page = messages(&alice, &room, &[("dir", "b"), ("limit", "2"), ("from", end)]).await;
     assert_eq!(bodies(chunk(&page)), ["2", "1"], "nothing was passed over");
 }
+
+#[tokio::test]
+async fn the_context_has_the_members_of_its_last_event() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let room = alice.public_room().await;
+    bob.join(&room).await;
+    bob.say(&room, "one").await;
+    let named = json!({ "membership": "join", "displayname": "Robert" });
+    let renamed = bob.set_state(&room, "m.room.member", &bob.id, named).await;
+    let id = alice.say(&room, "two").await;
+    bob.say(&room, "three").await;
+    bob.set_state(&room, "m.room.member", &bob.id, json!({ "membership": "join", "displayname": "Bert" })).await;
+    let filter = json!({ "lazy_load_members": true }).to_string();
+    let path = "/_matrix/client/v3/rooms/{roomId}/context/{eventId}";
+    let context = alice.get(path, &[&room, &id]).query(&[("limit", "2"), ("filter", &filter)]).await.ok();
+    let state = context["state"].as_array().expect("state");
+    assert_eq!(find_state(state, "m.room.member", &bob.id).expect("bob")["event_id"], renamed);
+}
