@@ -371,6 +371,30 @@ async fn a_page_of_no_events_has_none() {
 }
 
 #[tokio::test]
+async fn members_of_a_time_are_for_those_who_may_read_of_it() {
+    let (alice, bob, carol) = (shared().user("alice").await, shared().user("bob").await, shared().user("carol").await);
+    let state = json!([{ "type": "m.room.history_visibility", "content": { "history_visibility": "joined" } }]);
+    let room = alice.create_room(json!({ "preset": "public_chat", "initial_state": state })).await;
+    carol.join(&room).await;
+    let hidden = alice.syncer().next().await["next_batch"].as_str().expect("a token").to_owned();
+    carol.leave(&room).await;
+    alice.say(&room, "before").await;
+    bob.join(&room).await;
+    alice.say(&room, "after").await;
+    let path = "/_matrix/client/v3/rooms/{roomId}/members";
+    bob.get(path, &[&room]).query(&[("at", &hidden)]).await.error(403, "M_FORBIDDEN");
+    let members = alice.get(path, &[&room]).query(&[("at", &hidden)]).await.ok();
+    assert_eq!(members["chunk"].as_array().map(Vec::len), Some(2), "{members}");
+    // The tokens of one's own sync are good for it, also the one that stands before one's own join.
+    let sync = bob.syncer().next().await;
+    let next = sync["next_batch"].as_str().expect("a token");
+    let members = bob.get(path, &[&room]).query(&[("at", next)]).await.ok();
+    assert_eq!(members["chunk"].as_array().map(Vec::len), Some(3), "{members}");
+    let previous = sync["rooms"]["join"][&room]["timeline"]["prev_batch"].as_str().expect("a token");
+    bob.get(path, &[&room]).query(&[("at", previous)]).await.ok();
+}
+
+#[tokio::test]
 async fn the_context_has_the_members_of_its_last_event() {
     let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
     let room = alice.public_room().await;
