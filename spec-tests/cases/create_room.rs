@@ -372,6 +372,20 @@ async fn an_initial_state_that_the_rules_forbid_makes_no_room() {
 }
 
 #[tokio::test]
+async fn power_levels_that_the_version_does_not_know_make_no_room() {
+    let alice = shared().user("alice").await;
+    for (version, levels) in [("12", json!({ "users": { &alice.id: 100 } })), ("10", json!({ "kick": "50" }))] {
+        let body = json!({ "room_version": version, "power_level_content_override": levels });
+        let answer = alice.post("/_matrix/client/v3/createRoom", &[]).json(body).await;
+        differs(
+            "client-server-api#post_matrixclientv3createroom",
+            || drop(answer.clone().error(400, "M_INVALID_ROOM_STATE")),
+            || assert!([400, 403, 500].contains(&answer.status), "{version}: {answer}"),
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_room_needs_a_token() {
     shared().client().post("/_matrix/client/v3/createRoom", &[]).json(json!({})).await.error(401, "M_MISSING_TOKEN");
 }

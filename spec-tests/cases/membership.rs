@@ -479,3 +479,40 @@ async fn joined_rooms_are_those_joined_now() {
     let rooms = bob.get("/_matrix/client/v3/joined_rooms", &[]).await.ok();
     assert_eq!(rooms["joined_rooms"], json!([second]));
 }
+
+#[tokio::test]
+async fn ones_own_membership_set_as_state_keeps_all_that_it_says() {
+    let (alice, bob) = pair().await;
+    let path = "/_matrix/client/v3/profile/{userId}/displayname";
+    bob.put(path, &[&bob.id]).json(json!({ "displayname": "Bob B." })).await.ok();
+    let room = alice.public_room().await;
+    let joined = bob.set_state(&room, "m.room.member", &bob.id, json!({ "membership": "join" })).await;
+    let content = alice.state(&room, "m.room.member", &bob.id).await;
+    assert_eq!(content["displayname"], "Bob B.");
+    let mut more = content;
+    more["org.example.x"] = json!(1);
+    let added = bob.set_state(&room, "m.room.member", &bob.id, more.clone()).await;
+    assert_ne!(added, joined);
+    assert_eq!(alice.state(&room, "m.room.member", &bob.id).await, more);
+    assert_eq!(bob.set_state(&room, "m.room.member", &bob.id, more).await, added);
+}
+
+#[tokio::test]
+async fn nobody_changes_a_membership_in_a_room_that_does_not_exist() {
+    let (alice, bob) = pair().await;
+    let room = format!("!nowhere:{SERVER_NAME}");
+    for verb in ["invite", "kick", "ban", "unban"] {
+        let answer = act(&alice, verb, &room, &bob, None).await;
+        differs(
+            "client-server-api#room-membership",
+            || drop(answer.clone().error(403, "M_FORBIDDEN")),
+            || assert!([403, 404].contains(&answer.status), "{verb}: {answer}"),
+        );
+    }
+    let answer = alice.post("/_matrix/client/v3/rooms/{roomId}/leave", &[&room]).json(json!({})).await;
+    differs(
+        "client-server-api#post_matrixclientv3roomsroomidleave",
+        || drop(answer.clone().error(403, "M_FORBIDDEN")),
+        || drop(answer.clone().status(404)),
+    );
+}

@@ -369,3 +369,45 @@ async fn a_page_of_no_events_has_none() {
     let page = messages(&alice, &room, &[("dir", "b"), ("limit", "2"), ("from", end)]).await;
     assert_eq!(bodies(chunk(&page)), ["2", "1"], "nothing was passed over");
 }
+
+#[tokio::test]
+async fn members_of_a_time_are_for_those_who_may_read_of_it() {
+    let (alice, bob, carol) = (shared().user("alice").await, shared().user("bob").await, shared().user("carol").await);
+    let state = json!([{ "type": "m.room.history_visibility", "content": { "history_visibility": "joined" } }]);
+    let room = alice.create_room(json!({ "preset": "public_chat", "initial_state": state })).await;
+    carol.join(&room).await;
+    let hidden = alice.syncer().next().await["next_batch"].as_str().expect("a token").to_owned();
+    carol.leave(&room).await;
+    alice.say(&room, "before").await;
+    bob.join(&room).await;
+    alice.say(&room, "after").await;
+    let path = "/_matrix/client/v3/rooms/{roomId}/members";
+    bob.get(path, &[&room]).query(&[("at", &hidden)]).await.error(403, "M_FORBIDDEN");
+    let members = alice.get(path, &[&room]).query(&[("at", &hidden)]).await.ok();
+    assert_eq!(members["chunk"].as_array().map(Vec::len), Some(2), "{members}");
+    // The tokens of one's own sync are good for it, also the one that stands before one's own join.
+    let sync = bob.syncer().next().await;
+    let next = sync["next_batch"].as_str().expect("a token");
+    let members = bob.get(path, &[&room]).query(&[("at", next)]).await.ok();
+    assert_eq!(members["chunk"].as_array().map(Vec::len), Some(3), "{members}");
+    let previous = sync["rooms"]["join"][&room]["timeline"]["prev_batch"].as_str().expect("a token");
+    bob.get(path, &[&room]).query(&[("at", previous)]).await.ok();
+}
+
+#[tokio::test]
+async fn the_context_has_the_members_of_its_last_event() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let room = alice.public_room().await;
+    bob.join(&room).await;
+    bob.say(&room, "one").await;
+    let named = json!({ "membership": "join", "displayname": "Robert" });
+    let renamed = bob.set_state(&room, "m.room.member", &bob.id, named).await;
+    let id = alice.say(&room, "two").await;
+    bob.say(&room, "three").await;
+    bob.set_state(&room, "m.room.member", &bob.id, json!({ "membership": "join", "displayname": "Bert" })).await;
+    let filter = json!({ "lazy_load_members": true }).to_string();
+    let path = "/_matrix/client/v3/rooms/{roomId}/context/{eventId}";
+    let context = alice.get(path, &[&room, &id]).query(&[("limit", "2"), ("filter", &filter)]).await.ok();
+    let state = context["state"].as_array().expect("state");
+    assert_eq!(find_state(state, "m.room.member", &bob.id).expect("bob")["event_id"], renamed);
+}

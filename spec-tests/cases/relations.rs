@@ -371,3 +371,19 @@ async fn what_has_not_the_form_of_a_relation_is_none() {
     }
     assert!(ids(&page(&alice, &room, &parent, &[]).await).is_empty());
 }
+
+#[tokio::test]
+async fn who_says_whether_to_recurse_is_told_how_far_it_went() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    let root = alice.say(&room, "root").await;
+    let child = relate(&alice, &room, "m.reference", &root).await;
+    relate(&alice, &room, "m.reference", &child).await;
+    let direct = page(&alice, &room, &root, &[("recurse", "false")]).await;
+    assert_eq!(ids(&direct), [&child]);
+    differs(
+        "client-server-api#get_matrixclientv1roomsroomidrelationseventid",
+        || assert_eq!(direct["recursion_depth"], 1),
+        || assert!(direct.get("recursion_depth").is_none(), "{direct}"),
+    );
+}

@@ -142,7 +142,7 @@ async fn the_directory_says_what_rooms_are_like() {
     ] {
         assert_eq!(shown[field], value, "{field} in {page}");
     }
-    assert!(shown.get("join_rule").is_none_or(|rule| rule == "public"), "{page}");
+    assert_eq!(shown["join_rule"], "public", "{page}");
     assert!(page["total_room_count_estimate"].as_u64().is_some_and(|count| count > 0), "{page}");
 }
 
@@ -335,4 +335,19 @@ async fn a_summary_of_a_restricted_room_is_for_members_of_those_that_it_lets_in(
     bob.join(&club).await;
     let summary = bob.get(SUMMARY, &[&room]).await.ok();
     assert_eq!((&summary["join_rule"], &summary["allowed_room_ids"]), (&json!("restricted"), &json!([club])));
+}
+
+#[tokio::test]
+async fn a_summary_tells_of_no_join_rule_that_the_version_does_not_know() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    for (version, rule, known) in [("6", "knock", false), ("7", "knock", true), ("9", "knock_restricted", false)] {
+        let state = json!([{ "type": "m.room.join_rules", "content": { "join_rule": rule } }]);
+        let room = alice.create_room(json!({ "room_version": version, "initial_state": state })).await;
+        let answer = bob.get("/_matrix/client/v1/room_summary/{roomIdOrAlias}", &[&room]).await;
+        if known {
+            assert_eq!(answer.ok()["join_rule"], rule);
+        } else {
+            answer.error(404, "M_NOT_FOUND");
+        }
+    }
 }

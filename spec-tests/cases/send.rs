@@ -400,3 +400,20 @@ async fn a_message_without_type_or_text_is_refused() {
     // What others make of their own types is theirs.
     alice.send(&room, "org.example.message", json!({})).await;
 }
+
+#[tokio::test]
+async fn what_a_room_rests_on_is_not_redacted() {
+    let alice = shared().user("alice").await;
+    for version in ["10", "11"] {
+        let state = json!([{ "type": "m.room.server_acl", "content": { "allow": ["*"] } }]);
+        let room = alice.create_room(json!({ "room_version": version, "initial_state": state })).await;
+        for kind in ["m.room.create", "m.room.server_acl"] {
+            let query = [("format", "event")];
+            let path = "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}";
+            let event = alice.get(path, &[&room, kind, ""]).query(&query).await.ok();
+            let id = event["event_id"].as_str().expect("an id");
+            let path = "/_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}";
+            alice.put(path, &[&room, id, &txn()]).json(json!({})).await.error(403, "M_FORBIDDEN");
+        }
+    }
+}
