@@ -54,6 +54,7 @@ pub struct Endpoint {
     missing_field: ErrorKind,
     optional_body: bool,
     form: bool,
+    bare_flag: Option<&'static str>,
     needed_field: Option<&'static str>,
     is_raw: bool,
     class: Option<Class>,
@@ -136,6 +137,7 @@ fn described<R: IncomingRequest<Authentication: Scheme>>(handler: &'static str, 
         // Where nothing is required, clients leave the body out.
         optional_body: R::METHOD == Method::POST,
         form: false,
+        bare_flag: None,
         needed_field: None,
         is_raw: false,
         class,
@@ -285,6 +287,12 @@ impl Endpoint {
         self
     }
 
+    /// Takes `true` or `false` alone for an object with this one field, as some clients send it.
+    pub fn flag_may_be_bare(mut self, field: &'static str) -> Self {
+        self.bare_flag = Some(field);
+        self
+    }
+
     /// Refuses a body without this field before it is read as the endpoint's type: for types whose reader would panic.
     pub fn needs(mut self, field: &'static str) -> Self {
         self.needed_field = Some(field);
@@ -394,6 +402,7 @@ impl Endpoint {
         };
         // Of a raw endpoint nothing is left to read.
         let (body, held) = app.bodies.read(body, self.most_bytes(user.is_some()), user.is_some()).await?;
+        let body = self.bare_flag.and_then(|field| body::of_bare_flag(&body, field)).unwrap_or(body);
         if !body.is_empty() && !matches!(self.method, Method::GET) && !self.form {
             body::check_json(&body)?;
         }

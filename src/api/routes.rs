@@ -104,12 +104,13 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::pushrules::get),
         endpoint(client::pushrules::global::get_all),
         endpoint(client::pushrules::global::get),
-        endpoint(client::pushrules::global::put),
+        endpoint(client::pushrules::global::put).completes_the_body(client::pushrules::global::rule_as_meant),
         endpoint(client::pushrules::global::delete),
         endpoint(client::pushrules::global::get_actions),
-        endpoint(client::pushrules::global::put_actions),
+        endpoint(client::pushrules::global::put_actions)
+            .completes_the_body(client::pushrules::global::actions_as_meant),
         endpoint(client::pushrules::global::get_enabled),
-        endpoint(client::pushrules::global::put_enabled),
+        endpoint(client::pushrules::global::put_enabled).flag_may_be_bare("enabled"),
         // /_matrix/client/v3/profile/
         endpoint(client::profile::get),
         endpoint(client::profile::get_field),
