@@ -73,7 +73,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::keys::device_signing::upload).completes_the_body(uia::as_meant),
         endpoint(client::keys::query::post),
         endpoint(client::keys::signatures::upload),
-        endpoint(client::keys::upload::post).large_body(),
+        endpoint(client::keys::upload::post).large_body().completes_the_body(client::keys::upload::as_meant),
         // /_matrix/client/v3/knock
         endpoint(client::knock::post),
         // /_matrix/client/v3/login, logout, refresh
