@@ -156,7 +156,8 @@ pub const MAX_STATUS_BYTES: usize = 1024;
 pub const MAX_PRESENCE_ROOMS: usize = 200;
 /// Users whose presence one `/sync` tells, those who changed last. Ours.
 pub const MAX_PRESENCE_PER_SYNC: usize = 500;
-/// Events after a user's mark that are looked at to count by the user's own push rules. Ours: older ones count no more.
+/// Events after a user's mark that are looked at to count by the user's own push rules. Ours: older ones count by the
+/// default rules.
 pub const MAX_COUNTED_BY_RULES: usize = 500;
 
 // Encryption
