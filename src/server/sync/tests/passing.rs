@@ -429,7 +429,9 @@ async fn ones_own_receipt_is_told_however_many_others_have_read() {
         server.read(&carol, &room, &root, Thread::Of(root.clone())).await;
     }
     let own = format!("{first} m.read {bob} -");
-    for answer in [client.ask().await.unwrap(), server.client(&bob).sync().await] {
+    let moved = client.ask().await.unwrap();
+    assert_eq!(receipts(&moved, &room).len(), MAX_RECEIPTS_PER_SYNC + 1, "all that moved");
+    for answer in [moved, server.client(&bob).sync().await] {
         assert!(receipts(&answer, &room).contains(&own));
     }
     client.sync().await;
