@@ -21,7 +21,6 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use depesche_store::Range;
 use ruma::{OwnedEventId, OwnedUserId, UserId};
 
 use self::own_rules::{Kept, Rules};
@@ -186,13 +185,15 @@ impl Marks {
     async fn read(room: &RoomView, user: &UserId) -> Result<Self, Fault> {
         let key = (user.to_owned(), room.no);
         let joined = room.view.get(&UNREAD, &key).await?.unwrap_or_default().ordinal;
-        let end = MARK.key(&(key.0.clone(), key.1, By::ReceiptInThread as u8, String::new()));
-        let rows = room.view.scan(&MARK, Range::new(MARK.under(&key).from, end), 3).await?;
+        let by = [By::Receipt, By::ReceiptInMain, By::OwnEvent];
+        let keys = by.map(|by| (key.0.clone(), key.1, by as u8, String::new()));
+        let found = room.view.get_many(&MARK, &keys).await?;
         let mut marks = Self::default();
         marks.all.ordinal = joined;
         marks.main = marks.all;
-        for ((_, _, by, _), mark) in rows {
-            if by == By::Receipt as u8 && mark.ordinal >= marks.all.ordinal {
+        for (by, mark) in by.into_iter().zip(found) {
+            let Some(mark) = mark else { continue };
+            if by == By::Receipt && mark.ordinal >= marks.all.ordinal {
                 marks.all = mark;
             }
             let further = (mark.ordinal, mark.event) >= (marks.main.ordinal, marks.main.event);

@@ -92,7 +92,7 @@ impl Syncs {
         let acknowledged = since.unwrap_or_default().to_device;
         let (waiting, counts) = self.waiting(request, view, session, acknowledged).await?;
         let lists = match known {
-            Some(since) => self.device_lists_of(view, session, since).await?,
+            Some(since) => self.device_lists_of(view, session, since, &asked.unchanged()).await?,
             None => super::DeviceLists::default(),
         };
         let next = SyncToken { position: view.position(), to_device: waiting.last };
