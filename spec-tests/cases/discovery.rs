@@ -14,6 +14,24 @@ async fn versions_list_the_run_of_stable_releases() {
 }
 
 #[tokio::test]
+async fn versions_name_the_features_without_which_clients_leave_things_undone() {
+    let versions = shared().client().get("/_matrix/client/versions", &[]).await.ok();
+    let features = &versions["unstable_features"];
+    // Element sets up encryption, shows threads and private receipts, and finds spaces by these.
+    for feature in [
+        "org.matrix.e2e_cross_signing",
+        "org.matrix.msc2285.stable",
+        "org.matrix.msc2432",
+        "org.matrix.msc3440.stable",
+        "org.matrix.msc3827.stable",
+        "org.matrix.msc4380.stable",
+        "uk.tcpip.msc4133.stable",
+    ] {
+        assert_eq!(features[feature], true, "{feature}: {features}");
+    }
+}
+
+#[tokio::test]
 async fn versions_need_no_token_and_accept_one() {
     let alice = shared().user("alice").await;
     alice.get("/_matrix/client/versions", &[]).await.ok();

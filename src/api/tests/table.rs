@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Home;
-use crate::listing;
+use crate::{client::versions::FEATURES, listing};
 
 /// The modules that a path leads to, by the rule of the house.
 fn modules(path: &str) -> Vec<String> {
@@ -95,6 +95,22 @@ async fn get_client_versions() {
     let answer = Home::open().await.ask("GET /_matrix/client/versions", "").await;
     let versions = answer.body["versions"].as_array().unwrap();
     assert_eq!((versions.len(), &versions[0], &versions[18]), (19, &"v1.1".into(), &"v1.19".into()));
+    let features = answer.body["unstable_features"].as_object().unwrap();
+    assert!(features.values().all(|served| *served == true), "{features:?}");
+    assert!(
+        features.contains_key("org.matrix.e2e_cross_signing") && features.contains_key("org.matrix.msc3827.stable")
+    );
+    assert!(!features.contains_key("org.matrix.simplified_msc3575"));
+}
+
+#[test]
+fn a_feature_is_announced_by_its_unstable_name_where_its_unstable_paths_are_served() {
+    let paths: Vec<String> = listing().into_iter().flat_map(|routed| routed.paths).collect();
+    let proposals = FEATURES.iter().filter(|name| name.contains(".msc") && !name.ends_with(".stable"));
+    for name in proposals {
+        let prefix = format!("/_matrix/client/unstable/{name}/");
+        assert!(paths.iter().any(|path| path.starts_with(&prefix)), "{name}");
+    }
 }
 
 #[tokio::test]
