@@ -110,3 +110,27 @@ async fn no_other_networks_are_bridged() {
     );
     shared().client().get("/_matrix/client/v3/thirdparty/protocols", &[]).await.error(401, "M_MISSING_TOKEN");
 }
+
+#[tokio::test]
+async fn nobody_and_no_room_is_on_another_network() {
+    let alice = shared().user("alice").await;
+    let asked = async |asker: &Client| {
+        let alias = [("alias", "#matrix:depesche.test")];
+        [
+            asker.get("/_matrix/client/v3/thirdparty/location/{protocol}", &["irc"]).await,
+            asker.get("/_matrix/client/v3/thirdparty/location", &[]).query(&alias).await,
+            asker.get("/_matrix/client/v3/thirdparty/user/{protocol}", &["irc"]).await,
+            asker.get("/_matrix/client/v3/thirdparty/user", &[]).query(&[("userid", &*alice.id)]).await,
+        ]
+    };
+    for answer in asked(&alice).await {
+        differs(
+            "client-server-api#third-party-networks",
+            || drop(answer.clone().error(404, "M_NOT_FOUND")),
+            || assert_eq!(answer.clone().ok(), json!([])),
+        );
+    }
+    for answer in asked(&alice.without_token()).await {
+        answer.error(401, "M_MISSING_TOKEN");
+    }
+}

@@ -182,6 +182,10 @@ fn endpoints() -> Vec<Endpoint> {
         // /_matrix/client/v3/thirdparty/
         endpoint(client::thirdparty::protocols),
         endpoint(client::thirdparty::protocol),
+        endpoint(client::thirdparty::location),
+        endpoint(client::thirdparty::location_of_alias),
+        endpoint(client::thirdparty::user),
+        endpoint(client::thirdparty::user_of_id),
         // /_matrix/client/v3/user/
         endpoint(client::user::account_data::put),
         endpoint(client::user::account_data::get),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Home;
+use super::{Home, refused};
 use crate::{client::versions::FEATURES, listing};
 
 /// The modules that a path leads to, by the rule of the house.
@@ -125,4 +125,23 @@ async fn get_client_capabilities() {
     }
     assert_eq!(versions["available"].as_object().unwrap().len(), 10);
     assert_eq!(answer.body["capabilities"]["m.3pid_changes"]["enabled"], false);
+}
+
+#[tokio::test]
+async fn get_client_thirdparty() {
+    let home = Home::open().await;
+    let alice = home.user("alice").await;
+    let path = "/_matrix/client/v3/thirdparty";
+    for (rest, missing) in [("location", "?alias=x"), ("location/irc", ""), ("user", "?userid=x"), ("user/irc", "")] {
+        let line = format!("GET {path}/{rest}");
+        assert_eq!(refused(&home.ask(&line, "").await), (401, "M_MISSING_TOKEN"), "{line}");
+        let expected = if missing.is_empty() { (404, "M_NOT_FOUND") } else { (400, "M_MISSING_PARAM") };
+        assert_eq!(refused(&home.ask_as(&alice, &line, "").await), expected, "{line}");
+        let expected = if missing.is_empty() { (404, "M_NOT_FOUND") } else { (400, "M_INVALID_PARAM") };
+        assert_eq!(refused(&home.ask_as(&alice, &format!("{line}{missing}"), "").await), expected, "{line}");
+    }
+    for query in ["location?alias=%23a:test", "user?userid=@a:test"] {
+        let answer = home.ask_as(&alice, &format!("GET {path}/{query}"), "").await;
+        assert_eq!(refused(&answer), (404, "M_NOT_FOUND"), "{query}");
+    }
 }
