@@ -77,6 +77,16 @@ async fn capabilities_say_that_the_password_can_be_changed() {
 }
 
 #[tokio::test]
+async fn capabilities_say_in_both_ways_that_the_profile_can_be_changed() {
+    let alice = shared().user("alice").await;
+    let answer = alice.get("/_matrix/client/v3/capabilities", &[]).await.ok();
+    // Who says the first must say the others, for older clients.
+    for name in ["m.profile_fields", "m.set_displayname", "m.set_avatar_url"] {
+        assert_eq!(answer["capabilities"][name], json!({ "enabled": true }), "{name}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn browsers_may_call_from_anywhere() {
     let client = shared().client();
     let options = client.request("OPTIONS".parse().expect("a method"), "/_matrix/client/v3/login", &[]);

@@ -125,6 +125,9 @@ async fn get_client_capabilities() {
     }
     assert_eq!(versions["available"].as_object().unwrap().len(), 10);
     assert_eq!(answer.body["capabilities"]["m.3pid_changes"]["enabled"], false);
+    for name in ["m.profile_fields", "m.set_displayname", "m.set_avatar_url"] {
+        assert_eq!(answer.body["capabilities"][name]["enabled"], true, "{name}");
+    }
 }
 
 #[tokio::test]
