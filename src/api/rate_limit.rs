@@ -1,7 +1,7 @@
 //! Rate limits: who asks too often waits. 429, `M_LIMIT_EXCEEDED`, with the time to wait.
 //!
 //! Which endpoints: those that the specification marks (`RATE_LIMITED` of ruma's request types), and those that make
-//! others work, by [`Class::of`]. Who is counted: the user where there is one, else the address (for IPv6 its /64, which
+//! others work, by [`Class::of`]. Elsewhere a password that confirms a request counts as a login (`uia.rs`). Who is counted: the user where there is one, else the address (for IPv6 its /64, which
 //! one subscriber has whole). Whoever has neither, which nobody over the network does, is not.
 //!
 //! One number stands for each who and class: the time at which all that was used will have come back. A row whose time
