@@ -394,7 +394,9 @@ impl Endpoint {
         if let Some(field) = self.needed_field
             && !body::has_field(&body, field)
         {
-            return Err(Error::bad_request(self.missing_field.clone(), format!("missing field `{field}`")));
+            // As everywhere where something is required: an empty body is no JSON.
+            let kind = if body.is_empty() { ErrorKind::NotJson } else { self.missing_field.clone() };
+            return Err(Error::bad_request(kind, format!("missing field `{field}`")));
         }
         let body = (self.complete)(body);
         let incoming = Incoming {
