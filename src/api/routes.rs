@@ -79,7 +79,7 @@ fn endpoints() -> Vec<Endpoint> {
         // /_matrix/client/v3/login, logout, refresh
         endpoint(client::login::get),
         // ruma's reader of a login panics without this field.
-        endpoint(client::login::post).needs("type"),
+        endpoint(client::login::post).needs("type").completes_the_body(client::login::as_meant),
         endpoint(client::login::get_token).completes_the_body(uia::as_meant),
         endpoint(client::logout::post).for_leaving(),
         endpoint(client::logout::all).for_leaving(),
