@@ -41,7 +41,7 @@ pub enum Class {
     Media,
     /// Messages to devices.
     ToDevice,
-    /// Whatever else the specification wants limited.
+    /// Whatever else the specification wants limited, and the room directory.
     Other,
 }
 
@@ -66,6 +66,8 @@ impl Class {
             ["rooms", _, "join" | "invite" | "knock" | "report" | "upgrade", ..] if !reads => Some(Self::Joins),
             ["join" | "knock", _] | ["createRoom"] | ["users", _, "report"] => Some(Self::Joins),
             ["sendToDevice", ..] => Some(Self::ToDevice),
+            // A page opens hundreds of rooms, for whoever asks.
+            ["publicRooms"] => Some(Self::Other),
             _ => rate_limited.then_some(Self::Other),
         }
     }
@@ -273,6 +275,8 @@ mod tests {
             ("GET /_matrix/client/unstable/org.matrix.msc3916/media/preview_url", Class::Media),
             ("POST /_matrix/media/v3/upload", Class::Media),
             ("PUT /_matrix/client/v3/sendToDevice/{}/{}", Class::ToDevice),
+            ("GET /_matrix/client/v3/publicRooms", Class::Other),
+            ("POST /_matrix/client/v3/publicRooms", Class::Other),
         ] {
             assert_eq!(of(line, false), Some(class), "{line}");
         }
