@@ -371,7 +371,7 @@ impl Endpoint {
         answered_to: &mut Option<AnsweredTo>,
     ) -> Result<Response, Error> {
         let path_args = path_args(&mut head).await?;
-        let client_address = caller::client_address(&head, &app.config.server.trusted_proxies);
+        let client_address = caller::client_address(&head, &app.config.server.trusted_proxies, &app.told_of_a_proxy);
         let user = caller::authenticate(&app.server, self.admission, &head, client_address).await?;
         *answered_to = user.as_ref().map(|user| AnsweredTo(user.user_id.clone()));
         if let Some(class) = self.class {
