@@ -22,7 +22,11 @@ pub mod r#static;
 mod uia;
 pub mod well_known;
 
-use std::{future::Future, panic::resume_unwind, sync::Arc};
+use std::{
+    future::Future,
+    panic::resume_unwind,
+    sync::{Arc, Once},
+};
 
 use depesche_config::Config;
 use depesche_server::Server;
@@ -44,6 +48,8 @@ pub struct App {
     pub server: Arc<Server>,
     rate_limits: RateLimits,
     bodies: Bodies,
+    /// Whether the log has said that a proxy may have been forgotten in the configuration.
+    told_of_a_proxy: Once,
     /// What goes on whoever waits for it.
     work: TaskTracker,
 }
@@ -53,7 +59,8 @@ impl App {
     pub fn new(server: Arc<Server>) -> Arc<Self> {
         let config = Arc::clone(&server.base.config);
         let rate_limits = RateLimits::new(&config.rate_limits);
-        Arc::new(Self { config, server, rate_limits, bodies: Bodies::default(), work: TaskTracker::new() })
+        let (bodies, told_of_a_proxy, work) = (Bodies::default(), Once::new(), TaskTracker::new());
+        Arc::new(Self { config, server, rate_limits, bodies, told_of_a_proxy, work })
     }
 
     /// Carries out to its end what changes something, also when its client does not wait for the answer: behind a commit

@@ -370,18 +370,6 @@ impl Endpoint {
         response
     }
 
-    /// Counts a request where the endpoint is limited.
-    fn count(&self, app: &App, user: Option<&User>, address: Option<IpAddr>) -> Result<(), Error> {
-        let Some(class) = self.class else { return Ok(()) };
-        let who = match (user, address) {
-            (Some(user), _) if user.admin && !app.rate_limits.counts_admins() => return Ok(()),
-            (Some(user), _) => Who::User(&user.user_id),
-            (None, Some(address)) => Who::Address(address),
-            (None, None) => return Ok(()),
-        };
-        app.rate_limits.count(class, who, app.server.base.clock.now_ms()).map_err(Error::too_often)
-    }
-
     /// Caller first, then body: a stranger cannot make us read megabytes.
     async fn answer(
         &self,
@@ -391,10 +379,12 @@ impl Endpoint {
         answered_to: &mut Option<AnsweredTo>,
     ) -> Result<Response, Error> {
         let path_args = path_args(&mut head).await?;
-        let client_address = caller::client_address(&head, &app.config.server.trusted_proxies);
+        let client_address = caller::client_address(&head, &app.config.server.trusted_proxies, &app.told_of_a_proxy);
         let user = caller::authenticate(&app.server, self.admission, &head, client_address).await?;
         *answered_to = user.as_ref().map(|user| AnsweredTo(user.user_id.clone()));
-        self.count(&app, user.as_ref(), client_address)?;
+        if let Some(class) = self.class {
+            app.count(class, user.as_ref(), client_address)?;
+        }
         let unread = if self.is_raw {
             body::Unread::new(std::mem::take(body), &head.headers, app.config.media.max_upload_bytes())
         } else {
@@ -413,7 +403,9 @@ impl Endpoint {
         if let Some(field) = self.needed_field
             && !body::has_field(&body, field)
         {
-            return Err(Error::bad_request(self.missing_field.clone(), format!("missing field `{field}`")));
+            // As everywhere where something is required: an empty body is no JSON.
+            let kind = if body.is_empty() { ErrorKind::NotJson } else { self.missing_field.clone() };
+            return Err(Error::bad_request(kind, format!("missing field `{field}`")));
         }
         let body = (self.complete)(body);
         let incoming = Incoming {
@@ -444,7 +436,19 @@ impl Endpoint {
     }
 }
 
-/// The arguments in the path, percent-decoded.
+impl App {
+    /// Counts a request of a class: as its user's where there is one, else as its address's.
+    pub(crate) fn count(&self, class: Class, user: Option<&User>, address: Option<IpAddr>) -> Result<(), Error> {
+        let who = match (user, address) {
+            (Some(user), _) if user.admin && !self.rate_limits.counts_admins() => return Ok(()),
+            (Some(user), _) => Who::User(&user.user_id),
+            (None, Some(address)) => Who::Address(address),
+            (None, None) => return Ok(()),
+        };
+        self.rate_limits.count(class, who, self.server.base.clock.now_ms()).map_err(Error::too_often)
+    }
+}
+
 /// Where a user reads about a limit: the operator's page, or else whom the server names for help.
 fn support_page(config: &Config) -> String {
     match &config.support.page {
@@ -453,6 +457,7 @@ fn support_page(config: &Config) -> String {
     }
 }
 
+/// The arguments in the path, percent-decoded.
 async fn path_args(head: &mut Parts) -> Result<Vec<String>, Error> {
     let params = head
         .extract::<RawPathParams>()

@@ -79,7 +79,7 @@ fn endpoints() -> Vec<Endpoint> {
         // /_matrix/client/v3/login, logout, refresh
         endpoint(client::login::get),
         // ruma's reader of a login panics without this field.
-        endpoint(client::login::post).needs("type"),
+        endpoint(client::login::post).needs("type").completes_the_body(client::login::as_meant),
         endpoint(client::login::get_token).completes_the_body(uia::as_meant),
         endpoint(client::logout::post).for_leaving(),
         endpoint(client::logout::all).for_leaving(),
@@ -183,6 +183,10 @@ fn endpoints() -> Vec<Endpoint> {
         // /_matrix/client/v3/thirdparty/
         endpoint(client::thirdparty::protocols),
         endpoint(client::thirdparty::protocol),
+        endpoint(client::thirdparty::location),
+        endpoint(client::thirdparty::location_of_alias),
+        endpoint(client::thirdparty::user),
+        endpoint(client::thirdparty::user_of_id),
         // /_matrix/client/v3/user/
         endpoint(client::user::account_data::put),
         endpoint(client::user::account_data::get),

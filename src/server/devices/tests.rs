@@ -161,3 +161,17 @@ async fn a_login_cannot_slip_past_the_end_of_all_devices() {
     let conflict = house.base.commit(&tx).await;
     assert!(matches!(conflict, Err(Fault::Commit(depesche_store::CommitError::Conflict(_)))));
 }
+
+#[tokio::test]
+async fn ids_that_nobody_has_cost_a_deletion_nothing() {
+    let (house, _, alice) = house().await;
+    house.login(&alice, "A").await;
+    let mut named: Vec<OwnedDeviceId> = (0..1000).map(|number| format!("UNKNOWN{number}").into()).collect();
+    named.extend(["A".into(), "A".into()]);
+    let tx = house.base.tx();
+    house.devices.remove(&tx, &alice, &named).await.unwrap();
+    let batch = tx.finish();
+    assert!(batch.requirements.len() < 10, "{}", batch.requirements.len());
+    house.devices.delete(&alice, &named).await.unwrap();
+    assert_eq!(house.devices.list(&alice).await.unwrap(), []);
+}
