@@ -365,12 +365,10 @@ impl Endpoint {
     /// Counts a request where the endpoint is limited.
     fn count(&self, app: &App, user: Option<&User>, address: Option<IpAddr>) -> Result<(), Error> {
         let Some(class) = self.class else { return Ok(()) };
-        let who = match (user, address) {
-            (Some(user), _) if user.admin && !app.rate_limits.counts_admins() => return Ok(()),
-            (Some(user), _) => Who::User(&user.user_id),
-            (None, Some(address)) => Who::Address(address),
-            (None, None) => return Ok(()),
-        };
+        if user.is_some_and(|user| user.admin) && !app.rate_limits.counts_admins() {
+            return Ok(());
+        }
+        let Some(who) = who(user, address) else { return Ok(()) };
         app.rate_limits.count(class, who, app.server.base.clock.now_ms()).map_err(Error::too_often)
     }
 
@@ -393,7 +391,8 @@ impl Endpoint {
             body::Unread::default()
         };
         // Of a raw endpoint nothing is left to read.
-        let (body, held) = app.bodies.read(body, self.most_bytes(user.is_some()), user.is_some()).await?;
+        let who = who(user.as_ref(), client_address);
+        let (body, held) = app.bodies.read(body, self.most_bytes(user.is_some()), who).await?;
         if !body.is_empty() && !matches!(self.method, Method::GET) && !self.form {
             body::check_json(&body)?;
         }
@@ -435,7 +434,11 @@ impl Endpoint {
     }
 }
 
-/// The arguments in the path, percent-decoded.
+/// Who is to be told from others: the user, or else where the request came from.
+fn who(user: Option<&User>, address: Option<IpAddr>) -> Option<Who<'_>> {
+    user.map(|user| Who::User(&user.user_id)).or(address.map(Who::Address))
+}
+
 /// Where a user reads about a limit: the operator's page, or else whom the server names for help.
 fn support_page(config: &Config) -> String {
     match &config.support.page {
@@ -444,6 +447,7 @@ fn support_page(config: &Config) -> String {
     }
 }
 
+/// The arguments in the path, percent-decoded.
 async fn path_args(head: &mut Parts) -> Result<Vec<String>, Error> {
     let params = head
         .extract::<RawPathParams>()
