@@ -200,7 +200,8 @@ impl Directory {
             total,
         };
         for (_, room) in places {
-            page.rooms.push(RoomView::open(&view, room).await?.summary().await?.into());
+            let summary = async { RoomView::open(&view, room).await?.summary().await };
+            page.rooms.extend(self.base().unless_damaged(room, summary.await)?.map(PublicRoomsChunk::from));
         }
         Ok(page)
     }
@@ -232,9 +233,14 @@ impl Shown {
         let changed: HashSet<_> = self.watch.changed_since(self.read_at).into_iter().collect();
         self.stale.extend(self.entries.keys().filter(|room| changed.contains(&topic::room(**room))));
         let stale: Vec<_> = self.stale.iter().map(|room| (*room,)).collect();
-        for ((room,), head) in stale.iter().zip(view.get_many(&HEAD, &stale).await?) {
-            if let Some(head) = head {
-                self.look_at(&view, *room, head).await?;
+        for ((room,), head) in stale.iter().zip(view.get_each(&HEAD, &stale).await?) {
+            let looked = match head {
+                Ok(Some(head)) => self.look_at(&view, *room, head).await,
+                Ok(None) => Ok(()),
+                Err(fault) => Err(fault),
+            };
+            if base.unless_damaged(*room, looked)?.is_none() {
+                self.forget(*room);
             }
             self.stale.remove(room);
         }
