@@ -391,7 +391,8 @@ impl Endpoint {
             body::Unread::default()
         };
         // Of a raw endpoint nothing is left to read.
-        let (body, held) = app.bodies.read(body, self.most_bytes(user.is_some()), user.is_some()).await?;
+        let who = who(user.as_ref(), client_address);
+        let (body, held) = app.bodies.read(body, self.most_bytes(user.is_some()), who).await?;
         let body = self.bare_flag.and_then(|field| body::of_bare_flag(&body, field)).unwrap_or(body);
         if !body.is_empty() && !matches!(self.method, Method::GET) && !self.form {
             body::check_json(&body)?;
@@ -439,14 +440,17 @@ impl Endpoint {
 impl App {
     /// Counts a request of a class: as its user's where there is one, else as its address's.
     pub(crate) fn count(&self, class: Class, user: Option<&User>, address: Option<IpAddr>) -> Result<(), Error> {
-        let who = match (user, address) {
-            (Some(user), _) if user.admin && !self.rate_limits.counts_admins() => return Ok(()),
-            (Some(user), _) => Who::User(&user.user_id),
-            (None, Some(address)) => Who::Address(address),
-            (None, None) => return Ok(()),
-        };
+        if user.is_some_and(|user| user.admin) && !self.rate_limits.counts_admins() {
+            return Ok(());
+        }
+        let Some(who) = who(user, address) else { return Ok(()) };
         self.rate_limits.count(class, who, self.server.base.clock.now_ms()).map_err(Error::too_often)
     }
+}
+
+/// Who is to be told from others: the user, or else where the request came from.
+fn who(user: Option<&User>, address: Option<IpAddr>) -> Option<Who<'_>> {
+    user.map(|user| Who::User(&user.user_id)).or(address.map(Who::Address))
 }
 
 /// Where a user reads about a limit: the operator's page, or else whom the server names for help.

@@ -44,6 +44,7 @@ use crate::{
     keyspace::{BADGE_DUE, PUSH_DELIVERY, PUSH_QUEUE},
     pushers::{self, PusherKey},
     topic,
+    tx::View,
 };
 
 /// How long the worker pauses when the database fails.
@@ -110,13 +111,16 @@ impl Worker {
     async fn resume(&mut self) -> Result<(), Fault> {
         let view = self.base.view();
         let mut range = PUSH_QUEUE.under(&());
-        while let Some(((user, app, pushkey, ..), _)) =
-            view.scan(&PUSH_QUEUE, range.clone(), 1).await?.into_iter().next()
-        {
+        // As they are stored: a row that cannot be read is its pusher's affair.
+        while let Some((row, _)) = view.scan_stored(range.clone(), 1).await?.into_iter().next() {
+            let Some((user, app, pushkey, ..)) = PUSH_QUEUE.parse(&row) else {
+                range.from = [&row[..], &[0]].concat().into();
+                continue;
+            };
             let key = (user, app, pushkey);
             range.from = PUSH_QUEUE.under(&key).to;
-            let delivery = view.get(&PUSH_DELIVERY, &key).await?.unwrap_or_default();
-            self.lines.wake_at(key, delivery.retry_at_ms);
+            let due_ms = retry_at_ms(&view, &key).await?;
+            self.lines.wake_at(key, due_ms);
         }
         Ok(())
     }
@@ -147,10 +151,17 @@ impl Worker {
         // What a crash loses of this is told with the next event.
         tx.lazy();
         for (of_user, ()) in due {
-            for (key, _) in pushers::of(&view, &of_user.0).await? {
-                let delivery = view.get(&PUSH_DELIVERY, &key).await?.unwrap_or_default();
+            let pushers = match pushers::of(&view, &of_user.0).await {
+                Err(fault) if fault.is_damage() => {
+                    tracing::error!(%fault, user = %of_user.0, "a user's pushers cannot be read");
+                    Vec::new()
+                }
+                pushers => pushers?,
+            };
+            for (key, _) in pushers {
                 // A pusher that was set anew does not go on with the pause of the old gateway.
-                self.lines.wake_for_badge(key, delivery.retry_at_ms.max(now_ms));
+                let due_ms = retry_at_ms(&view, &key).await?.max(now_ms);
+                self.lines.wake_for_badge(key, due_ms);
             }
             tx.delete(&BADGE_DUE, &of_user);
         }
@@ -207,5 +218,14 @@ impl Worker {
 
     async fn stopped_within(&self, pause: Duration) -> bool {
         tokio::time::timeout(pause, self.base.stopped()).await.is_ok()
+    }
+}
+
+/// Until when a pusher pauses; one whose row cannot be read does not.
+async fn retry_at_ms(view: &View, key: &PusherKey) -> Result<u64, Fault> {
+    match view.get(&PUSH_DELIVERY, key).await {
+        Ok(delivery) => Ok(delivery.unwrap_or_default().retry_at_ms),
+        Err(fault) if fault.is_damage() => Ok(0),
+        Err(fault) => Err(fault),
     }
 }

@@ -140,14 +140,15 @@ impl Counter {
 pub async fn unread_of(view: &View, user: &UserId, rooms: &[RoomNo]) -> Result<Vec<RoomNo>, Fault> {
     let mut unread = Vec::new();
     for rooms in rooms.chunks(ROOMS) {
-        let heads = view.get_many(&HEAD, &rooms.iter().map(|room| (*room,)).collect::<Vec<_>>()).await?;
+        // A damaged one is not looked at by anybody.
+        let heads = view.get_each(&HEAD, &rooms.iter().map(|room| (*room,)).collect::<Vec<_>>()).await?;
         let keys: Vec<_> = rooms.iter().map(|room| (user.to_owned(), *room)).collect();
         let joins = view.get_many(&UNREAD, &keys).await?;
         let receipt = |(user, room)| (user, room, By::Receipt as u8, String::new());
         let marks = view.get_many(&MARK, &keys.into_iter().map(receipt).collect::<Vec<_>>()).await?;
         for (((room, head), join), mark) in rooms.iter().zip(heads).zip(joins).zip(marks) {
             let read = join.unwrap_or_default().ordinal.max(mark.unwrap_or_default().ordinal);
-            if head.is_some_and(|head| head.ordinal > read) {
+            if head.ok().flatten().is_some_and(|head| head.ordinal > read) {
                 unread.push(*room);
             }
         }

@@ -108,14 +108,17 @@ impl Syncs {
             went: BTreeMap::new(),
         };
         for room in perhaps {
-            if compare.state_changed(*room).await? {
-                compare.joined(*room).await?;
-            }
+            let compared = match compare.state_changed(*room).await {
+                Ok(true) => compare.joined(*room).await,
+                other => other.map(|_| ()),
+            };
+            self.base.unless_damaged(*room, compared)?;
         }
         for (room, member) in rooms {
             // Whoever was invited anew, or knocked, has left before.
             if member.position > since.0 && member.state != MembershipState::Join {
-                compare.left(*room).await?;
+                let compared = compare.left(*room).await;
+                self.base.unless_damaged(*room, compared)?;
             }
         }
         let mut lists = DeviceLists::default();
@@ -246,8 +249,15 @@ impl Compare<'_> {
             let encrypted = if let Some(known) = self.encrypted.get(&no) {
                 *known
             } else {
-                let room = RoomView::open(self.view, no).await?;
-                is_encrypted(&room, room.root()).await?
+                let encrypted = async {
+                    let room = RoomView::open(self.view, no).await?;
+                    is_encrypted(&room, room.root()).await
+                };
+                match encrypted.await {
+                    // Nobody reads there what somebody says.
+                    Err(fault) if fault.is_damage() => false,
+                    known => known?,
+                }
             };
             self.encrypted.insert(no, encrypted);
             if encrypted {

@@ -80,7 +80,7 @@ impl Syncs {
         session.sent.rewind(position.unwrap_or_default());
         let News { global, mut data, counts_otherwise } =
             self.account_data_of(request, position, view, session).await?;
-        let mut passing = asked.passing(view, session).await?;
+        let mut passing = self.passing(&asked, view, session).await?;
         if counts_otherwise {
             let joined: Vec<RoomNo> = session.joined().map(|(room, _)| room).collect();
             for room in unread::unread_of(view, &request.user, &joined).await? {
@@ -149,6 +149,39 @@ impl Syncs {
         Ok((page, counts))
     }
 
+    /// What passed since the token in the joined rooms, where anything did.
+    async fn passing(
+        &self,
+        asked: &Asked<'_>,
+        view: &View,
+        session: &Session,
+    ) -> Result<HashMap<RoomNo, Passing>, Fault> {
+        let Some(since) = asked.since else { return Ok(HashMap::new()) };
+        let mut own: HashMap<RoomNo, Vec<Shown>> = HashMap::new();
+        if session.has_read(since) {
+            for (room, shown) in receipts::private_since(view, &asked.request.user, since).await? {
+                own.entry(room).or_default().push(shown);
+            }
+        }
+        let joined = |room: &RoomNo| session.rooms.get(room).is_some_and(|own| own.state == MembershipState::Join);
+        let mut wanted: BTreeSet<RoomNo> = own.keys().copied().filter(joined).collect();
+        wanted.extend(session.rooms_passed(since));
+        let wanted: Vec<RoomNo> = wanted.into_iter().collect();
+        let mut found = HashMap::new();
+        for chunk in wanted.chunks(ROOMS) {
+            let keys: Vec<_> = chunk.iter().map(|room| (*room,)).collect();
+            for (room, row) in chunk.iter().zip(view.get_each(&ROOM, &keys).await?) {
+                let Some(row) = self.base.unless_damaged(*room, row)?.flatten() else { continue };
+                let own = own.remove(room).unwrap_or_default();
+                let whose = (asked.request, &asked.own.ignored);
+                let passing = Passing::of(view, *room, &row.room_id, whose, Some(since), own).await;
+                let passing = self.base.unless_damaged(*room, passing)?.filter(|passing| !passing.is_empty());
+                found.extend(passing.map(|passing| (*room, passing)));
+            }
+        }
+        Ok(found)
+    }
+
     /// Account data that is new.
     async fn account_data_of(
         &self,
@@ -188,13 +221,15 @@ impl Syncs {
         let wanted = asked.wanted(view, session, data, &passing).await?;
         for chunk in wanted.chunks(ROOMS) {
             let opened = open(view, chunk).await?;
-            for room in opened {
+            for (no, room) in chunk.iter().zip(opened) {
+                let Some(room) = self.base.unless_damaged(*no, room)? else { continue };
                 let Some(member) = session.rooms.get(&room.no).cloned() else { continue };
                 if !filter::room(&asked.request.filter.room, room.room_id()) {
                     continue;
                 }
                 let news = (data.remove(&room.no), passing.remove(&room.no));
-                self.add(&mut rooms, asked, &room, &member, news, session).await?;
+                let added = self.add(&mut rooms, asked, &room, &member, news, session).await;
+                self.base.unless_damaged(room.no, added)?;
                 // A first sync of many rooms is long work with everything in memory: others want a turn.
                 tokio::task::yield_now().await;
             }
@@ -258,35 +293,6 @@ impl Asked<'_> {
         stripped::is_hidden(room, &self.request.user, &invite, &self.own.ignored).await
     }
 
-    /// What passed since the token in the joined rooms, where anything did.
-    async fn passing(&self, view: &View, session: &Session) -> Result<HashMap<RoomNo, Passing>, Fault> {
-        let Some(since) = self.since else { return Ok(HashMap::new()) };
-        let mut own: HashMap<RoomNo, Vec<Shown>> = HashMap::new();
-        if session.has_read(since) {
-            for (room, shown) in receipts::private_since(view, &self.request.user, since).await? {
-                own.entry(room).or_default().push(shown);
-            }
-        }
-        let joined = |room: &RoomNo| session.rooms.get(room).is_some_and(|own| own.state == MembershipState::Join);
-        let mut wanted: BTreeSet<RoomNo> = own.keys().copied().filter(joined).collect();
-        wanted.extend(session.rooms_passed(since));
-        let wanted: Vec<RoomNo> = wanted.into_iter().collect();
-        let mut found = HashMap::new();
-        for chunk in wanted.chunks(ROOMS) {
-            let keys: Vec<_> = chunk.iter().map(|room| (*room,)).collect();
-            for (room, row) in chunk.iter().zip(view.get_many(&ROOM, &keys).await?) {
-                let Some(row) = row else { continue };
-                let own = own.remove(room).unwrap_or_default();
-                let whose = (self.request, &self.own.ignored);
-                let passing = Passing::of(view, *room, &row.room_id, whose, Some(since), own).await?;
-                if !passing.is_empty() {
-                    found.insert(*room, passing);
-                }
-            }
-        }
-        Ok(found)
-    }
-
     /// The rooms to look at.
     async fn wanted(
         &self,
@@ -311,9 +317,10 @@ impl Asked<'_> {
         let span = Span { after: Some(since), before: RoomView::place_after(view.position()), always: None };
         for room in session.changed_rooms(since) {
             // What was not watched long enough may have nothing new.
-            if !wanted.contains(&room) && (session.knows(room, since) || !span.is_empty(view, room).await?) {
-                wanted.insert(room);
+            if wanted.contains(&room) || (!session.knows(room, since) && nothing_in(&span, view, room).await?) {
+                continue;
             }
+            wanted.insert(room);
         }
         Ok(wanted.into_iter().collect())
     }
@@ -330,6 +337,14 @@ impl Asked<'_> {
     }
 }
 
+/// Whether nothing happened in a room. Of one that is damaged, whoever opens it finds out.
+async fn nothing_in(span: &Span, view: &View, room: RoomNo) -> Result<bool, Fault> {
+    match span.is_empty(view, room).await {
+        Err(fault) if fault.is_damage() => Ok(false),
+        known => known,
+    }
+}
+
 /// Account data of a room, filtered.
 fn room_data(request: &Request, room: &RoomId, entries: &[Entry]) -> v3::RoomAccountData {
     let wanted = &request.filter.room.account_data;
@@ -341,11 +356,11 @@ fn room_data(request: &Request, room: &RoomId, entries: &[Entry]) -> v3::RoomAcc
     v3::RoomAccountData { events: entries.iter().filter(passes).map(Entry::event).collect() }
 }
 
-/// Opens several rooms, which must exist, with two reads.
-async fn open(view: &View, numbers: &[RoomNo]) -> Result<Vec<RoomView>, Fault> {
+/// Opens several rooms, which must exist, with two reads. One that cannot be read fails alone.
+async fn open(view: &View, numbers: &[RoomNo]) -> Result<Vec<Result<RoomView, Fault>>, Fault> {
     let keys: Vec<_> = numbers.iter().map(|no| (*no,)).collect();
-    let rooms = view.get_many(&ROOM, &keys).await?;
-    let heads = view.get_many(&HEAD, &keys).await?;
+    let rooms = view.get_each(&ROOM, &keys).await?;
+    let heads = view.get_each(&HEAD, &keys).await?;
     let rows = numbers.iter().zip(rooms).zip(heads);
-    rows.map(|((no, room), head)| RoomView::of(view, *no, room, head)).collect()
+    Ok(rows.map(|((no, room), head)| RoomView::of(view, *no, room?, head?)).collect())
 }

@@ -179,7 +179,7 @@ impl Distributor {
         no: u32,
     ) -> Result<(), Fault> {
         match self.try_event(batch, woken, place, room, no).await {
-            Err(fault @ (Fault::Corrupt { .. } | Fault::Bug(_))) => {
+            Err(fault) if fault.is_damage() => {
                 tracing::error!(%fault, room, no, "an event cannot be pushed");
                 Ok(())
             }
@@ -223,7 +223,12 @@ impl Distributor {
                     other => *other = Some((place, users.collect())),
                 }
             }
-            batch.judge(&self.base, &room, &event, (&fields, &context), &user, place).await?;
+            match batch.judge(&self.base, &room, &event, (&fields, &context), &user, place).await {
+                Err(fault) if fault.is_damage() => {
+                    tracing::error!(%fault, %user, room = room.no, "an event cannot be pushed to one of those it tells");
+                }
+                judged => judged?,
+            }
             batch.users.push(user);
         }
         Ok(())

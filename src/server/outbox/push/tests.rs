@@ -25,7 +25,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use super::*;
 use crate::{
     account_data::{AccountData, GLOBAL},
-    keyspace::{DEVICE, PUSH_OUTBOX, PUSHER},
+    keyspace::{ACCOUNT_DATA, DEVICE, PUSH_OUTBOX, PUSHER},
     push_rules::Editor,
     pushers::Pushers,
     records::accounts::Device,
@@ -303,6 +303,31 @@ async fn one_gateway_that_is_away_does_not_hold_up_others() {
     world.phone(&cleo, "other", &json!({ "url": URL })).await;
     world.fixture.say(&world.room, &world.ann, "two").await;
     assert_eq!(world.next().await["devices"][0]["pushkey"], "other");
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_at_one_user_keeps_nothing_from_others() {
+    let mut world = World::new().await;
+    let abe = user("abe");
+    world.fixture.join(&world.room, &abe).await;
+    world.phone(&abe, "abes", &json!({ "url": URL })).await;
+    world.nothing_more().await;
+    let tx = world.fixture.base.tx();
+    for kind in ["m.push_rules", "m.ignored_user_list"] {
+        tx.put_stored(ACCOUNT_DATA.key(&(abe.clone(), GLOBAL, kind.to_owned())), "nonsense".into());
+    }
+    world.fixture.base.commit(&tx).await.unwrap();
+    world.fixture.say(&world.room, &world.ann, "hello").await;
+    assert_eq!(world.next().await["devices"][0]["pushkey"], "key");
+    world.stop();
+    // A row of a queue, which a start reads first.
+    let tx = world.fixture.base.tx();
+    let row = (abe.clone(), "org.app".to_owned(), "abes".to_owned(), Position(1), 0);
+    tx.put_stored(PUSH_QUEUE.key(&row), "nonsense".into());
+    world.fixture.base.commit(&tx).await.unwrap();
+    world.start();
+    world.fixture.say(&world.room, &world.ann, "hello again").await;
+    assert_eq!(world.next().await["devices"][0]["pushkey"], "key");
 }
 
 #[tokio::test(start_paused = true)]
