@@ -46,7 +46,7 @@ fn stats(engine: &RocksDb) -> Value {
 async fn verify(State((engine, server)): State<(Arc<RocksDb>, Arc<Server>)>) -> Response {
     long::respond(|mut progress| async move {
         progress.begin(&json!({ "what": "reading every row" }));
-        let read = tokio::task::spawn_blocking(move || engine.verify()).await.map_err(|error| error.to_string())?;
+        let read = tokio::task::spawn_blocking(move || engine.verify(|| false)).await.map_err(|error| error.to_string())?;
         let rows = match read {
             Ok(rows) => rows,
             Err(problem) => return Ok(json!({ "problems": [problem.to_string()] })),
@@ -66,7 +66,7 @@ async fn verify(State((engine, server)): State<(Arc<RocksDb>, Arc<Server>)>) -> 
 }
 
 async fn compact(engine: Arc<RocksDb>) -> Answer {
-    blocking(move || engine.compact()).await?;
+    blocking(move || engine.compact()).await?.map_err(failed)?;
     Ok(json!({}))
 }
 
