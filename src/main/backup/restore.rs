@@ -21,7 +21,13 @@ use super::{
     manifest::{Entry, Manifest},
     media_folder,
 };
-use crate::{commands::moment, data_dir::DataDir, failure::Failure, log, media, node::Node};
+use crate::{
+    commands::moment,
+    data_dir::DataDir,
+    failure::Failure,
+    log, media,
+    node::{Node, Purpose},
+};
 
 /// How often the copying says how far it is, in seconds.
 const SAY_EVERY_S: u64 = 1;
@@ -195,7 +201,8 @@ fn adopt(config: &Arc<Config>) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::failed("cannot start threads", error))?;
     runtime.block_on(async {
-        let node = Node::open(config, false).await?;
+        let data = DataDir::open(&config.server.data_dir)?;
+        let node = Node::open(config, data, Purpose::GoOn).await?;
         node.stop().await;
         Ok(())
     })
