@@ -324,6 +324,18 @@ async fn an_alias_name_with_a_colon_or_space_is_refused() {
 }
 
 #[tokio::test]
+async fn an_alias_has_at_most_255_bytes() {
+    let alice = shared().user("alice").await;
+    let rest = "#".len() + ":".len() + SERVER_NAME.len();
+    let name = |bytes: usize| unique("long") + &"x".repeat(bytes);
+    let long = name(300);
+    let answer = alice.post("/_matrix/client/v3/createRoom", &[]).json(json!({ "room_alias_name": long })).await;
+    answer.error(400, "M_INVALID_PARAM");
+    let longest = &name(255)[..255 - rest];
+    alice.create_room(json!({ "room_alias_name": longest })).await;
+}
+
+#[tokio::test]
 async fn unknown_presets_and_visibilities_are_refused() {
     let alice = shared().user("alice").await;
     for body in [json!({ "preset": "open_chat" }), json!({ "visibility": "hidden" })] {
