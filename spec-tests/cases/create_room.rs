@@ -165,7 +165,8 @@ async fn the_id_of_a_version_12_room_is_that_of_its_create_event() {
 #[tokio::test]
 async fn unknown_versions_are_unsupported() {
     let alice = shared().user("alice").await;
-    for version in ["99", "org.example.version"] {
+    let long = "v".repeat(33);
+    for version in ["99", "org.example.version", "no_such_version", "my version", "", &long] {
         let body = json!({ "room_version": version });
         let answer = alice.post("/_matrix/client/v3/createRoom", &[]).json(body).await;
         answer.error(400, "M_UNSUPPORTED_ROOM_VERSION");

@@ -19,11 +19,13 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::room_version::Versioned;
 use crate::{caller::User, error::Error, route::Context};
 
 /// `POST /_matrix/client/v3/createRoom`
-pub async fn post(context: Context, user: User, request: Request) -> Result<Response, Error> {
+pub async fn post(context: Context, user: User, request: Versioned<Request>) -> Result<Response, Error> {
     user.must_not_be_suspended()?;
+    let request = request.known()?;
     let server = &context.app.server;
     if !request.invite_3pid.is_empty() {
         let words = "this server invites by user id only: it trusts no identity server";
