@@ -23,7 +23,8 @@ use crate::{
     records::{events::Place, rooms::Membership},
     rooms::{
         history::ReadRefusal,
-        show::{Format, Viewer},
+        show::Viewer,
+        shown::Format,
         tokens::SyncToken,
         view::{Event, RoomView},
     },

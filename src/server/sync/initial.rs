@@ -24,7 +24,8 @@ use crate::{
     records::rooms::Membership,
     rooms::{
         history::{PageQuery, ReadRefusal},
-        show::{Format, Viewer},
+        show::Viewer,
+        shown::{Format, Shown},
         view::RoomView,
     },
     tx::{Fault, View},
@@ -188,7 +189,7 @@ async fn read(viewer: &mut Viewer<'_>, info: &mut RoomInfo, limit: usize) -> Res
             return Err(Fault::Bug(format!("a member may not read the room: {refusal}")));
         }
     };
-    let chunk = page.events.into_iter().rev().collect();
+    let chunk = page.events.iter().rev().map(Shown::json).collect();
     info.messages = Some(Messages { start: page.end, end: page.start, chunk });
     info.state = state;
     Ok(())
