@@ -110,6 +110,9 @@ pub enum Refusal {
     /// The rules of the room, or ours, do not allow it.
     #[error("{0}")]
     Forbidden(String),
+    /// What is asked for does not fit how things stand.
+    #[error("{0}")]
+    BadState(String),
     /// The content is not what its type demands.
     #[error("{0}")]
     BadContent(String),

@@ -9,10 +9,13 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use ruma::{UserId, events::room::member::MembershipState};
+use ruma::{
+    UserId,
+    events::{StateEventType, room::member::MembershipState},
+};
 use serde_json::json;
 
-use super::{account, change, keep, memory, name_in, public_room, say, start, sync, view};
+use super::{account, change, keep, memory, name_in, public_room, say, set, start, sync, view};
 use crate::{
     Server,
     keyspace::PROFILE_SPREAD,
@@ -191,6 +194,13 @@ async fn who_takes_no_invites_gets_none() {
     let room = server.rooms.create(creation(&bob)).await.unwrap();
     let refused = change(&server, &room, &bob, &alice, Action::Invite).await;
     assert!(matches!(refused, Err(Refusal::InviteBlocked)));
+    // Who may invite nobody is told that, whomever they ask for.
+    let carol = account(&server, "carol").await;
+    change(&server, &room, &bob, &carol, Action::Invite).await.unwrap();
+    change(&server, &room, &carol, &carol, Action::Join).await.unwrap();
+    set(&server, &room, &bob, StateEventType::RoomPowerLevels, "", json!({ "invite": 50 })).await;
+    let refused = change(&server, &room, &carol, &alice, Action::Invite).await;
+    assert!(matches!(refused, Err(Refusal::Forbidden(_))), "{refused:?}");
     let invite = vec![(alice.clone(), object(json!({})))];
     let refused = server.rooms.create(Creation { invite, ..creation(&bob) }).await;
     assert!(matches!(refused, Err(CreateError::Refused(Refusal::InviteBlocked))));
