@@ -15,11 +15,7 @@ mod own_rules;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeMap,
-    ops::AddAssign,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, ops::AddAssign, sync::Arc};
 
 use depesche_store::Range;
 use ruma::{OwnedEventId, OwnedUserId, UserId};
@@ -111,7 +107,7 @@ impl Unread {
 /// Counts for members, and keeps what was counted by rules of their own. All of it is a cache.
 #[derive(Default)]
 pub struct Counter {
-    kept: Mutex<Kept>,
+    kept: Kept,
 }
 
 /// What one user's counts depend on besides the room: read once for many rooms.
