@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use depesche_spec_tests::binary;
 use depesche_spec_tests::prelude::*;
 use depesche_spec_tests::server::Options;
 use tokio::task::JoinSet;
@@ -194,6 +195,15 @@ async fn on_a_full_disk_reads_go_on_and_writes_are_refused_until_there_is_room_a
         sender.check(&server.client(), "after the restart").await;
     }
     go_on(&server, senders).await;
+}
+
+#[test]
+fn output_that_finds_no_room_is_a_failure() {
+    let mut command = Command::new(binary().unwrap_or_else(|error| panic!("{error}")));
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let output = command.args(["config", "example"]).stdout(full).output().expect("the binary runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("cannot write the output"), "{}: {said}", output.status);
 }
 
 /// Without a restart the server takes writes again, each sender's next first.

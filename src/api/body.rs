@@ -24,7 +24,7 @@ use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use ruma::{OwnedUserId, api::error::ErrorKind};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use serde_json::{json, value::RawValue};
 use tokio::time::Instant;
 
 use crate::{error::Error, rate_limit::Who};
@@ -305,6 +305,16 @@ pub fn check_json(bytes: &[u8]) -> Result<(), Error> {
             Error::bad_request(ErrorKind::NotJson, format!("The request body is not JSON: {error}"))
         }
     })
+}
+
+/// The object with this one field that `true` or `false` alone stands for, if the body is that.
+pub fn of_bare_flag(bytes: &[u8], field: &str) -> Option<Bytes> {
+    let flag = match bytes.trim_ascii() {
+        b"true" => true,
+        b"false" => false,
+        _ => return None,
+    };
+    Some(Bytes::from(json!({ field: flag }).to_string()))
 }
 
 /// Whether a body is an object with this field.

@@ -22,7 +22,11 @@ pub mod r#static;
 mod uia;
 pub mod well_known;
 
-use std::{future::Future, panic::resume_unwind, sync::Arc};
+use std::{
+    future::Future,
+    panic::resume_unwind,
+    sync::{Arc, Once},
+};
 
 use depesche_config::Config;
 use depesche_server::{
@@ -50,6 +54,8 @@ pub struct App {
     rate_limits: RateLimits,
     bodies: Bodies,
     large: LargeAnswers,
+    /// Whether the log has said that a proxy may have been forgotten in the configuration.
+    told_of_a_proxy: Once,
     /// What goes on whoever waits for it.
     work: TaskTracker,
 }
@@ -97,6 +103,7 @@ impl App {
             rate_limits,
             bodies: Bodies::default(),
             large: LargeAnswers::default(),
+            told_of_a_proxy: Once::new(),
             work: TaskTracker::new(),
         })
     }

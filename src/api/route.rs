@@ -54,6 +54,7 @@ pub struct Endpoint {
     missing_field: ErrorKind,
     optional_body: bool,
     form: bool,
+    bare_flag: Option<&'static str>,
     needed_field: Option<&'static str>,
     is_raw: bool,
     reads: bool,
@@ -138,6 +139,7 @@ fn described<R: IncomingRequest<Authentication: Scheme>>(handler: &'static str, 
         // Where nothing is required, clients leave the body out.
         optional_body: R::METHOD == Method::POST,
         form: false,
+        bare_flag: None,
         needed_field: None,
         is_raw: false,
         reads: R::METHOD.is_safe(),
@@ -301,6 +303,12 @@ impl Endpoint {
         self
     }
 
+    /// Takes `true` or `false` alone for an object with this one field, as some clients send it.
+    pub fn flag_may_be_bare(mut self, field: &'static str) -> Self {
+        self.bare_flag = Some(field);
+        self
+    }
+
     /// Refuses a body without this field before it is read as the endpoint's type: for types whose reader would panic.
     pub fn needs(mut self, field: &'static str) -> Self {
         self.needed_field = Some(field);
@@ -384,16 +392,6 @@ impl Endpoint {
         response
     }
 
-    /// Counts a request where the endpoint is limited.
-    fn count(&self, app: &App, user: Option<&User>, address: Option<IpAddr>) -> Result<(), Error> {
-        let Some(class) = self.class else { return Ok(()) };
-        if user.is_some_and(|user| user.admin) && !app.rate_limits.counts_admins() {
-            return Ok(());
-        }
-        let Some(who) = who(user, address) else { return Ok(()) };
-        app.rate_limits.count(class, who, app.server.base.clock.now_ms()).map_err(Error::too_often)
-    }
-
     /// Caller first, then body: a stranger cannot make us read megabytes.
     async fn answer(
         &self,
@@ -403,10 +401,12 @@ impl Endpoint {
         answered_to: &mut Option<AnsweredTo>,
     ) -> Result<Response, Error> {
         let path_args = path_args(&mut head).await?;
-        let client_address = caller::client_address(&head, &app.config.server.trusted_proxies);
+        let client_address = caller::client_address(&head, &app.config.server.trusted_proxies, &app.told_of_a_proxy);
         let user = caller::authenticate(&app.server, self.admission, &head, client_address).await?;
         *answered_to = user.as_ref().map(|user| AnsweredTo(user.user_id.clone()));
-        self.count(&app, user.as_ref(), client_address)?;
+        if let Some(class) = self.class {
+            app.count(class, user.as_ref(), client_address)?;
+        }
         let unread = if self.is_raw {
             body::Unread::new(std::mem::take(body), &head.headers, app.config.media.max_upload_bytes())
         } else {
@@ -415,6 +415,7 @@ impl Endpoint {
         // Of a raw endpoint nothing is left to read.
         let who = who(user.as_ref(), client_address);
         let (body, held) = app.bodies.read(body, self.most_bytes(user.is_some()), who).await?;
+        let body = self.bare_flag.and_then(|field| body::of_bare_flag(&body, field)).unwrap_or(body);
         if !body.is_empty() && !matches!(self.method, Method::GET) && !self.form {
             body::check_json(&body)?;
         }
@@ -425,7 +426,9 @@ impl Endpoint {
         if let Some(field) = self.needed_field
             && !body::has_field(&body, field)
         {
-            return Err(Error::bad_request(self.missing_field.clone(), format!("missing field `{field}`")));
+            // As everywhere where something is required: an empty body is no JSON.
+            let kind = if body.is_empty() { ErrorKind::NotJson } else { self.missing_field.clone() };
+            return Err(Error::bad_request(kind, format!("missing field `{field}`")));
         }
         let body = (self.complete)(body);
         let incoming = Incoming {
@@ -458,6 +461,17 @@ impl Endpoint {
     fn most_bytes(&self, is_known: bool) -> usize {
         let is_plain = self.method.is_safe() || !is_known;
         if is_plain { self.body_limit.min(MAX_PLAIN_BODY_BYTES) } else { self.body_limit }
+    }
+}
+
+impl App {
+    /// Counts a request of a class: as its user's where there is one, else as its address's.
+    pub(crate) fn count(&self, class: Class, user: Option<&User>, address: Option<IpAddr>) -> Result<(), Error> {
+        if user.is_some_and(|user| user.admin) && !self.rate_limits.counts_admins() {
+            return Ok(());
+        }
+        let Some(who) = who(user, address) else { return Ok(()) };
+        self.rate_limits.count(class, who, self.server.base.clock.now_ms()).map_err(Error::too_often)
     }
 }
 

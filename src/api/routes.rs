@@ -73,13 +73,13 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         endpoint(client::keys::device_signing::upload).completes_the_body(uia::as_meant),
         endpoint(client::keys::query::post).reads(),
         endpoint(client::keys::signatures::upload),
-        endpoint(client::keys::upload::post).large_body(),
+        endpoint(client::keys::upload::post).large_body().completes_the_body(client::keys::upload::as_meant),
         // /_matrix/client/v3/knock
         endpoint(client::knock::post),
         // /_matrix/client/v3/login, logout, refresh
         endpoint(client::login::get),
         // ruma's reader of a login panics without this field.
-        endpoint(client::login::post).needs("type"),
+        endpoint(client::login::post).needs("type").completes_the_body(client::login::as_meant),
         endpoint(client::login::get_token).completes_the_body(uia::as_meant),
         endpoint(client::logout::post).for_leaving(),
         endpoint(client::logout::all).for_leaving(),
@@ -104,12 +104,13 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         endpoint(client::pushrules::get),
         endpoint(client::pushrules::global::get_all),
         endpoint(client::pushrules::global::get),
-        endpoint(client::pushrules::global::put),
+        endpoint(client::pushrules::global::put).completes_the_body(client::pushrules::global::rule_as_meant),
         endpoint(client::pushrules::global::delete),
         endpoint(client::pushrules::global::get_actions),
-        endpoint(client::pushrules::global::put_actions),
+        endpoint(client::pushrules::global::put_actions)
+            .completes_the_body(client::pushrules::global::actions_as_meant),
         endpoint(client::pushrules::global::get_enabled),
-        endpoint(client::pushrules::global::put_enabled),
+        endpoint(client::pushrules::global::put_enabled).flag_may_be_bare("enabled"),
         // /_matrix/client/v3/profile/
         endpoint(client::profile::get),
         endpoint(client::profile::get_field),
@@ -162,8 +163,8 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         endpoint(client::room_keys::keys::put).large_body(),
         endpoint(client::room_keys::keys::put_room).large_body(),
         endpoint(client::room_keys::keys::put_session),
-        endpoint(client::room_keys::keys::get).large_answer(),
-        endpoint(client::room_keys::keys::get_room),
+        raw_endpoint(client::room_keys::keys::get),
+        raw_endpoint(client::room_keys::keys::get_room),
         endpoint(client::room_keys::keys::get_session),
         endpoint(client::room_keys::keys::delete),
         endpoint(client::room_keys::keys::delete_room),
@@ -182,6 +183,10 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         // /_matrix/client/v3/thirdparty/
         endpoint(client::thirdparty::protocols),
         endpoint(client::thirdparty::protocol),
+        endpoint(client::thirdparty::location),
+        endpoint(client::thirdparty::location_of_alias),
+        endpoint(client::thirdparty::user),
+        endpoint(client::thirdparty::user_of_id),
         // /_matrix/client/v3/user/
         endpoint(client::user::account_data::put),
         endpoint(client::user::account_data::get),

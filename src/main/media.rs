@@ -1,6 +1,6 @@
 //! The parts of media that touch the machine: where bytes lie, and the processes that make thumbnails.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use depesche_blobs_files::FileBlobs;
 use depesche_blobs_s3::{AccessKey, Bucket, S3Blobs};
@@ -45,16 +45,13 @@ pub fn place(store: &ObjectStore) -> String {
     format!("the bucket {} at {}{under}", store.bucket, store.endpoint)
 }
 
-fn bucket(store: &ObjectStore) -> Result<Bucket, Failure> {
+/// The bucket, with its keys from their files. Nobody is asked for anything yet.
+pub fn bucket(store: &ObjectStore) -> Result<Bucket, Failure> {
     let key = AccessKey {
-        id: secret("media.store.access_key_id_file", &store.access_key_id_file)?,
-        secret: secret("media.store.secret_access_key_file", &store.secret_access_key_file)?,
+        id: secret::of("media.store.access_key_id_file", &store.access_key_id_file)?,
+        secret: secret::of("media.store.secret_access_key_file", &store.secret_access_key_file)?,
     };
     Bucket::new(store, key).map_err(|why| Failure::Usage(format!("media.store: {why}")))
-}
-
-fn secret(key: &str, path: &Path) -> Result<String, Failure> {
-    secret::first_line_of(path).map_err(|error| Failure::Usage(format!("{key}: {}: {error}", path.display())))
 }
 
 /// Processes of this program.

@@ -3,12 +3,12 @@
 pub mod accept;
 mod notify;
 
-use std::{os::unix::fs::FileTypeExt, path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, os::unix::fs::FileTypeExt, path::Path, sync::Arc, time::Duration};
 
 use axum::{Router, middleware};
 use depesche_config::Config;
 use tokio::{
-    net::{TcpListener, UnixListener},
+    net::{TcpListener, TcpSocket, UnixListener},
     signal::unix::{Signal, SignalKind, signal},
 };
 
@@ -16,6 +16,8 @@ use crate::{cli::ServeOptions, data_dir, failure::Failure, log, media, metrics, 
 
 /// How long the node may take to close after its last request.
 const CLOSING: Duration = Duration::from_secs(30);
+/// Connections that the system holds until they are accepted.
+const BACKLOG: u32 = 1024;
 
 /// Runs the server until a signal ends it.
 pub fn serve(path: &Path, options: &ServeOptions) -> Result<(), Failure> {
@@ -32,7 +34,7 @@ pub fn serve(path: &Path, options: &ServeOptions) -> Result<(), Failure> {
 async fn run(path: &Path, config: &Arc<Config>, options: &ServeOptions) -> Result<(), Failure> {
     let mut signals = Signals::install().map_err(|error| Failure::failed("cannot listen for signals", error))?;
     // Addresses first: when one is taken, nothing else has happened yet.
-    let clients = bind_all(config).await?;
+    let clients = bind_all(config)?;
     // A command that works on the database itself lets go of it in a moment.
     let tell = |why: &str| tracing::warn!("{why}");
     let node = tokio::select! {
@@ -48,7 +50,7 @@ async fn run(path: &Path, config: &Arc<Config>, options: &ServeOptions) -> Resul
     let acceptor = Acceptor::new(config);
     if let Some(address) = config.metrics.listen {
         let handle = metrics::start()?;
-        let listener = bind(address, "metrics.listen").await?;
+        let listener = bind(address, "metrics.listen", config)?;
         acceptor.spawn_apart(listener, metrics::router(handle.clone(), Arc::clone(&node)));
         tokio::spawn(async move {
             loop {
@@ -86,16 +88,16 @@ async fn run(path: &Path, config: &Arc<Config>, options: &ServeOptions) -> Resul
     Ok(())
 }
 
-async fn bind_all(config: &Config) -> Result<Vec<TcpListener>, Failure> {
+fn bind_all(config: &Config) -> Result<Vec<TcpListener>, Failure> {
     let mut listeners = Vec::new();
     for address in &config.server.listen {
-        listeners.push(bind(*address, "server.listen").await?);
+        listeners.push(bind(*address, "server.listen", config)?);
     }
     Ok(listeners)
 }
 
-async fn bind(address: std::net::SocketAddr, key: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
+fn bind(address: SocketAddr, key: &str, config: &Config) -> Result<TcpListener, Failure> {
+    open(address, leaves_ipv4(address, config)).map_err(|error| {
         let hint = match error.kind() {
             std::io::ErrorKind::AddrInUse => ". Another program uses it: stop that one, or choose another port",
             std::io::ErrorKind::PermissionDenied => ". Ports below 1024 are for root: choose a higher one",
@@ -103,6 +105,24 @@ async fn bind(address: std::net::SocketAddr, key: &str) -> Result<TcpListener, F
         };
         Failure::Failed(format!("cannot listen on {address} ({key}): {error}{hint}"))
     })
+}
+
+/// Whether the IPv4 addresses of this port are for another listener. "[::]" alone is for both families, as systems have it.
+fn leaves_ipv4(address: SocketAddr, config: &Config) -> bool {
+    let mut all = config.server.listen.iter().chain(&config.metrics.listen);
+    let shares = |other: &SocketAddr| other.port() == address.port() && other.ip().to_canonical().is_ipv4();
+    address.ip().is_unspecified() && address.is_ipv6() && all.any(shares)
+}
+
+/// As [`TcpListener::bind`], which cannot be told to leave IPv4 alone.
+fn open(address: SocketAddr, leaves_ipv4: bool) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    if leaves_ipv4 {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// The socket of the operator. A file left over by a killed server is replaced: the lock of the data folder says that
@@ -168,5 +188,43 @@ impl Signals {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use depesche_config::Config;
+
+    use super::{bind, leaves_ipv4};
+
+    fn listening(listen: &str) -> Config {
+        Config::parse(&format!("[server]\nname = \"example.org\"\nlisten = [{listen}]\n")).expect("valid")
+    }
+
+    #[tokio::test]
+    async fn both_families_share_a_port() {
+        // A port that is free in both just now.
+        let Ok(probe) = std::net::TcpListener::bind("[::]:0") else {
+            println!("left out: both_families_share_a_port needs IPv6");
+            return;
+        };
+        let port = probe.local_addr().expect("an address").port();
+        drop(probe);
+        for first in ["0.0.0.0", "127.0.0.1"] {
+            let config = listening(&format!("\"{first}:{port}\", \"[::]:{port}\""));
+            let bound = config.server.listen.iter().map(|address| bind(*address, "server.listen", &config));
+            let bound = bound.collect::<Result<Vec<_>, _>>();
+            assert_eq!(bound.map(|bound| bound.len()), Ok(2), "{first}");
+        }
+    }
+
+    #[test]
+    fn all_addresses_of_ipv6_are_those_of_ipv4_too_where_nobody_else_has_them() {
+        let all: SocketAddr = "[::]:8008".parse().expect("an address");
+        assert!(!leaves_ipv4(all, &listening("\"[::]:8008\"")));
+        assert!(!leaves_ipv4(all, &listening("\"[::]:8008\", \"127.0.0.1:8009\"")));
+        assert!(leaves_ipv4(all, &listening("\"[::]:8008\", \"127.0.0.1:8008\"")));
     }
 }

@@ -98,7 +98,12 @@ pub fn client_event<T>(event: &Pdu, room: RoomField, unsigned: &Unsigned<'_>) ->
 
 /// As [`client_event`], as JSON.
 pub fn client_json(event: &Pdu, room: RoomField, unsigned: &Unsigned<'_>) -> Box<RawValue> {
-    written(&Wire {
+    written(&client_format(event, room, unsigned))
+}
+
+/// As [`client_event`], to be written into a larger text: an event on its own is a text that grows several times.
+pub fn client_format<'a>(event: &'a Pdu, room: RoomField, unsigned: &'a Unsigned<'a>) -> impl Serialize {
+    Wire {
         content: content(event),
         event_id: event.event_id(),
         origin_server_ts: event.origin_server_ts(),
@@ -108,7 +113,7 @@ pub fn client_json(event: &Pdu, room: RoomField, unsigned: &Unsigned<'_>) -> Box
         state_key: event.state_key(),
         kind: event.kind(),
         unsigned: (!unsigned.is_empty()).then_some(unsigned),
-    })
+    }
 }
 
 /// The event as stripped state. `T` is the ruma type the answer wants, for instance `AnyStrippedStateEvent`.
@@ -132,11 +137,11 @@ pub fn stripped<T>(event: &Pdu) -> Raw<T> {
 
 /// The event in federation format, for filters with `event_format: federation`. It carries its identifier as well,
 /// which that format leaves to the reader to compute.
-pub fn federation_json(event: &Pdu) -> Box<RawValue> {
+pub fn federation_format(event: &Pdu) -> impl Serialize + use<> {
     let mut object = event.to_object();
     object.insert("event_id".to_owned(), event.event_id().to_string().into());
     object.insert("room_id".to_owned(), event.room_id().to_string().into());
-    written(&object)
+    object
 }
 
 #[derive(Serialize)]
@@ -306,7 +311,7 @@ mod tests {
     fn the_federation_format_has_the_graph() {
         let mut room = Room::new(ruma::RoomVersionId::V12);
         let event = room.send(message("creator", json!({ "body": "x" })));
-        let json = parsed(&federation_json(&event));
+        let json = serde_json::to_value(federation_format(&event)).unwrap();
         assert_eq!(json["auth_events"], json!(event.auth_events()));
         assert_eq!((&json["event_id"], &json["room_id"]), (&json!(event.event_id()), &json!(room.id)));
         assert!(json["signatures"].is_object() && json["hashes"].is_object());

@@ -7,7 +7,7 @@ use bolero::check;
 use ruma::{RoomVersionId, events::AnyTimelineEvent};
 
 use crate::{
-    client_event::{RoomField, Unsigned, client_event, federation_json},
+    client_event::{RoomField, Unsigned, client_event, federation_format},
     json::{canonical_text, parse_object, parse_value},
     pdu::{Pdu, event_id},
     push::{EventFields, default_effect},
@@ -39,7 +39,7 @@ fn exercise(bytes: &[u8]) -> bool {
         let client = client_event::<AnyTimelineEvent>(&event, RoomField::Present, &Unsigned::default());
         let client = parse_object(client.json().get().as_bytes()).unwrap();
         assert_eq!(client["event_id"].as_str(), Some(event.event_id().as_str()));
-        parse_object(federation_json(&event).get().as_bytes()).unwrap();
+        parse_object(&serde_json::to_vec(&federation_format(&event)).unwrap()).unwrap();
         let room = Room::bare(version);
         default_effect(&event, &room.levels());
         EventFields::new(&event);

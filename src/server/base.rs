@@ -115,22 +115,12 @@ impl Base {
         F: Fn(Tx) -> R,
         R: Future<Output = Result<T, E>>,
     {
-        self.transact_at(decide).await.map(|(value, _)| value)
-    }
-
-    /// As [`Self::transact`], and says where the batch was committed.
-    pub async fn transact_at<T, E, F, R>(&self, decide: F) -> Result<(T, Position), E>
-    where
-        E: From<Fault>,
-        F: Fn(Tx) -> R,
-        R: Future<Output = Result<T, E>>,
-    {
         let mut attempt = 1;
         loop {
             let tx = self.tx();
             let value = decide(tx.clone()).await?;
             match self.commit(&tx).await {
-                Ok(position) => return Ok((value, position)),
+                Ok(_) => return Ok(value),
                 Err(Fault::Commit(CommitError::Conflict(_))) if attempt < ATTEMPTS => attempt += 1,
                 Err(fault) => return Err(fault.into()),
             }

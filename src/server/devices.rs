@@ -9,7 +9,7 @@
 mod tests;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -258,22 +258,23 @@ impl Devices {
         Ok(())
     }
 
-    /// Puts the end of these devices into the batch.
+    /// Puts the end of these devices into the batch. It costs what the user has, however many ids somebody made up.
     pub(crate) async fn remove(&self, tx: &Tx, user: &UserId, devices: &[OwnedDeviceId]) -> Result<(), Fault> {
         let of_user = (user.to_owned(),);
         let list = tx.read(&DEVICE_LIST, &of_user).await?;
+        let named: HashSet<_> = devices.iter().collect();
         let mut removed = Vec::new();
-        for id in devices {
-            let key = (user.to_owned(), id.clone());
+        for id in self.ids(tx.view(), user).await?.into_iter().filter(|id| named.contains(id)) {
+            let key = (user.to_owned(), id);
             if tx.read(&DEVICE, &key).await?.is_none() {
                 continue;
             }
             tx.delete(&DEVICE, &key);
             tx.delete(&DEVICE_SEEN, &key);
-            sessions::end(tx, user, id).await?;
+            sessions::end(tx, user, &key.1).await?;
             // Another device of the same id must not take over the transaction ids.
             tx.delete_range(TRANSACTION.under(&key));
-            tx.topic(topic::device(user, id));
+            tx.topic(topic::device(user, &key.1));
             removed.push(key.1);
         }
         if removed.is_empty() {

@@ -1,11 +1,12 @@
 //! Events that were read or written lately, parsed: one that a hundred members are shown is read and parsed once.
 //!
-//! Only what never changes is kept: an event as it was signed, and the state before it. Whether it was redacted since
-//! stands in its facts, which every reader takes from their own snapshot. Events get here once they are stored, so no
-//! number means another event.
+//! What never changes is kept: an event as it was signed, and the state before it. Its facts do change, as when it is
+//! redacted: every reader takes their bytes from their own snapshot, and what is kept is what certain bytes mean. Events
+//! get here once they are stored, so no number means another event.
 
-use std::mem::size_of;
+use std::{mem::size_of, sync::Arc};
 
+use bytes::Bytes;
 use depesche_rules::pdu::Pdu;
 use quick_cache::{
     DefaultHashBuilder, OptionsBuilder, Weighter,
@@ -14,13 +15,13 @@ use quick_cache::{
 
 use crate::{
     keyspace::{EventNo, RoomNo},
-    records::rooms::RootRecord,
+    records::{events::Meta, rooms::RootRecord},
 };
 
 /// Parts with a lock each. A fixed number, so that the largest event finds room in the part of a small cache.
 const PARTS: usize = 4;
-/// What an event takes beside its text and the copy of its content: identifiers, and what the cache notes of it.
-const BESIDE: usize = 768;
+/// What an event takes beside its text and the copy of its content: identifiers, its facts, and what the cache notes of it.
+const BESIDE: usize = 1280;
 /// The text of a usual event, for the first size of the tables.
 const USUAL_TEXT: u64 = 700;
 
@@ -31,15 +32,17 @@ pub struct Known {
     pub pdu: Pdu,
     /// The state before it, once somebody asked.
     pub root_before: Option<RootRecord>,
+    /// What the server knew of it when somebody last asked, with the bytes that say so.
+    pub meta: Option<(Bytes, Arc<Meta>)>,
 }
 
 /// The events kept in memory. Forgets those that are asked for least.
-pub struct EventCache(Cache<(RoomNo, EventNo), Known, Bytes>);
+pub struct EventCache(Cache<(RoomNo, EventNo), Known, ByBytes>);
 
 #[derive(Clone)]
-struct Bytes;
+struct ByBytes;
 
-impl Weighter<(RoomNo, EventNo), Known> for Bytes {
+impl Weighter<(RoomNo, EventNo), Known> for ByBytes {
     fn weight(&self, _: &(RoomNo, EventNo), Known { pdu, .. }: &Known) -> u64 {
         (pdu.json().len() + pdu.content().get().len() + BESIDE + size_of::<Known>()) as u64
     }
@@ -55,7 +58,7 @@ impl EventCache {
             .weight_capacity(bytes)
             .build()
             .expect("every option that must be given is given");
-        Self(Cache::with_options(options, Bytes, DefaultHashBuilder::default(), DefaultLifecycle::default()))
+        Self(Cache::with_options(options, ByBytes, DefaultHashBuilder::default(), DefaultLifecycle::default()))
     }
 
     /// An event that a snapshot of the caller's has.
@@ -84,7 +87,7 @@ mod tests {
         });
         let id = OwnedEventId::try_from(format!("$event{no}")).unwrap();
         let rules = room_version_rules(&RoomVersionId::V11).unwrap();
-        Known { pdu: Pdu::from_stored(text.to_string().into(), id, rules).unwrap(), root_before: None }
+        Known { pdu: Pdu::from_stored(text.to_string().into(), id, rules).unwrap(), root_before: None, meta: None }
     }
 
     #[test]

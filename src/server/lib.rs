@@ -52,6 +52,8 @@ mod layers;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod writers;
 
 pub use base::Base;
 pub use clock::{Clock, Random};

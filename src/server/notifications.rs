@@ -32,7 +32,8 @@ use crate::{
     },
     rooms::{
         push::{Context, concerns},
-        show::{Format, Viewer},
+        show::Viewer,
+        shown::Format,
         tokens::{self, BadToken},
         unread,
         view::{Event, RoomView},

@@ -30,6 +30,11 @@ impl<K: Key, V: Record> Table<K, V> {
         Self { number, name, types: PhantomData }
     }
 
+    /// The same rows, their values as they are stored.
+    pub const fn stored(&self) -> Table<K, Bytes> {
+        Table::new(self.number, self.name)
+    }
+
     /// The stored key.
     pub fn key(&self, key: &K) -> Bytes {
         let mut out = Vec::with_capacity(48);

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use depesche_server::{
-    rooms::show::{Format, Viewer},
+    rooms::{show::Viewer, shown::Format},
     sync::events::{Heard, Listening},
 };
 use ruma::{

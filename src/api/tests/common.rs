@@ -171,6 +171,17 @@ async fn a_missing_field_is_bad_json_unless_the_endpoint_calls_it_a_parameter() 
 }
 
 #[tokio::test]
+async fn an_empty_body_is_no_json_wherever_something_is_required() {
+    let home = Home::open().await;
+    let alice = home.user("alice").await;
+    let base = "/_matrix/client/v3";
+    for path in ["login", "rooms/!room:test/report", "pushers/set", "keys/claim", "account/password"] {
+        let answer = home.ask_as(&alice, &format!("POST {base}/{path}"), "").await;
+        assert_eq!(refused(&answer), (400, "M_NOT_JSON"), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_may_be_as_large_as_its_endpoint_allows() {
     let path = "/_matrix/client/v3/sendToDevice/m.test/1";
     let of_size = |size: usize| {

@@ -174,3 +174,17 @@ async fn one_device_too_many_does_not_make_all_others_due() {
     assert_eq!(due, 0);
     assert!(devices.is_due(&key(5), 1 + SEEN_EVERY_MS));
 }
+
+#[tokio::test]
+async fn ids_that_nobody_has_cost_a_deletion_nothing() {
+    let (house, _, alice) = house().await;
+    house.login(&alice, "A").await;
+    let mut named: Vec<OwnedDeviceId> = (0..1000).map(|number| format!("UNKNOWN{number}").into()).collect();
+    named.extend(["A".into(), "A".into()]);
+    let tx = house.base.tx();
+    house.devices.remove(&tx, &alice, &named).await.unwrap();
+    let batch = tx.finish();
+    assert!(batch.requirements.len() < 10, "{}", batch.requirements.len());
+    house.devices.delete(&alice, &named).await.unwrap();
+    assert_eq!(house.devices.list(&alice).await.unwrap(), []);
+}

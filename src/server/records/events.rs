@@ -77,6 +77,8 @@ pub struct Facts {
     pub redacted_by: Option<EventNo>,
     /// The device and transaction id that sent it from here, for the echo in `unsigned.transaction_id`.
     pub sent_with: Option<SentWith>,
+    /// Whether events about it were ever counted, so that it is worth asking for them.
+    pub has_children: bool,
 }
 
 /// How a local event was sent.
@@ -108,14 +110,15 @@ impl Meta {
     pub const ANCHOR: usize = 1;
 }
 
-/// The place stands at a fixed offset, because the engine stamps the anchor.
+/// The place stands at a fixed offset, because the engine stamps the anchor. Before version 2 it was not said whether an
+/// event has children: each of those may.
 impl Record for Meta {
     fn encode(&self) -> Bytes {
-        let mut bytes = vec![1];
+        let mut bytes = vec![2];
         bytes.extend_from_slice(&self.place.anchor.0.to_be_bytes());
         bytes.extend_from_slice(&self.place.sub.to_be_bytes());
         bytes.extend_from_slice(&self.place.back.to_be_bytes());
-        bytes.extend_from_slice(&table::encode(&self.facts, 1));
+        bytes.extend_from_slice(&table::encode(&self.facts, 2));
         bytes.into()
     }
 
@@ -126,7 +129,12 @@ impl Record for Meta {
             sub: u16::from_be_bytes(fixed[9..11].try_into().ok()?),
             back: i32::from_be_bytes(fixed[11..15].try_into().ok()?),
         };
-        let facts = table::decode(&bytes.slice(15..), 1)?;
-        (fixed[0] == 1).then_some(Self { place, facts })
+        let facts = match fixed[0] {
+            2 => table::decode(&bytes.slice(15..), 2)?,
+            // The first version has all but the last field: with it behind, it reads as the second.
+            1 if bytes.get(15) == Some(&1) => table::decode(&[&[2], &bytes[16..], &[1]].concat().into(), 2)?,
+            _ => return None,
+        };
+        Some(Self { place, facts })
     }
 }

@@ -74,6 +74,7 @@ pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, event: Acc
             ordinal: working.head.ordinal,
             redacted_by: None,
             sent_with,
+            has_children: false,
         },
     };
     tx.put(&EVENT, &(working.no, no), &Bytes::copy_from_slice(pdu.json().as_bytes()));
@@ -204,7 +205,7 @@ pub async fn catch_up(tx: &Tx, name: &ServerName, room: RoomNo, events: &[EventN
 }
 
 /// An anchor of 0 means that the event is of this batch: the engine stamps it.
-fn put_meta(tx: &Tx, room: RoomNo, no: EventNo, meta: &Meta) {
+pub(super) fn put_meta(tx: &Tx, room: RoomNo, no: EventNo, meta: &Meta) {
     if meta.place.anchor == Position(0) {
         let stamp = Stamp { at: StampAt::Value, offset: Meta::ANCHOR };
         tx.put_stamped_value(&META, &(room, no), meta, vec![stamp]);

@@ -9,8 +9,8 @@
 //! Annotations are not aggregated, and state has no aggregations. Events of ignored users do not appear, nor do those
 //! that the viewer may not see; the count of a thread alone says how many there are whoever may see them.
 //!
-//! One read tells for all events of an answer which of them have children. The rest costs the same however many: the
-//! newest few are looked at, never all.
+//! An event's own facts say whether it may have children, and one read tells of those that may what is counted. The rest
+//! costs the same however many: the newest few are looked at, never all.
 //!
 //! Spec: [aggregations](https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events) and the modules of
 //! the three types.
@@ -25,10 +25,7 @@ use ruma::{OwnedEventId, OwnedUserId};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{
-    show::{Format, Viewer},
-    view::Event,
-};
+use super::{show::Viewer, shown::Format, view::Event};
 use crate::{
     keyspace::{EventNo, RELATED, RELATION, REPLACEMENT},
     records::relations::{List, Related},
@@ -92,7 +89,8 @@ impl Viewer<'_> {
             return Ok(bundles);
         }
         let room = self.room().no;
-        let parents: Vec<&Event> = events.iter().filter(|event| event.pdu.state_key().is_none()).collect();
+        let may_be_parent = |event: &&Event| event.meta.facts.has_children && event.pdu.state_key().is_none();
+        let parents: Vec<&Event> = events.iter().filter(may_be_parent).collect();
         let keys: Vec<_> = parents.iter().map(|event| (room, event.pdu.event_id().clone(), String::new())).collect();
         let related = self.room().view.get_many(&RELATED, &keys).await?;
         for (parent, related) in parents.into_iter().zip(related) {
@@ -134,7 +132,7 @@ impl Viewer<'_> {
             let numbers: Vec<_> = rows.iter().map(|(_, no)| *no).collect();
             for event in self.room().events(&numbers).await? {
                 if relations::replaces(&parent.pdu, &event.pdu) && self.may_see(&event).await? {
-                    return Ok(Some(self.show_bare(&event, format, None).await?));
+                    return Ok(Some(self.show_with(&event, format, None).await?));
                 }
             }
             let Some((last, _)) = rows.last().filter(|_| rows.len() == step) else { break };
@@ -171,7 +169,7 @@ impl Viewer<'_> {
             let bundles = Box::pin(self.bundles(&latest, format)).await?;
             let [latest] = latest;
             let bundle = bundles.get(&latest.no).and_then(Bundle::json);
-            self.show_bare(&latest, format, bundle.as_deref()).await?
+            self.show_with(&latest, format, bundle).await?
         };
         let ignored: Vec<OwnedUserId> = self.ignored().await?.iter().cloned().collect();
         let count = related.in_thread.saturating_sub(self.sent_in_thread(&id, &ignored).await?);

@@ -16,7 +16,8 @@ use serde_json::value::RawValue;
 
 use super::{
     history::ReadRefusal,
-    show::{Format, Viewer},
+    show::Viewer,
+    shown::Format,
     tokens,
     view::{Event, RoomView},
 };

@@ -15,7 +15,8 @@ use ruma::{
 use serde_json::value::RawValue;
 
 use super::{
-    show::{Format, Viewer},
+    show::Viewer,
+    shown::{Format, Shown},
     tokens,
     view::{Event, RoomView},
 };
@@ -68,9 +69,9 @@ pub struct Page {
     /// Where the next one begins; `None` if nothing follows.
     pub end: Option<String>,
     /// The events.
-    pub events: Vec<Box<RawValue>>,
+    pub events: Vec<Shown>,
     /// The members who sent them, for clients that load members as they meet them.
-    pub state: Vec<Box<RawValue>>,
+    pub state: Vec<Shown>,
 }
 
 /// What stands around an event.
@@ -185,11 +186,11 @@ impl Viewer<'_> {
         let (events, end) = self.collect(seen_from, to, query, MAX_PAGE_BYTES).await?;
         let state =
             if query.filter.lazy_load_options.is_disabled() { Vec::new() } else { self.senders(&events).await? };
-        let state = self.show(&state, Format::WithRoom).await?;
+        let state = self.shown(&state, Format::WithRoom).await?;
         Ok(Page {
             start: query.from.map_or_else(|| from.to_string(), str::to_owned),
             end: end.map(|place| place.to_string()),
-            events: self.show(&events, Format::WithRoom).await?,
+            events: self.shown(&events, Format::WithRoom).await?,
             state,
         })
     }

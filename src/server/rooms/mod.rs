@@ -15,6 +15,7 @@ pub mod receipts;
 pub mod relations;
 pub mod send;
 pub mod show;
+pub mod shown;
 pub mod state;
 pub mod summary;
 #[cfg(test)]

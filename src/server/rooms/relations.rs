@@ -23,7 +23,7 @@ use depesche_rules::{
 use depesche_store::{Position, Stamp, StampAt};
 use ruma::{OwnedEventId, OwnedUserId};
 
-use super::working::Working;
+use super::{append, working::Working};
 use crate::{
     codec::Key,
     keyspace::{EventNo, META, RELATED, RELATION, REPLACEMENT, RoomNo, THREAD},
@@ -50,10 +50,10 @@ pub struct Pending {
 /// What an event is about, with all that its rows need.
 struct Link {
     relation: Relation,
-    /// Whether its parent was in the room before it. What is about an event that is not is in the lists only: else events
+    /// Its parent, if that was in the room before it. What is about an event that is not is in the lists only: else events
     /// about made-up ids would each begin a thread. A parent that comes later, as it can once events of other servers are
     /// fetched to fill a gap, has to be counted and listed then, from its list.
-    has_parent: bool,
+    parent: Option<EventNo>,
     /// The parents of its parent, nearest first, with the events between.
     ancestors: Vec<(OwnedEventId, Vec<EventNo>)>,
     event_id: OwnedEventId,
@@ -152,6 +152,11 @@ async fn count(
 ) -> Result<(), Fault> {
     let changes = added.values().map(|(_, link)| (link, 1)).chain(removed.iter().map(|(_, _, link)| (link, -1)));
     let mut sums: BTreeMap<(OwnedEventId, String), [i32; 3]> = BTreeMap::new();
+    let parents: BTreeSet<EventNo> =
+        added.values().filter(|(_, link)| link.counted().is_some()).filter_map(|(_, link)| link.parent).collect();
+    for parent in parents {
+        has_children(room, tx, parent).await?;
+    }
     for (link, by) in changes {
         let Some(kind) = link.counted() else { continue };
         let parent = &link.relation.parent;
@@ -173,6 +178,16 @@ async fn count(
         } else {
             tx.put(&RELATED, &key, &after);
         }
+    }
+    Ok(())
+}
+
+/// Notes with an event that others are about it, for good: readers ask for the counts of such events only.
+async fn has_children(room: RoomNo, tx: &Tx, parent: EventNo) -> Result<(), Fault> {
+    let meta = tx.read(&META, &(room, parent)).await?;
+    if let Some(mut meta) = meta.filter(|meta| !meta.facts.has_children) {
+        meta.facts.has_children = true;
+        append::put_meta(tx, room, parent, &meta);
     }
     Ok(())
 }
@@ -226,7 +241,7 @@ impl Link {
     /// As of now, or as it was when the event was appended as this number: what was redacted since had its relation then.
     async fn of(working: &mut Working, tx: &Tx, pdu: &Pdu, as_of: Option<EventNo>) -> Result<Option<Self>, Fault> {
         let Some(relation) = Relation::of(pdu) else { return Ok(None) };
-        let (mut has_parent, mut ancestors) = (false, Vec::new());
+        let (mut parent_no, mut ancestors) = (None, Vec::new());
         let (mut parent, mut via) = (relation.parent.clone(), Vec::new());
         for _ in 1..RECURSION_DEPTH {
             let Some(no) = working.event_no(tx, &parent).await? else { break };
@@ -235,7 +250,7 @@ impl Link {
                 Some(as_of) if as_of <= no => break,
                 Some(as_of) => as_it_was(working, tx, no, as_of).await?,
             };
-            has_parent = true;
+            parent_no.get_or_insert(no);
             let Some(next) = Relation::of(&between) else { break };
             via.push(no);
             parent = next.parent;
@@ -244,7 +259,7 @@ impl Link {
         Ok(Some(Self {
             may_replace: relations::may_replace(pdu),
             relation,
-            has_parent,
+            parent: parent_no,
             ancestors,
             event_id: pdu.event_id().clone(),
             sender: pdu.sender().clone(),
@@ -267,13 +282,13 @@ impl Link {
     }
 
     fn thread(&self) -> Option<&OwnedEventId> {
-        (self.has_parent && self.relation.is(relations::THREAD)).then_some(&self.relation.parent)
+        (self.parent.is_some() && self.relation.is(relations::THREAD)).then_some(&self.relation.parent)
     }
 
     /// Which count of its parent it raises.
     fn counted(&self) -> Option<usize> {
         match self.relation.kind.as_str() {
-            _ if !self.has_parent => None,
+            _ if self.parent.is_none() => None,
             relations::REPLACE => self.may_replace.then_some(REPLACING),
             relations::REFERENCE => Some(REFERRING),
             relations::THREAD => Some(IN_THREAD),

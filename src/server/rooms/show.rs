@@ -1,27 +1,23 @@
-//! Events as one user on one device sees them: history visibility, redaction, and what `unsigned` adds.
+//! Which events one user on one device sees: history visibility, whom they ignore, redaction. How they look is
+//! [`super::shown`]'s.
 //!
 //! Reads only. Where many events share the state before them, that state is asked once.
 
 use std::collections::{BTreeSet, HashMap};
 
 use depesche_rules::{
-    client_event::{self, RoomField, Unsigned},
     filter,
     pdu::Pdu,
     redaction,
     visibility::{self, Sight},
 };
 use ruma::{
-    MilliSecondsSinceUnixEpoch, OwnedDeviceId, OwnedUserId, TransactionId, UserId,
+    MilliSecondsSinceUnixEpoch, OwnedDeviceId, OwnedUserId, UserId,
     api::client::filter::RoomEventFilter,
     events::room::{history_visibility::HistoryVisibility, member::MembershipState},
 };
-use serde_json::value::RawValue;
 
-use super::{
-    bundle::Bundle,
-    view::{Event, RoomView},
-};
+use super::view::{Event, RoomView};
 use crate::{
     account_data,
     keyspace::EventNo,
@@ -58,17 +54,6 @@ enum LastJoin {
     NotAsked,
     Never,
     At(EventNo),
-}
-
-/// How an event is written for a client.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Format {
-    /// As in `/sync`: the answer says elsewhere which room it is.
-    WithoutRoom,
-    /// As everywhere else.
-    WithRoom,
-    /// As other servers see it, which a filter may ask for.
-    Federation,
 }
 
 impl<'a> Viewer<'a> {
@@ -183,7 +168,8 @@ impl<'a> Viewer<'a> {
         Ok(())
     }
 
-    async fn root_before(&self, event: EventNo) -> Result<RootRecord, Fault> {
+    /// The state before an event.
+    pub(super) async fn root_before(&self, event: EventNo) -> Result<RootRecord, Fault> {
         match self.roots.get(&event) {
             Some(root) => Ok(*root),
             None => self.room.root_before(event).await,
@@ -242,7 +228,7 @@ impl<'a> Viewer<'a> {
     }
 
     /// The viewer's membership in a state. In the present one it is what their own row says.
-    async fn membership_at(&mut self, root: RootRecord) -> Result<MembershipState, Fault> {
+    pub(super) async fn membership_at(&mut self, root: RootRecord) -> Result<MembershipState, Fault> {
         if let Some(known) = self.memberships.get(&root) {
             return Ok(known.clone());
         }
@@ -298,92 +284,19 @@ impl<'a> Viewer<'a> {
         Ok(None)
     }
 
-    fn is_own(&self, pdu: &Pdu) -> bool {
+    /// Whether an event is about the viewer's own membership.
+    pub(super) fn is_own(&self, pdu: &Pdu) -> bool {
         pdu.is_state("m.room.member", self.user.as_str())
     }
 
-    /// Events in the format of the answer, with what `unsigned` says to this viewer, aggregations included.
-    pub async fn show(&mut self, events: &[Event], format: Format) -> Result<Vec<Box<RawValue>>, Fault> {
-        let bundles = self.bundles(events, format).await?;
-        let mut shown = Vec::with_capacity(events.len());
-        for event in events {
-            let relations = bundles.get(&event.no).and_then(Bundle::json);
-            shown.push(self.show_bare(event, format, relations.as_deref()).await?);
-        }
-        Ok(shown)
+    /// Whether the viewer sent an event, from this device of theirs, which is the one that looks.
+    pub(super) fn sent(&self, pdu: &Pdu, device: &str) -> bool {
+        *pdu.sender() == self.user && self.device.as_ref().is_some_and(|own| own.as_str() == device)
     }
 
-    /// As [`Self::show`], without aggregations: for who has seen all that is aggregated.
-    pub async fn show_plain(&mut self, events: &[Event], format: Format) -> Result<Vec<Box<RawValue>>, Fault> {
-        let mut shown = Vec::with_capacity(events.len());
-        for event in events {
-            shown.push(self.show_bare(event, format, None).await?);
-        }
-        Ok(shown)
-    }
-
-    /// One event in the format of the answer, aggregations included.
-    pub async fn show_one(&mut self, event: &Event, format: Format) -> Result<Box<RawValue>, Fault> {
-        let shown = self.show(std::slice::from_ref(event), format).await?.pop();
-        shown.ok_or_else(|| Fault::Bug("one event to show, none shown".into()))
-    }
-
-    /// One event in the format of the answer, with these aggregations.
-    pub(super) async fn show_bare(
-        &mut self,
-        event: &Event,
-        format: Format,
-        relations: Option<&RawValue>,
-    ) -> Result<Box<RawValue>, Fault> {
-        let root = self.root_before(event.no).await?;
-        let membership = if self.is_own(&event.pdu) {
-            visibility::membership(Some(&event.pdu))
-        } else {
-            self.membership_at(root).await?
-        };
-        let replaced = match event.pdu.state_key() {
-            Some(key) => self.room.state_event(root, &event.pdu.kind().to_string(), key).await?,
-            None => None,
-        };
-        let replaced = match replaced {
-            Some(replaced) => Some((self.may_see(&replaced).await?, self.room.readable(replaced)?)),
-            None => None,
-        };
-        let because = match event.meta.facts.redacted_by {
-            Some(by) => Some(self.redaction(by, format).await?),
-            None => None,
-        };
-        let sent_with = event.meta.facts.sent_with.as_ref().filter(|sent| {
-            *event.pdu.sender() == self.user
-                && self.device.as_ref().is_some_and(|device| device.as_str() == sent.device)
-        });
-        let pdu = match event.meta.facts.redacted_by {
-            None => event.pdu.clone(),
-            Some(_) => self.room.readable(event.clone())?,
-        };
-        let unsigned = Unsigned {
-            age: Some(client_event::age(&pdu, self.now)),
-            membership: Some(&membership),
-            prev_content: replaced.as_ref().filter(|(seen, _)| *seen).map(|(_, pdu)| pdu.content()),
-            prev_sender: replaced.as_ref().filter(|(seen, _)| *seen).map(|(_, pdu)| &**pdu.sender()),
-            redacted_because: because.as_deref(),
-            replaces_state: replaced.as_ref().map(|(_, pdu)| &**pdu.event_id()),
-            transaction_id: sent_with.map(|sent| <&TransactionId>::from(sent.transaction.as_str())),
-            relations,
-        };
-        Ok(match format {
-            Format::WithoutRoom => client_event::client_json(&pdu, RoomField::Absent, &unsigned),
-            Format::WithRoom => client_event::client_json(&pdu, RoomField::Present, &unsigned),
-            Format::Federation => client_event::federation_json(&pdu),
-        })
-    }
-
-    async fn redaction(&self, by: EventNo, format: Format) -> Result<Box<RawValue>, Fault> {
-        // A redaction can be redacted as well: of its reason.
-        let redaction = self.room.readable(self.room.event(by).await?)?;
-        let field = if format == Format::WithoutRoom { RoomField::Absent } else { RoomField::Present };
-        let unsigned = Unsigned { age: Some(client_event::age(&redaction, self.now)), ..Unsigned::default() };
-        Ok(client_event::client_json(&redaction, field, &unsigned))
+    /// When the viewer looks.
+    pub(super) fn now(&self) -> MilliSecondsSinceUnixEpoch {
+        self.now
     }
 }
 

@@ -15,7 +15,8 @@ use super::{
     lane::{Refusal, Transaction},
     membership::Action,
     send::{Message, Redaction},
-    show::{Format, Viewer},
+    show::Viewer,
+    shown::Format,
     view::RoomView,
 };
 use crate::{

@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 
 use super::{
     history::ReadRefusal,
-    show::{Format, Viewer},
+    show::Viewer,
+    shown::Format,
     tokens,
     view::{Event, RoomView},
 };
@@ -107,8 +108,8 @@ impl Viewer<'_> {
         let json = bundle.json();
         if self.is_spared(root).await? {
             let bare = Event { pdu: self.room().without_content(&root.pdu)?, ..root.clone() };
-            return Ok(Some(self.show_bare(&bare, Format::WithRoom, json.as_deref()).await?));
+            return Ok(Some(self.show_with(&bare, Format::WithRoom, json).await?));
         }
-        Ok(Some(self.show_bare(root, Format::WithRoom, json.as_deref()).await?))
+        Ok(Some(self.show_with(root, Format::WithRoom, json).await?))
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     tx::{Fault, View},
 };
 
-/// From so many rows on, reading them in one go is less work than finding each.
+/// From so many rows on, reading them in one go is less work than finding each, or stepping back from each to the next.
 const RUN: usize = 4;
 
 /// One room as one snapshot shows it. Cloning is cheap.
@@ -50,7 +50,7 @@ pub struct Event {
     /// The event as signed.
     pub pdu: Pdu,
     /// What the server knows of it.
-    pub meta: Meta,
+    pub meta: Arc<Meta>,
 }
 
 impl RoomView {
@@ -179,7 +179,7 @@ impl RoomView {
     /// Events by their numbers, which must exist, in the order asked.
     pub async fn events(&self, numbers: &[EventNo]) -> Result<Vec<Event>, Fault> {
         let (known, others) = self.in_memory(numbers);
-        let metas = self.view.get_many(&META, &self.keys_of(numbers)).await?;
+        let metas = self.view.get_many(&META.stored(), &self.keys_of(numbers)).await?;
         let texts = self.view.get_many(&EVENT, &self.keys_of(&others)).await?;
         self.put_together(numbers, metas, known, texts)
     }
@@ -187,14 +187,14 @@ impl RoomView {
     /// As [`Self::events`], of a stretch of the timeline, each once: most of their rows are neighbours.
     pub async fn stretch(&self, numbers: &[EventNo]) -> Result<Vec<Event>, Fault> {
         let (known, others) = self.in_memory(numbers);
-        let metas = self.neighbours(&META, numbers).await?;
+        let metas = self.neighbours(&META.stored(), numbers).await?;
         let texts = self.neighbours(&EVENT, &others).await?;
         self.put_together(numbers, metas, known, texts)
     }
 
     /// Of each event what is in memory, and the numbers of those that are not there.
-    fn in_memory(&self, numbers: &[EventNo]) -> (Vec<Option<Pdu>>, Vec<EventNo>) {
-        let known: Vec<_> = numbers.iter().map(|no| self.known(*no).map(|known| known.pdu)).collect();
+    fn in_memory(&self, numbers: &[EventNo]) -> (Vec<Option<Known>>, Vec<EventNo>) {
+        let known: Vec<_> = numbers.iter().map(|no| self.known(*no)).collect();
         let others = numbers.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(no, _)| *no).collect();
         (known, others)
     }
@@ -204,24 +204,36 @@ impl RoomView {
         self.view.events()?.get(self.no, no)
     }
 
-    /// Events from what the server knows of them, and the texts of those that are not in memory.
+    /// Events from what is stored of what the server knows of them, and the texts of those that are not in memory.
     fn put_together(
         &self,
         numbers: &[EventNo],
-        metas: Vec<Option<Meta>>,
-        known: Vec<Option<Pdu>>,
+        metas: Vec<Option<Bytes>>,
+        known: Vec<Option<Known>>,
         texts: Vec<Option<Bytes>>,
     ) -> Result<Vec<Event>, Fault> {
         let mut events = Vec::with_capacity(numbers.len());
         let mut texts = texts.into_iter();
-        for ((no, meta), known) in numbers.iter().zip(metas).zip(known) {
+        for ((&no, stored), known) in numbers.iter().zip(metas).zip(known) {
             let missing = || Fault::Bug(format!("event {no} of room {} is not stored", self.no));
-            let meta = meta.ok_or_else(missing)?;
-            let pdu = match known {
-                Some(pdu) => pdu,
-                None => self.parse(*no, &texts.next().flatten().ok_or_else(missing)?, &meta.facts.event_id)?,
+            let stored = stored.ok_or_else(missing)?;
+            if let Some(Known { pdu, meta: Some((bytes, meta)), .. }) = &known
+                && *bytes == stored
+            {
+                events.push(Event { no, pdu: pdu.clone(), meta: Arc::clone(meta) });
+                continue;
+            }
+            let corrupt = || Fault::Corrupt { table: META.name, key: META.key(&(self.no, no)) };
+            let meta = Arc::new(Meta::decode(&stored).ok_or_else(corrupt)?);
+            let (pdu, root_before) = match known {
+                Some(known) => (known.pdu, known.root_before),
+                None => (self.parse(&texts.next().flatten().ok_or_else(missing)?, &meta.facts.event_id)?, None),
             };
-            events.push(Event { no: *no, pdu, meta });
+            if let Some(cache) = self.view.events() {
+                let meta = Some((stored, Arc::clone(&meta)));
+                cache.put(self.no, no, Known { pdu: pdu.clone(), root_before, meta });
+            }
+            events.push(Event { no, pdu, meta });
         }
         Ok(events)
     }
@@ -244,16 +256,71 @@ impl RoomView {
 
     /// At most `limit` events at or after a place, oldest first.
     pub async fn timeline_from(&self, from: Place, limit: usize) -> Result<Vec<(Place, EventNo)>, Fault> {
-        let range = TIMELINE.from(&(self.no,), &self.timeline_key(from));
-        let rows = self.view.scan(&TIMELINE, range, limit).await?;
-        Ok(rows.into_iter().map(|((_, anchor, sub, back), no)| (Place { anchor, sub, back }, no)).collect())
+        let rows = self.view.scan(&TIMELINE, TIMELINE.from(&(self.no,), &self.timeline_key(from)), limit).await?;
+        Ok(stands(rows))
     }
 
     /// At most `limit` events before a place, newest first.
     pub async fn timeline_before(&self, before: Place, limit: usize) -> Result<Vec<(Place, EventNo)>, Fault> {
+        if limit >= RUN
+            && let Some(rows) = self.run_before(before, limit).await?
+        {
+            return Ok(rows);
+        }
+        self.steps_before(before, limit).await
+    }
+
+    async fn steps_before(&self, before: Place, limit: usize) -> Result<Vec<(Place, EventNo)>, Fault> {
         let range = TIMELINE.before(&(self.no,), &self.timeline_key(before));
-        let rows = self.view.scan_back(&TIMELINE, range, limit).await?;
-        Ok(rows.into_iter().map(|((_, anchor, sub, back), no)| (Place { anchor, sub, back }, no)).collect())
+        Ok(stands(self.view.scan_back(&TIMELINE, range, limit).await?))
+    }
+
+    /// As [`Self::steps_before`], read forwards: for each step backwards the engine searches its write buffer, and a step
+    /// forwards is a fraction of that. Events mostly stand in the order of their numbers, so where to begin is guessed by
+    /// those; `None` where the guess is wrong.
+    async fn run_before(&self, before: Place, limit: usize) -> Result<Option<Vec<(Place, EventNo)>>, Fault> {
+        let Some((last, newest)) = self.steps_before(before, 1).await?.first().copied() else {
+            return Ok(Some(Vec::new()));
+        };
+        let oldest = newest.saturating_sub(EventNo::try_from(limit - 1).unwrap_or(EventNo::MAX)).max(1);
+        let Some(oldest) = self.view.get(&META, &(self.no, oldest)).await? else { return Ok(None) };
+        let from = oldest.place;
+        if from > last {
+            return Ok(None);
+        }
+        let range = TIMELINE.between(&self.timeline_key(from), &self.timeline_key(before));
+        let mut rows = stands(self.view.scan(&TIMELINE, range, limit).await?);
+        if rows.last().is_none_or(|(place, _)| *place != last) {
+            // More stand between than there should, or an event is not where its facts say.
+            return Ok(None);
+        }
+        rows.reverse();
+        if rows.len() < limit {
+            rows.extend(self.steps_before(from, limit - rows.len()).await?);
+        }
+        Ok(Some(rows))
+    }
+
+    /// At most `limit` events from a place on and before another, newest first.
+    pub async fn timeline_between(
+        &self,
+        from: Place,
+        before: Place,
+        limit: usize,
+    ) -> Result<Vec<(Place, EventNo)>, Fault> {
+        let range = TIMELINE.between(&self.timeline_key(from), &self.timeline_key(before));
+        if limit < RUN {
+            return Ok(stands(self.view.scan_back(&TIMELINE, range, limit).await?));
+        }
+        // Mostly there are few, and forwards they are read for less.
+        let mut rows = stands(self.view.scan(&TIMELINE, range, limit).await?);
+        if rows.len() < limit {
+            rows.reverse();
+            return Ok(rows);
+        }
+        rows = self.timeline_before(before, limit).await?;
+        rows.retain(|(place, _)| *place >= from);
+        Ok(rows)
     }
 
     /// The place behind every event at or below a position.
@@ -323,13 +390,14 @@ impl RoomView {
         (self.no, place.anchor, place.sub, place.back)
     }
 
-    fn parse(&self, no: EventNo, text: &[u8], id: &OwnedEventId) -> Result<Pdu, Fault> {
+    fn parse(&self, text: &[u8], id: &OwnedEventId) -> Result<Pdu, Fault> {
         let unreadable = |why: String| Fault::Bug(format!("event {id} cannot be read: {why}"));
         let text = std::str::from_utf8(text).map_err(|why| unreadable(why.to_string()))?;
-        let pdu = Pdu::from_stored(text.into(), id.clone(), self.rules).map_err(|why| unreadable(why.to_string()))?;
-        if let Some(events) = self.view.events() {
-            events.put(self.no, no, Known { pdu: pdu.clone(), root_before: None });
-        }
-        Ok(pdu)
+        Pdu::from_stored(text.into(), id.clone(), self.rules).map_err(|why| unreadable(why.to_string()))
     }
+}
+
+/// Rows of the timeline as events and where they stand.
+fn stands(rows: Vec<((RoomNo, Position, u16, i32), EventNo)>) -> Vec<(Place, EventNo)> {
+    rows.into_iter().map(|((_, anchor, sub, back), no)| (Place { anchor, sub, back }, no)).collect()
 }

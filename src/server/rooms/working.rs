@@ -266,7 +266,7 @@ impl Working {
 
     /// Remembers an event that the batch appends, and the state it sets.
     pub fn remember(&mut self, no: EventNo, pdu: &Pdu, root_before: RootRecord, key: Option<StateKey>) {
-        self.written.push((no, Known { pdu: pdu.clone(), root_before: Some(root_before) }));
+        self.written.push((no, Known { pdu: pdu.clone(), root_before: Some(root_before), meta: None }));
         self.keep(no, pdu.clone());
         if let Some(key) = key {
             self.state.insert(key, Some(no));

@@ -11,7 +11,8 @@ use crate::{
     Fault,
     keyspace::EventNo,
     rooms::{
-        show::{Format, Viewer},
+        show::Viewer,
+        shown::Format,
         view::{Event, RoomView},
     },
 };

@@ -11,23 +11,22 @@ use ruma::{
     OwnedDeviceId, OwnedRoomId, OwnedUserId,
     api::client::filter::RoomEventFilter,
     events::{presence::PresenceEvent, room::member::MembershipState},
-    presence::PresenceState,
     serde::Raw,
 };
 use serde_json::value::RawValue;
 
-use super::{Syncs, events::token, session::memberships, v3::presence_event};
+use super::{Syncs, events::token, session::memberships, stripped};
 use crate::{
-    account_data::{Entry, GLOBAL, blocks_invites, ignored_users},
+    account_data::{Entry, GLOBAL, ignored_users},
     keyspace::RoomNo,
-    profiles,
     records::rooms::Membership,
     rooms::{
         history::{PageQuery, ReadRefusal},
-        show::{Format, Viewer},
+        show::Viewer,
+        shown::{Format, Shown},
         view::RoomView,
     },
-    tx::{Fault, View},
+    tx::Fault,
 };
 
 /// What is asked for.
@@ -111,7 +110,7 @@ impl Syncs {
             // Long work with everything in memory: others want a turn.
             tokio::task::yield_now().await;
         }
-        let presence = self.who_is_there(&view, &joined, question, &ignored).await?;
+        let presence = self.who_is_there(&view, &joined, &ignored).await?;
         Ok(Snapshot { end: token(view.position()), presence, rooms, account_data: global })
     }
 
@@ -138,7 +137,7 @@ impl Syncs {
         match member.state {
             MembershipState::Invite => {
                 let invite = room.event(member.event).await?;
-                if ignored.contains(invite.pdu.sender()) || blocks_invites(&room.view, &question.user).await? {
+                if stripped::is_hidden(room, &question.user, &invite, ignored).await? {
                     return Ok(None);
                 }
                 info.invite = Some(viewer.show_one(&invite, Format::WithRoom).await?);
@@ -153,28 +152,6 @@ impl Syncs {
         }
         Ok(Some(info))
     }
-
-    async fn who_is_there(
-        &self,
-        view: &View,
-        rooms: &[RoomNo],
-        question: &Question,
-        ignored: &BTreeSet<OwnedUserId>,
-    ) -> Result<Vec<Raw<PresenceEvent>>, Fault> {
-        let mut users = BTreeSet::new();
-        for room in rooms {
-            self.presence.news(view, *room, None, &mut users).await?;
-        }
-        let mut events = Vec::new();
-        for user in users {
-            let shown = self.presence.shown(&user);
-            if user != question.user && !ignored.contains(&user) && shown.state != PresenceState::Offline {
-                let profile = profiles::of(view, &user).await?;
-                events.push(presence_event(user, shown, &profile)?);
-            }
-        }
-        Ok(events)
-    }
 }
 
 /// Adds what a member may read.
@@ -188,7 +165,7 @@ async fn read(viewer: &mut Viewer<'_>, info: &mut RoomInfo, limit: usize) -> Res
             return Err(Fault::Bug(format!("a member may not read the room: {refusal}")));
         }
     };
-    let chunk = page.events.into_iter().rev().collect();
+    let chunk = page.events.iter().rev().map(Shown::json).collect();
     info.messages = Some(Messages { start: page.end, end: page.start, chunk });
     info.state = state;
     Ok(())

@@ -74,15 +74,19 @@ impl Syncs {
         Ok(self.device_lists(&view, user, from.position, (&rooms, &joined), true).await?)
     }
 
-    /// The lists of an answer to a device: what no topic spoke of since is not looked for.
+    /// The lists of an answer to a device: what no topic spoke of since is not looked for, and not in rooms that are known
+    /// to have the state they had.
     pub(super) async fn device_lists_of(
         &self,
         view: &View,
         session: &Session,
         since: Position,
+        unchanged: &BTreeSet<RoomNo>,
     ) -> Result<DeviceLists, Fault> {
         let keys = session.user_changed(since) || self.keys_changed(since);
-        let rooms = (&session.rooms, &session.changed_rooms(since)[..]);
+        let mut perhaps = session.changed_rooms(since);
+        perhaps.retain(|room| !unchanged.contains(room));
+        let rooms = (&session.rooms, &perhaps[..]);
         self.device_lists(view, session.user(), since, rooms, keys).await
     }
 

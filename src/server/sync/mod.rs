@@ -30,6 +30,7 @@ pub mod initial;
 mod lists;
 mod passing;
 mod polls;
+mod presence;
 mod room;
 mod session;
 mod shape;

@@ -13,10 +13,7 @@ use serde_json::value::RawValue;
 
 use super::timeline::Timeline;
 use crate::{
-    rooms::{
-        show::{Format, Viewer},
-        view::Event,
-    },
+    rooms::{show::Viewer, shown::Format, view::Event},
     tx::Fault,
 };
 

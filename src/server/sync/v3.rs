@@ -8,14 +8,9 @@ use std::{
 use depesche_rules::filter;
 use depesche_store::Position;
 use ruma::{
-    OwnedUserId, RoomId, UInt,
+    RoomId,
     api::client::sync::sync_events::{DeviceLists as WireLists, v3},
-    events::{
-        presence::{PresenceEvent, PresenceEventContent},
-        room::member::MembershipState,
-    },
-    presence::PresenceState,
-    serde::Raw,
+    events::room::member::MembershipState,
 };
 
 use super::{
@@ -27,11 +22,9 @@ use super::{
     timeline::Span,
 };
 use crate::{
-    account_data::{Entry, GLOBAL, IGNORED_USER_LIST, PUSH_RULES, blocks_invites, ignored_users},
+    account_data::{Entry, GLOBAL, IGNORED_USER_LIST, PUSH_RULES, ignored_users},
     keys::KeyCounts,
     keyspace::{HEAD, ROOM, RoomNo},
-    presence,
-    profiles::{self, Profile},
     records::rooms::Membership,
     rooms::{
         receipts::{self, Shown},
@@ -99,7 +92,7 @@ impl Syncs {
         let acknowledged = since.unwrap_or_default().to_device;
         let (waiting, counts) = self.waiting(request, view, session, acknowledged).await?;
         let lists = match known {
-            Some(since) => self.device_lists_of(view, session, since).await?,
+            Some(since) => self.device_lists_of(view, session, since, &asked.unchanged()).await?,
             None => super::DeviceLists::default(),
         };
         let next = SyncToken { position: view.position(), to_device: waiting.last };
@@ -154,46 +147,6 @@ impl Syncs {
             session.rest(view.position(), page.last, &counts);
         }
         Ok((page, counts))
-    }
-
-    /// How those are with whom the user shares rooms, as far as it changed.
-    async fn presence_of(
-        &self,
-        asked: &Asked<'_>,
-        view: &View,
-        session: &Session,
-    ) -> Result<Vec<Raw<PresenceEvent>>, Fault> {
-        let wanted = &asked.request.filter.presence;
-        // A limit has no meaning here but for none at all: who was left out would never be told again.
-        if !self.presence.enabled() || wanted.limit == Some(UInt::MIN) {
-            return Ok(Vec::new());
-        }
-        let mut users = BTreeSet::new();
-        let rooms = match asked.since {
-            Some(since) => session.rooms_passed(since),
-            None => session.joined().map(|(room, _)| room).collect(),
-        };
-        for room in rooms {
-            // Of a room that is new to the client, all.
-            let is_new =
-                session.rooms.get(&room).is_some_and(|member| asked.since.is_some_and(|at| member.position > at.0));
-            let since = asked.since.filter(|_| !is_new);
-            self.presence.news(view, room, since, &mut users).await?;
-        }
-        let mut events = Vec::new();
-        for user in users {
-            let unwanted = user == asked.request.user || asked.own.ignored.contains(&user);
-            if unwanted || !filter::global(wanted, "m.presence", Some(&user)) {
-                continue;
-            }
-            let shown = self.presence.shown(&user);
-            // A first answer has those who are there.
-            if asked.since.is_some() || shown.state != PresenceState::Offline {
-                let profile = profiles::of(view, &user).await?;
-                events.push(presence_event(user, shown, &profile)?);
-            }
-        }
-        Ok(events)
     }
 
     /// What passed since the token in the joined rooms, where anything did.
@@ -334,10 +287,10 @@ impl Syncs {
 }
 
 impl Asked<'_> {
-    /// Whether the user is not to see an invite: its sender is ignored, or the user takes none.
+    /// Whether the user is not to see an invite.
     async fn hides_invite(&self, room: &RoomView, member: &Membership) -> Result<bool, Fault> {
         let invite = room.event(member.event).await?;
-        Ok(self.own.ignored.contains(invite.pdu.sender()) || blocks_invites(&room.view, &self.request.user).await?)
+        stripped::is_hidden(room, &self.request.user, &invite, &self.own.ignored).await
     }
 
     /// The rooms to look at.
@@ -390,22 +343,6 @@ async fn nothing_in(span: &Span, view: &View, room: RoomNo) -> Result<bool, Faul
         Err(fault) if fault.is_damage() => Ok(false),
         known => known,
     }
-}
-
-pub(super) fn presence_event(
-    sender: OwnedUserId,
-    shown: presence::Shown,
-    profile: &Profile,
-) -> Result<Raw<PresenceEvent>, Fault> {
-    let presence::Shown { state, currently_active, status, last_active_ago_ms } = shown;
-    let mut content = PresenceEventContent::new(state.clone());
-    content.currently_active = (state == PresenceState::Online).then_some(currently_active);
-    content.status_msg = status;
-    content.last_active_ago = last_active_ago_ms.map(UInt::new_wrapping);
-    content.displayname = profile.displayname().map(str::to_owned);
-    content.avatar_url = profile.avatar_url().map(ToOwned::to_owned);
-    let event = PresenceEvent { content, sender };
-    Raw::new(&event).map_err(|error| Fault::Bug(format!("our own presence is no JSON: {error}")))
 }
 
 /// Account data of a room, filtered.

@@ -185,6 +185,13 @@ async fn who_shares_a_room_is_found_behind_however_many_others() {
     for term in ["s", "str", "strangest"] {
         assert_eq!(found(term).await, (vec![known.clone()], false), "{term}");
     }
+    // Before all the strangers are as many as are wanted, behind them one more.
+    for name in ["sam", "szymon"] {
+        let user = account(&server, name).await;
+        change(&server, &open, &user, &user, Action::Join).await.unwrap();
+    }
+    let few = server.user_directory.search(searcher, "s", 2).await.unwrap();
+    assert_eq!((few.users.len(), few.limited), (2, true));
 }
 
 #[tokio::test]

@@ -163,19 +163,23 @@ fn events() {
         ordinal: 5,
         redacted_by: Some(6),
         sent_with: Some(sent_with),
+        has_children: true,
     };
     let place = Place { anchor: Position(0x0102), sub: 3, back: -1 };
     let meta = Meta { place, facts: facts.clone() };
-    let fixed = "0100000000000001020003ffffffff";
-    check_versioned(&meta, &format!("{fixed}0102246500020102010301040501060101440174"));
+    let fixed = "0200000000000001020003ffffffff";
+    check_versioned(&meta, &format!("{fixed}020224650002010201030104050106010144017401"));
+    let bytes = meta.encode();
+    let first_version: Bytes = [&[1], &bytes[1..15], &[1], &bytes[16..bytes.len() - 1]].concat().into();
+    assert_eq!(Meta::decode(&first_version), Some(meta.clone()), "it may have children");
     let stamped = &meta.encode()[Meta::ANCHOR..];
     assert!(stamped.starts_with(&0x0102_u64.to_be_bytes()));
     let others =
         [Status::Accepted, Status::SoftFailed, Status::RejectedByAuth, Status::RejectedByState, Status::Outlier];
     for (number, status) in others.into_iter().enumerate() {
         let bare = Facts { auth: vec![], prev: vec![], key: None, redacted_by: None, sent_with: None, ..facts.clone() };
-        let meta = Meta { place, facts: Facts { status, ..bare } };
-        check_versioned(&meta, &format!("{fixed}010224650{number}000000050000"));
+        let meta = Meta { place, facts: Facts { status, has_children: false, ..bare } };
+        check_versioned(&meta, &format!("{fixed}020224650{number}00000005000000"));
     }
 }
 

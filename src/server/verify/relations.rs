@@ -34,12 +34,12 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Which of these events are in the rooms named with them. About others nothing is counted any more, and what earlier
-    /// versions had counted stays as it is.
-    async fn are_here(&mut self, events: Vec<(RoomNo, OwnedEventId)>) -> Result<Vec<bool>, Fault> {
+    /// The numbers of those of these events that are in the rooms named with them. About others nothing is counted any
+    /// more, and what earlier versions had counted stays as it is.
+    async fn are_here(&mut self, events: Vec<(RoomNo, OwnedEventId)>) -> Result<Vec<Option<EventNo>>, Fault> {
         let (rooms, keys): (Vec<_>, Vec<_>) = events.into_iter().map(|(room, event)| (room, (event,))).unzip();
         let found = self.get_all(&EVENT_NO, &keys).await?;
-        Ok(rooms.into_iter().zip(found).map(|(room, found)| found.is_some_and(|(of, _)| of == room)).collect())
+        Ok(rooms.into_iter().zip(found).map(|(room, found)| Some(found.filter(|(of, _)| *of == room)?.1)).collect())
     }
 
     /// As many events are counted as there are in the lists.
@@ -49,9 +49,11 @@ impl Check<'_> {
             let here =
                 self.are_here(page.iter().map(|((room, parent, _), _)| (*room, parent.clone())).collect()).await?;
             for (((room, parent, user), counted), here) in page.into_iter().zip(here) {
-                if !user.is_empty() || !here {
-                    continue;
-                }
+                let Some(no) = here.filter(|_| user.is_empty()) else { continue };
+                let [meta] = self.get_each(&META, &[(room, no)]).await?;
+                self.holds(meta.is_none_or(|meta| meta.facts.has_children), || {
+                    format!("room {room}: others are about event {no}, and its facts do not say so")
+                });
                 let of = |kind: &str| RELATION.under(&(room, parent.clone(), List::Of(kind.to_owned())));
                 let related = Related {
                     replacing: self.rows_in(&REPLACEMENT, REPLACEMENT.under(&(room, parent.clone()))).await?,
@@ -104,7 +106,7 @@ impl Check<'_> {
         let mut rows = Rows::new(&THREAD, THREAD.under(&()));
         while let Some(page) = rows.next(self).await? {
             let here = self.are_here(page.iter().map(|((room, _), root)| (*room, root.clone())).collect()).await?;
-            for (((room, place), root), _) in page.into_iter().zip(here).filter(|(_, here)| *here) {
+            for (((room, place), root), _) in page.into_iter().zip(here).filter(|(_, here)| here.is_some()) {
                 let list = List::Of(depesche_rules::relations::THREAD.to_owned());
                 let last = self.view.scan_back(&RELATION, RELATION.under(&(room, root.clone(), list)), 1).await?;
                 let [related] = self.get_each(&RELATED, &[(room, root, String::new())]).await?;

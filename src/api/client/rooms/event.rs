@@ -1,7 +1,7 @@
 //! `GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}`
 //! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomideventeventid>
 
-use depesche_server::rooms::show::Format;
+use depesche_server::rooms::shown::Format;
 use ruma::{
     api::client::room::get_room_event::v3::{Request, Response},
     serde::Raw,

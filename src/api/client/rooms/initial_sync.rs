@@ -23,7 +23,8 @@ pub async fn get(context: Context, user: User, request: Request) -> Result<Respo
     let filter = RoomEventFilter::default();
     let limit = INITIAL_SYNC_EVENTS as usize;
     let page = viewer.page(&PageQuery { from: None, to: None, backwards: true, limit, filter: &filter }).await?;
-    let mut messages = PaginationChunk::new(page.events.into_iter().rev().map(Raw::from_json).collect(), page.start);
+    let mut messages =
+        PaginationChunk::new(page.events.iter().rev().map(|event| Raw::from_json(event.json())).collect(), page.start);
     messages.start = page.end;
     let entries = context.app.server.account_data.of_room(&room.view, &user.user_id, room.no).await?;
     let own = viewer.own().filter(|own| !own.forgotten);

@@ -5,7 +5,7 @@ use depesche_server::rooms::{
     lane::Sent,
     membership::{Action, AsState, Change},
     send::State,
-    show::Format,
+    shown::Format,
 };
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedUserId, RoomId, UserId,
