@@ -162,7 +162,9 @@ impl Server {
         let server = Arc::new(Self {
             reports: Reports::new(Arc::clone(&base)),
             searches: Searches::new(Arc::clone(&base)),
-            accounts: Arc::new(Accounts::new(Arc::clone(&base), Arc::clone(&devices))),
+            accounts: Arc::new(
+                Accounts::new(Arc::clone(&base), Arc::clone(&devices)).sparing_until(restored.spares_until_ms()),
+            ),
             profiles: Profiles::new(Arc::clone(&base)),
             pushers: Pushers::open(Arc::clone(&base)).await?,
             push_rules: push_rules::Editor::new(Arc::clone(&base), Arc::clone(&account_data)),
