@@ -1,7 +1,7 @@
 //! What the server writes about itself: text for people, JSON for machines; and one line for each request.
 //!
 //! Passwords, tokens and what people write are never logged. A request is named by the template of its route
-//! (`/rooms/{room_id}/send/...`), never by its path or query.
+//! (`/rooms/{p1}/send/...`), never by its path or query.
 
 use std::{
     io::IsTerminal,
