@@ -43,7 +43,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ),
     ("net", &["depesche-server", "depesche-rules", "depesche-config"], &["depesche-store", "axum", "rocksdb"]),
     ("blobs-files", &["depesche-server"], &["depesche-store", "ruma", "axum"]),
-    ("blobs-s3", &["depesche-server", "depesche-config"], &["depesche-store", "ruma", "axum"]),
+    ("blobs-s3", &["depesche-server", "depesche-config", "depesche-blobs-files"], &["depesche-store", "ruma", "axum"]),
     ("thumbnails", &["depesche-server", "depesche-rules"], &["depesche-store", "ruma", "axum"]),
     ("api", &["depesche-server", "depesche-rules", "depesche-config"], &["rocksdb"]),
 ];
@@ -178,7 +178,9 @@ fn what_the_layers_do_not_have() {
     for (folder, words, why) in absent {
         for (file, text) in sources(folder) {
             for word in words {
-                let found = text.lines().find(|line| !line.trim_start().starts_with("//") && line.contains(word));
+                // Errors of the system have kinds too.
+                let has_word = |line: &str| line.replace("io::ErrorKind", "").contains(word);
+                let found = text.lines().find(|line| !line.trim_start().starts_with("//") && has_word(line));
                 assert!(found.is_none(), "{}: {why}: {}", file.display(), found.unwrap_or_default());
             }
         }
