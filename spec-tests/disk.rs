@@ -169,6 +169,15 @@ async fn on_a_full_disk_reads_go_on_and_writes_are_refused_until_there_is_room_a
     for sender in &senders {
         sender.check(&server.client(), "while the disk is full").await;
     }
+    // Files wait as well.
+    let upload = server.client().with_token(senders[0].user.token()).post("/_matrix/media/v3/upload", &[]);
+    upload.raw("image/png", vec![7; 1000]).await.error(503, "M_UNKNOWN");
+    // So do backups, which leave nothing.
+    let backup = data.join("backup");
+    let refused = server.command(&["backup", backup.to_str().expect("UTF-8")]);
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && why.contains("not enough room"), "{why}");
+    assert!(!backup.exists() && !data.join("backup.partial").exists());
     // It acknowledges a to-device message, which cannot be deleted now.
     let sync = syncer.as_mut().expect("one who syncs").next().await;
     assert!(sync["to_device"]["events"].as_array().is_none_or(Vec::is_empty), "{sync}");

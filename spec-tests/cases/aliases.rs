@@ -144,6 +144,30 @@ async fn a_canonical_alias_must_point_to_the_room() {
 }
 
 #[tokio::test]
+async fn who_may_not_set_the_canonical_alias_learns_of_no_alias() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let (room, other) = (alice.public_room().await, alice.public_room().await);
+    let (here, there) = (new_alias(), new_alias());
+    alice.put(ALIAS, &[&here]).json(json!({ "room_id": room })).await.ok();
+    alice.put(ALIAS, &[&there]).json(json!({ "room_id": other })).await.ok();
+    let path = "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}";
+    // First as one who is not in the room, then as a member of power zero.
+    for joins in [false, true] {
+        if joins {
+            bob.join(&room).await;
+        }
+        for alias in [&here, &there, &new_alias()] {
+            let answer = bob.put(path, &[&room, "m.room.canonical_alias", ""]).json(json!({ "alias": alias })).await;
+            differs(
+                "client-server-api#put_matrixclientv3roomsroomidstateeventtypestatekey",
+                || drop(answer.clone().error(403, "M_FORBIDDEN")),
+                || assert!([400, 403].contains(&answer.status), "{answer}"),
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_canonical_alias_can_be_taken_away() {
     let alice = shared().user("alice").await;
     let name = unique("alias");

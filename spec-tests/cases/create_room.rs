@@ -165,7 +165,8 @@ async fn the_id_of_a_version_12_room_is_that_of_its_create_event() {
 #[tokio::test]
 async fn unknown_versions_are_unsupported() {
     let alice = shared().user("alice").await;
-    for version in ["99", "org.example.version"] {
+    let long = "v".repeat(33);
+    for version in ["99", "org.example.version", "no_such_version", "my version", "", &long] {
         let body = json!({ "room_version": version });
         let answer = alice.post("/_matrix/client/v3/createRoom", &[]).json(body).await;
         answer.error(400, "M_UNSUPPORTED_ROOM_VERSION");
@@ -321,6 +322,18 @@ async fn an_alias_name_with_a_colon_or_space_is_refused() {
         let answer = alice.post("/_matrix/client/v3/createRoom", &[]).json(json!({ "room_alias_name": name })).await;
         answer.error_in(400, &["M_INVALID_PARAM", "M_UNKNOWN", "M_BAD_JSON"]);
     }
+}
+
+#[tokio::test]
+async fn an_alias_has_at_most_255_bytes() {
+    let alice = shared().user("alice").await;
+    let rest = "#".len() + ":".len() + SERVER_NAME.len();
+    let name = |bytes: usize| unique("long") + &"x".repeat(bytes);
+    let long = name(300);
+    let answer = alice.post("/_matrix/client/v3/createRoom", &[]).json(json!({ "room_alias_name": long })).await;
+    answer.error(400, "M_INVALID_PARAM");
+    let longest = &name(255)[..255 - rest];
+    alice.create_room(json!({ "room_alias_name": longest })).await;
 }
 
 #[tokio::test]

@@ -266,12 +266,6 @@ async fn recursion_finds_what_is_about_the_children() {
     let whole = page(&alice, &room, &root, &[("recurse", "true"), ("limit", "20")]).await;
     assert_eq!(ids(&whole), [&further, &reaction, &edit, &child]);
     assert!(whole["recursion_depth"].as_u64().is_some_and(|depth| depth >= 3), "{whole}");
-    let answer = alice
-        .get("/_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}", &[&room, &root, "m.replace"])
-        .query(&[("recurse", "true"), ("limit", "20")])
-        .await
-        .ok();
-    assert_eq!(ids(&answer), [&edit]);
     redact(&alice, &room, &edit).await;
     let rest = page(&alice, &room, &root, &[("recurse", "true"), ("limit", "20")]).await;
     differs(
@@ -279,6 +273,49 @@ async fn recursion_finds_what_is_about_the_children() {
         || assert_eq!(ids(&rest), [&reaction, &child], "with the edit, what was about it is lost"),
         || assert_eq!(ids(&rest), [&further, &reaction, &edit, &child]),
     );
+}
+
+#[tokio::test]
+async fn recursion_does_not_pass_what_is_not_asked_for() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    let root = alice.say(&room, "root").await;
+    let child = relate(&alice, &room, "m.thread", &root).await;
+    let edit = relate(&alice, &room, "m.replace", &child).await;
+    let near = relate(&alice, &room, "m.reference", &root).await;
+    let far = relate(&alice, &room, "m.reference", &near).await;
+    let reaction = react(&alice, &room, &near, "+").await;
+    let query = [("recurse", "true"), ("limit", "20")];
+    let of_type = async |relation: &str| {
+        let path = "/_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}";
+        alice.get(path, &[&room, &root, relation]).query(&query).await.ok()
+    };
+    assert_eq!(ids(&of_type("m.reference").await), [&far, &near]);
+    let edits = of_type("m.replace").await;
+    differs(
+        "client-server-api#relationships-api",
+        || assert_eq!(ids(&edits), Vec::<String>::new(), "the edit is about an answer in a thread"),
+        || assert_eq!(ids(&edits), [&edit]),
+    );
+    let path = "/_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}/{eventType}";
+    let answer = alice.get(path, &[&room, &root, "m.annotation", "m.reaction"]).query(&query).await.ok();
+    differs(
+        "client-server-api#relationships-api",
+        || assert_eq!(ids(&answer), Vec::<String>::new(), "the reaction is to a reference"),
+        || assert_eq!(ids(&answer), [&reaction]),
+    );
+}
+
+#[tokio::test]
+async fn a_page_of_no_events_has_none() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    let root = alice.say(&room, "root").await;
+    let child = relate(&alice, &room, "m.reference", &root).await;
+    let none = page(&alice, &room, &root, &[("limit", "0")]).await;
+    assert!(ids(&none).is_empty(), "{none}");
+    let from = none["next_batch"].as_str().expect("there is more");
+    assert_eq!(ids(&page(&alice, &room, &root, &[("from", from)]).await), [&child]);
 }
 
 #[tokio::test]

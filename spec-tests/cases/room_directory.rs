@@ -224,6 +224,8 @@ async fn the_directory_is_read_without_a_filter() {
     until(&alice, &word, |ids| ids.len() == 2).await;
     let page = shared().client().get("/_matrix/client/v3/publicRooms", &[]).query(&[("limit", "1")]).await.ok();
     assert_eq!(ids(&page).len(), 1);
+    let unlimited = alice.get(ROOMS, &[]).query(&[("limit", "0")]).await.ok();
+    assert!(ids(&unlimited).len() >= 2, "{unlimited}");
     let mut seen: Vec<String> = ids(&page).into_iter().map(str::to_owned).collect();
     let mut next = page["next_batch"].as_str().map(str::to_owned);
     while let Some(since) = next {

@@ -111,6 +111,15 @@ async fn a_room_that_was_taken_out_is_not_shown_and_a_loop_ends() {
 }
 
 #[tokio::test]
+async fn a_child_that_says_nonsense_of_itself_is_a_child() {
+    let alice = shared().user("alice").await;
+    let (top, one, two) = (space(&alice, "Top").await, room(&alice, "one").await, room(&alice, "two").await);
+    put(&alice, &top, &one, json!({ "order": "a", "suggested": "yes" })).await;
+    put(&alice, &top, &two, json!({ "order": 2, "suggested": null })).await;
+    assert_eq!(ids(&page(&alice, &top, &[]).await), [&top, &one, &two]);
+}
+
+#[tokio::test]
 async fn a_hierarchy_goes_as_deep_and_as_far_as_asked() {
     let alice = shared().user("alice").await;
     let (top, inner) = (space(&alice, "Top").await, space(&alice, "Inner").await);

@@ -184,7 +184,7 @@ impl From<AuthenticateError> for Error {
     fn from(error: AuthenticateError) -> Self {
         match error {
             AuthenticateError::Unknown => Self::unknown_token(false),
-            AuthenticateError::Expired => Self::unknown_token(true),
+            AuthenticateError::Expired | AuthenticateError::Lost => Self::unknown_token(true),
             AuthenticateError::Fault(fault) => fault.into(),
         }
     }

@@ -28,6 +28,7 @@ pub mod refresh;
 pub mod register;
 pub mod room_keys;
 pub mod room_summary;
+pub mod room_version;
 pub mod rooms;
 pub mod search;
 pub mod send_to_device;

@@ -57,6 +57,8 @@ pub struct Endpoint {
     bare_flag: Option<&'static str>,
     needed_field: Option<&'static str>,
     is_raw: bool,
+    reads: bool,
+    large: bool,
     class: Option<Class>,
     wrong_value: ErrorKind,
     complete: fn(Bytes) -> Bytes,
@@ -140,6 +142,8 @@ fn described<R: IncomingRequest<Authentication: Scheme>>(handler: &'static str, 
         bare_flag: None,
         needed_field: None,
         is_raw: false,
+        reads: R::METHOD.is_safe(),
+        large: false,
         class,
         wrong_value: ErrorKind::BadJson,
         complete: |body| body,
@@ -255,6 +259,18 @@ impl Endpoint {
         self
     }
 
+    /// Ends when the client hangs up, as every `GET` does: it asks with a body, and changes nothing.
+    pub fn reads(mut self) -> Self {
+        self.reads = true;
+        self
+    }
+
+    /// Takes turns, as its answer may be large: one of each user is made at a time, a few of all.
+    pub fn large_answer(mut self) -> Self {
+        self.large = true;
+        self
+    }
+
     /// Lets the body be as large as uploads of many keys or messages are.
     pub fn large_body(mut self) -> Self {
         self.body_limit = MAX_KEYS_BODY_BYTES;
@@ -317,6 +333,12 @@ impl Endpoint {
     /// The method of the endpoint.
     pub(crate) fn method(&self) -> &Method {
         &self.method
+    }
+
+    /// Whether it ends when the client hangs up.
+    #[cfg(test)]
+    pub(crate) fn is_read(&self) -> bool {
+        self.reads
     }
 
     /// All paths, with ruma's names for their arguments.
@@ -418,8 +440,13 @@ impl Endpoint {
             wrong_value: self.wrong_value.clone(),
             optional_body: self.optional_body,
         };
+        let asking = user.as_ref().map(|user| user.user_id.clone());
         let answer = (self.call)(Context { app: Arc::clone(&app), client_address }, user, incoming);
-        if self.method.is_safe() {
+        if self.large {
+            let _turn = app.large.turn(asking.as_deref()).await;
+            return answer.await;
+        }
+        if self.reads {
             return answer.await;
         }
         app.carry_out(async move {

@@ -15,7 +15,7 @@ use crate::{
 
 /// Every endpoint that is served.
 #[expect(clippy::too_many_lines, reason = "a table")]
-fn endpoints() -> Vec<Endpoint> {
+pub(crate) fn endpoints() -> Vec<Endpoint> {
     vec![
         // /.well-known/matrix/
         endpoint(well_known::client),
@@ -71,7 +71,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::keys::changes::get),
         endpoint(client::keys::claim::post),
         endpoint(client::keys::device_signing::upload).completes_the_body(uia::as_meant),
-        endpoint(client::keys::query::post),
+        endpoint(client::keys::query::post).reads(),
         endpoint(client::keys::signatures::upload),
         endpoint(client::keys::upload::post).large_body().completes_the_body(client::keys::upload::as_meant),
         // /_matrix/client/v3/knock
@@ -118,7 +118,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::profile::delete),
         // /_matrix/client/v3/publicRooms
         endpoint(client::public_rooms::get),
-        endpoint(client::public_rooms::post),
+        endpoint(client::public_rooms::post).reads(),
         // /_matrix/client/v3/register
         endpoint(client::register::post).completes_the_body(uia::as_meant),
         endpoint(client::register::available),
@@ -137,10 +137,10 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::initial_sync::get),
         endpoint(client::rooms::invite::post),
         endpoint(client::rooms::join::post),
-        endpoint(client::rooms::joined_members::get),
+        endpoint(client::rooms::joined_members::get).large_answer(),
         endpoint(client::rooms::kick::post),
         endpoint(client::rooms::leave::post),
-        endpoint(client::rooms::members::get),
+        endpoint(client::rooms::members::get).large_answer(),
         endpoint(client::rooms::messages::get),
         endpoint(client::rooms::read_markers::post),
         endpoint(client::rooms::receipt::post).wrong_is_a_parameter(),
@@ -151,7 +151,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::relations::get_of_type),
         endpoint(client::rooms::relations::get_of_event_type),
         endpoint(client::rooms::send::put),
-        endpoint(client::rooms::state::get_all),
+        endpoint(client::rooms::state::get_all).large_answer(),
         endpoint(client::rooms::state::get).last_may_be_empty(),
         endpoint(client::rooms::state::put).last_may_be_empty(),
         endpoint(client::rooms::threads::get),
@@ -175,7 +175,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::room_keys::version::put),
         endpoint(client::room_keys::version::delete),
         // /_matrix/client/v3/search
-        endpoint(client::search::post),
+        endpoint(client::search::post).reads(),
         // /_matrix/client/v3/sendToDevice/
         endpoint(client::send_to_device::put).large_body(),
         // /_matrix/client/v3/sync
@@ -199,7 +199,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::user::rooms::tags::put).optional_body(),
         endpoint(client::user::rooms::tags::delete),
         // /_matrix/client/v3/user_directory/
-        endpoint(client::user_directory::search::post),
+        endpoint(client::user_directory::search::post).reads(),
         // /_matrix/client/v3/users/
         endpoint(client::users::report::post),
         // /_matrix/client/v3/voip/

@@ -10,16 +10,17 @@
 use std::collections::BTreeSet;
 
 use ruma::{
-    CanonicalJsonObject, EventId, OwnedServerName, UserId,
+    CanonicalJsonObject, EventId, OwnedServerName, OwnedUserId, UserId,
     canonical_json::redact,
     events::{StateEventType, TimelineEventType},
     room_version_rules::RoomVersionRules,
     signatures::{PublicKeyMap, Verified, required_server_signatures_to_verify_event, verify_event},
     state_res,
 };
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::pdu::Pdu;
+use crate::{bounds::MAX_USER_ID_BYTES, pdu::Pdu};
 
 /// The auth rules said no; holds the rule in words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +57,27 @@ pub fn check_state_independent(
     rules: &RoomVersionRules,
     fetch_event: impl Fn(&EventId) -> Option<Pdu>,
 ) -> Result<(), Reject> {
-    state_res::check_state_independent_auth_rules(&rules.authorization, event, fetch_event).map_err(Reject)
+    state_res::check_state_independent_auth_rules(&rules.authorization, event, fetch_event).map_err(Reject)?;
+    check_creators(event, rules)
+}
+
+/// "The same user ID validation applied to `sender`" holds for each additional creator. ruma's has no limit of length as
+/// this server uses it.
+fn check_creators(event: &Pdu, rules: &RoomVersionRules) -> Result<(), Reject> {
+    #[derive(Deserialize)]
+    struct Content {
+        #[serde(default)]
+        additional_creators: Vec<OwnedUserId>,
+    }
+
+    if !rules.authorization.additional_room_creators || *event.kind() != TimelineEventType::RoomCreate {
+        return Ok(());
+    }
+    let content: Content = event.content_as().map_err(|why| Reject::new(why.to_string()))?;
+    if content.additional_creators.iter().any(|user| user.as_str().len() > MAX_USER_ID_BYTES) {
+        return Err(Reject::new("an additional creator has a user ID that is too long"));
+    }
+    Ok(())
 }
 
 /// The rules that judge the event by a state of the room. `fetch_state` answers for the entries of [`auth_types`] and
@@ -144,6 +165,23 @@ mod tests {
         forged.insert("sender".to_owned(), user("ann").to_string().into());
         assert!(verify(forged, &keys, room.rules).is_err());
         assert!(verify(event.to_object(), &PublicKeyMap::new(), room.rules).is_err());
+    }
+
+    #[test]
+    fn an_additional_creator_has_an_id_of_at_most_255_bytes() {
+        for version in versions() {
+            let room = Room::bare(version.clone());
+            let creator = |bytes: usize| format!("@{}:here", "a".repeat(bytes - "@:here".len()));
+            for (bytes, is_long) in [(MAX_USER_ID_BYTES, false), (MAX_USER_ID_BYTES + 1, true)] {
+                let mut create = room.events[0].to_object();
+                let ruma::CanonicalJsonValue::Object(content) = create.get_mut("content").unwrap() else { panic!() };
+                let others = ruma::CanonicalJsonValue::Array(vec![creator(bytes).into()]);
+                content.insert("additional_creators".to_owned(), others);
+                let create = Pdu::from_object(&create, room.rules).unwrap();
+                let refused = check_state_independent(&create, room.rules, |_| None).is_err();
+                assert_eq!(refused, is_long && version == RoomVersionId::V12, "{version}: {bytes}");
+            }
+        }
     }
 
     #[test]

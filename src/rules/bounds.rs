@@ -214,6 +214,9 @@ pub const MAX_PUSHER_DATA_BYTES: usize = 8192;
 pub const MAX_CREATE_INVITES: usize = 500;
 /// Events in `initial_state` of one `createRoom`. Ours: as the invites.
 pub const MAX_CREATE_INITIAL_STATE: usize = 500;
+/// Additional creators that one `createRoom` or upgrade names. Ours: they stand in one event, and each is compared with
+/// the invited or the banned.
+pub const MAX_ADDITIONAL_CREATORS: usize = 500;
 /// Bans that an upgrade carries into the new room. Ours: they are events of one batch.
 pub const MAX_UPGRADE_BANS: usize = 500;
 /// Other state events that it carries: a space's children above all. Ours: as the bans.

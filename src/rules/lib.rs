@@ -7,7 +7,7 @@
 //! lacks it *returns* ([`tree::Missing`], [`auth_walk::Step::Need`], [`resolve::ResolveError::Missing`]) and the caller
 //! loads it and asks again.
 //!
-//! Reading order: [`bounds`] and [`versions`]; [`json`], [`format`](mod@format), [`pdu`] (an event); [`build`],
+//! Reading order: [`bounds`] and [`versions`]; [`json`], [`format`](mod@format), [`event_type`], [`pdu`] (an event); [`build`],
 //! [`auth`], [`power_levels`] (making and judging one); [`redaction`], [`visibility`], [`client_event`], [`filter`],
 //! [`push`] (showing one); [`tree`], [`auth_walk`], [`resolve`] (the state of a room).
 
@@ -16,6 +16,7 @@ pub mod auth_walk;
 pub mod bounds;
 pub mod build;
 pub mod client_event;
+pub mod event_type;
 pub mod filter;
 pub mod format;
 pub mod glob;

@@ -26,6 +26,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::{
+    event_type,
     format::{self, FormatError},
     json::{canonical_text, parse_object},
 };
@@ -282,7 +283,7 @@ impl Event for Pdu {
 /// The fields that are read out of the text.
 #[derive(Deserialize)]
 struct Wire<'a> {
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "event_type::deserialize")]
     kind: TimelineEventType,
     sender: OwnedUserId,
     room_id: Option<OwnedRoomId>,

@@ -37,7 +37,7 @@ pub struct Base {
     pub config: Arc<Config>,
     /// The server's own name.
     pub name: OwnedServerName,
-    /// Counts the changes of who has a pusher, and is 0 while nobody has one: until then no event leaves a row for push.
+    /// Counts the users who came to have a pusher, and is 0 while nobody has one: until then no event leaves a row for push.
     pub pushers: AtomicU64,
     /// Becomes true when the server stops: whoever waits gives up.
     pub stopping: watch::Receiver<bool>,

@@ -113,7 +113,14 @@ pub struct Devices {
     base: Arc<Base>,
     followers: Vec<Arc<dyn DeviceFollower>>,
     /// When a last-seen row was last written.
-    seen: Mutex<HashMap<(OwnedUserId, OwnedDeviceId), u64>>,
+    seen: Mutex<SeenAt>,
+}
+
+/// When devices were last noted to be there: two generations, of which the older goes as a whole.
+#[derive(Default)]
+struct SeenAt {
+    young: HashMap<(OwnedUserId, OwnedDeviceId), u64>,
+    old: HashMap<(OwnedUserId, OwnedDeviceId), u64>,
 }
 
 impl Devices {
@@ -316,13 +323,14 @@ impl Devices {
 
     fn is_due(&self, key: &(OwnedUserId, OwnedDeviceId), now_ms: u64) -> bool {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.get(key).is_some_and(|at_ms| at_ms + SEEN_EVERY_MS > now_ms) {
+        let last = seen.young.get(key).or_else(|| seen.old.get(key));
+        if last.is_some_and(|at_ms| at_ms + SEEN_EVERY_MS > now_ms) {
             return false;
         }
-        if seen.len() >= SEEN_REMEMBERED && !seen.contains_key(key) {
-            seen.clear();
+        if seen.young.len() >= SEEN_REMEMBERED && !seen.young.contains_key(key) {
+            seen.old = std::mem::take(&mut seen.young);
         }
-        seen.insert(key.clone(), now_ms);
+        seen.young.insert(key.clone(), now_ms);
         true
     }
 }

@@ -14,6 +14,7 @@ const ORDER: &[&[&str]] = &[
     &["event_cache"],
     &["tx"],
     &["base"],
+    &["tasks"],
     &["identity", "expiry", "migrations"],
     &["turns"],
     &["profiles"],

@@ -35,6 +35,7 @@ mod server;
 pub mod spaces;
 pub mod sync;
 pub mod table;
+mod tasks;
 pub mod to_device;
 pub mod topic;
 pub mod turn;

@@ -18,7 +18,7 @@ use ruma::{
     room::RoomType,
     serde::Raw,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     keyspace::KEY_NO,
@@ -180,7 +180,7 @@ impl RoomView {
                 "sender": event.sender(),
                 "origin_server_ts": event.origin_server_ts(),
             });
-            let Ok(child) = serde_json::from_value::<HierarchySpaceChildEvent>(shown.clone()) else { continue };
+            let Ok(child) = serde_json::from_value::<HierarchySpaceChildEvent>(as_read(&shown)) else { continue };
             if child.content.via.is_empty() || (suggested_only && !child.content.suggested) {
                 continue;
             }
@@ -190,6 +190,17 @@ impl RoomView {
         children.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(children.into_iter().map(|(child, shown)| Child { room: child.state_key, shown }).collect())
     }
+}
+
+/// A child as it is read: `suggested` that is no boolean says nothing, and takes no room out of a space.
+fn as_read(shown: &Value) -> Value {
+    let mut read = shown.clone();
+    if let Some(Value::Object(content)) = read.get_mut("content")
+        && content.get("suggested").is_some_and(|suggested| !suggested.is_boolean())
+    {
+        content.remove("suggested");
+    }
+    read
 }
 
 impl fmt::Display for Token {

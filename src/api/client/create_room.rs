@@ -1,10 +1,12 @@
 //! `POST /_matrix/client/v3/createRoom`
 //! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom>
 
-use depesche_rules::json;
+use std::collections::BTreeSet;
+
+use depesche_rules::{bounds::MAX_CREATE_INVITES, json};
 use depesche_server::workflows::create::{Creation, Preset};
 use ruma::{
-    CanonicalJsonObject, OwnedUserId, RoomAliasId,
+    CanonicalJsonObject, OwnedRoomAliasId, OwnedUserId,
     api::{
         client::room::{
             Visibility,
@@ -17,11 +19,13 @@ use ruma::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::room_version::Versioned;
 use crate::{caller::User, error::Error, route::Context};
 
 /// `POST /_matrix/client/v3/createRoom`
-pub async fn post(context: Context, user: User, request: Request) -> Result<Response, Error> {
+pub async fn post(context: Context, user: User, request: Versioned<Request>) -> Result<Response, Error> {
     user.must_not_be_suspended()?;
+    let request = request.known()?;
     let server = &context.app.server;
     if !request.invite_3pid.is_empty() {
         let words = "this server invites by user id only: it trusts no identity server";
@@ -63,13 +67,9 @@ pub async fn post(context: Context, user: User, request: Request) -> Result<Resp
     Ok(Response { room_id: server.rooms.create(creation).await? })
 }
 
-fn alias(context: &Context, localpart: &str) -> Result<ruma::OwnedRoomAliasId, Error> {
-    let valid = !localpart.is_empty() && !localpart.chars().any(|c| c.is_whitespace() || c.is_control() || c == ':');
+fn alias(context: &Context, localpart: &str) -> Result<OwnedRoomAliasId, Error> {
     let alias = format!("#{localpart}:{}", context.app.server.base.name);
-    match RoomAliasId::parse(&alias) {
-        Ok(alias) if valid => Ok(alias),
-        _ => Err(Error::invalid_param("`room_alias_name` cannot be the local part of an alias")),
-    }
+    alias.try_into().map_err(|_| Error::invalid_param("`room_alias_name` cannot be the local part of an alias"))
 }
 
 async fn invites(
@@ -78,12 +78,15 @@ async fn invites(
     is_direct: bool,
 ) -> Result<Vec<(OwnedUserId, CanonicalJsonObject)>, Error> {
     let server = &context.app.server;
-    let mut invites: Vec<(OwnedUserId, CanonicalJsonObject)> = Vec::with_capacity(users.len());
+    if users.len() > MAX_CREATE_INVITES {
+        return Err(Error::too_large(format!("at most {MAX_CREATE_INVITES} invites at once")));
+    }
+    let (mut invites, mut seen) = (Vec::with_capacity(users.len()), BTreeSet::new());
     for user in users {
         if user.server_name() != server.base.name {
             return Err(Error::forbidden("this server does not federate, so it cannot invite users of other servers"));
         }
-        if invites.iter().any(|(invited, _)| *invited == user) {
+        if !seen.insert(user.clone()) {
             continue;
         }
         let mut content = server.member_content(&user).await?;

@@ -65,8 +65,9 @@ async fn page(context: &Context, query: Query) -> Result<JsonResponse<Rooms>, Er
     }))
 }
 
+/// The limit that a client sets. Zero sets none, as clients know it from Synapse.
 fn number(limit: Option<UInt>) -> Option<u32> {
-    limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX))
+    limit.filter(|limit| *limit != UInt::MIN).map(|limit| u32::try_from(limit).unwrap_or(u32::MAX))
 }
 
 fn must_be_ours(context: &Context, server: Option<&ServerName>) -> Result<(), Error> {

@@ -48,7 +48,7 @@ fn content(raw: &RawValue) -> Result<CanonicalJsonObject, Error> {
 /// How many entries of a page: as asked for, within bounds; as many as `default` says if nothing was asked.
 fn page_limit(asked: Option<UInt>, default: u32) -> usize {
     let asked = asked.map_or(default, |asked| u32::try_from(u64::from(asked)).unwrap_or(MAX_PAGE));
-    asked.clamp(1, MAX_PAGE) as usize
+    asked.min(MAX_PAGE) as usize
 }
 
 /// The room of a path, for reading. A room that does not exist is answered like one the caller may not read.

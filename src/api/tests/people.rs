@@ -125,9 +125,13 @@ async fn post_rooms_upgrade() {
         home.send_as(who, &format!("POST {CLIENT}/rooms/{room}/upgrade"), body).await
     };
     let to = json!({ "new_version": "12" });
+    let crowd: Vec<String> = (0..501).map(|n| format!("@{n}:test")).collect();
     for (who, room, body, expected) in [
         (&alice, &*hall, json!({}), (400, "M_BAD_JSON")),
+        (&alice, &*hall, json!({ "new_version": 1 }), (400, "M_BAD_JSON")),
         (&alice, &*hall, json!({ "new_version": "1" }), (400, "M_UNSUPPORTED_ROOM_VERSION")),
+        (&alice, &*hall, json!({ "new_version": "no_such_version" }), (400, "M_UNSUPPORTED_ROOM_VERSION")),
+        (&alice, &*hall, json!({ "new_version": "12", "additional_creators": crowd }), (413, "M_TOO_LARGE")),
         (&alice, &*hall, json!({ "new_version": "12", "additional_creators": ["x"] }), (400, "M_BAD_JSON")),
         (&bob, &*hall, to.clone(), (403, "M_FORBIDDEN")),
         (&alice, "!nowhere:test", to.clone(), (403, "M_FORBIDDEN")),

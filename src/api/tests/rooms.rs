@@ -70,6 +70,29 @@ async fn a_leave_set_for_a_banned_user_lifts_the_ban() {
 }
 
 #[tokio::test]
+async fn a_room_is_created_with_so_many_people_and_no_more() {
+    let home = Home::open().await;
+    let alice = home.user("alice").await;
+    let create = "POST /_matrix/client/v3/createRoom";
+    let people = |count: usize| (0..count).map(|n| format!("@{n}:test")).collect::<Vec<_>>();
+    let same = |count: usize| vec!["@bob:test"; count];
+    for body in [
+        json!({ "invite": people(501) }),
+        json!({ "invite": same(501) }),
+        json!({ "creation_content": { "additional_creators": people(501) } }),
+    ] {
+        assert_eq!(refused(&home.send_as(&alice, create, body.clone()).await), (413, "M_TOO_LARGE"), "{body}");
+    }
+    for body in [json!({ "invite": same(500) }), json!({ "creation_content": { "additional_creators": people(500) } })]
+    {
+        let answer = home.send_as(&alice, create, body).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    let long = json!({ "creation_content": { "additional_creators": [format!("@{}:test", "x".repeat(250))] } });
+    assert_eq!(refused(&home.send_as(&alice, create, long).await), (400, "M_INVALID_ROOM_STATE"));
+}
+
+#[tokio::test]
 async fn nobody_learns_which_rooms_there_are() {
     let home = Home::open().await;
     let (alice, bob) = (home.user("alice").await, home.user("bob").await);

@@ -2,6 +2,8 @@
 //!
 //! Spec: [room aliases](https://spec.matrix.org/v1.19/client-server-api/#room-aliases).
 
+use std::collections::BTreeSet;
+
 use depesche_rules::{
     bounds::{MAX_ALIASES_PER_ROOM, MAX_ROOM_ALIAS_BYTES},
     build::EventDraft,
@@ -119,16 +121,27 @@ impl Rooms {
         Ok(rows.into_iter().map(|((_, alias), ())| alias).collect())
     }
 
-    /// Whether every alias that a new `m.room.canonical_alias` adds points to the room.
-    pub async fn check_canonical_alias(&self, room: &RoomId, content: &CanonicalJsonObject) -> Result<(), Refusal> {
+    /// Whether every alias that a new `m.room.canonical_alias` adds points to the room. Of who may not set it nothing is
+    /// asked: the room says no, and nobody learns here which rooms and aliases there are.
+    pub async fn check_canonical_alias(
+        &self,
+        user: &UserId,
+        room: &RoomId,
+        content: &CanonicalJsonObject,
+    ) -> Result<(), Refusal> {
         let Some(view) = self.find(room).await? else { return Ok(()) };
+        if !self.may_name(user, Some(&view)).await? {
+            return Ok(());
+        }
         let current = canonical_alias(&view).await?.unwrap_or_default();
-        let known = named(&current).unwrap_or_default();
-        for alias in named(content).map_err(Refusal::InvalidParam)? {
-            if known.contains(&alias) {
-                continue;
-            }
-            let target = self.resolve_alias(&alias).await?;
+        let known: BTreeSet<_> = named(&current).unwrap_or_default().into_iter().collect();
+        let wanted: BTreeSet<_> = named(content).map_err(Refusal::InvalidParam)?.into_iter().collect();
+        let new: Vec<_> = wanted.difference(&known).map(|alias| (alias.clone(),)).collect();
+        if new.len() > MAX_ALIASES_PER_ROOM {
+            return Err(Refusal::BadAlias(format!("at most {MAX_ALIASES_PER_ROOM} aliases point to one room")));
+        }
+        let targets = view.view.get_many(&ALIAS, &new).await?;
+        for ((alias,), target) in new.iter().zip(targets) {
             if target.is_none_or(|target| target.room_id != room) {
                 return Err(Refusal::BadAlias(format!("{alias} does not point to this room")));
             }
@@ -136,7 +149,8 @@ impl Rooms {
         Ok(())
     }
 
-    fn check_alias(&self, alias: &RoomAliasId) -> Result<(), AliasError> {
+    /// Whether this server may make an alias, by whichever request.
+    pub(crate) fn check_alias(&self, alias: &RoomAliasId) -> Result<(), AliasError> {
         let invalid = |why: &str| Err(AliasError::Invalid(why.to_owned()));
         if alias.server_name() != self.base.name {
             return invalid("this server makes only aliases of its own name");

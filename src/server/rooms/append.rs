@@ -228,19 +228,30 @@ async fn change_member(working: &mut Working, tx: &Tx, no: EventNo, pdu: &Pdu) -
     if state != MembershipState::Join {
         typing::stopped(tx, working.no, &user).await?;
     }
+    // A room that was forgotten stays so until its user joins, knocks or is invited.
+    let stays_out = matches!(state, MembershipState::Leave | MembershipState::Ban);
+    let forgotten = stays_out && before.as_ref().is_some_and(|member| member.forgotten);
     let was_joined = before.is_some_and(|member| member.was_joined) || state == MembershipState::Join;
-    let member = Membership { position: 0, state, event: no, forgotten: false, was_joined };
+    let member = Membership { position: 0, state, event: no, forgotten, was_joined };
     let stamp = Stamp { at: StampAt::Value, offset: Membership::POSITION };
     tx.put_stamped_value(&MEMBER, &key, &member, vec![stamp]);
     tx.topic(topic::user(&user));
     Ok(())
 }
 
+/// A count that does not agree with the rows is a fault to be seen; the room goes on all the same.
+fn one_less(count: &mut u32, room: RoomNo) {
+    match count.checked_sub(1) {
+        Some(less) => *count = less,
+        None => tracing::error!(room, "a member goes whom the room had not counted"),
+    }
+}
+
 fn count_member(working: &mut Working, before: Option<&MembershipState>, after: &MembershipState) {
     let head = &mut working.head;
     match before {
-        Some(MembershipState::Join) => head.joined -= 1,
-        Some(MembershipState::Invite) => head.invited -= 1,
+        Some(MembershipState::Join) => one_less(&mut head.joined, working.no),
+        Some(MembershipState::Invite) => one_less(&mut head.invited, working.no),
         _ => {}
     }
     match after {

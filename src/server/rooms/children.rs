@@ -1,14 +1,16 @@
 //! The events about an event, in pages: `/relations`.
 //!
 //! Pages follow the order of the timeline, and their tokens are places in it, so those of `/messages` and `/sync` do as
-//! well. With `recurse`, two lists are merged: the direct ones and those further away.
+//! well. With `recurse`, two lists are merged: the direct ones and those further away. Where only some types are asked
+//! for, none is reached over an event of another.
 //!
 //! Spec: [relationships API](https://spec.matrix.org/v1.19/client-server-api/#relationships-api).
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use depesche_rules::{
     bounds::{MAX_PAGE_BYTES, RECURSION_DEPTH},
+    pdu::Pdu,
     relations::Relation,
 };
 use ruma::{EventId, OwnedEventId};
@@ -24,7 +26,7 @@ use super::{
 use crate::{
     keyspace::{EventNo, RELATION},
     records::{
-        events::{Meta, Place},
+        events::Place,
         relations::{List, Listed},
     },
     tx::Fault,
@@ -53,6 +55,14 @@ pub struct ChildrenQuery<'a> {
     pub limit: usize,
     /// Also those about events that are about it.
     pub recurse: bool,
+}
+
+impl ChildrenQuery<'_> {
+    /// Whether an event is of the types asked for.
+    fn wants(&self, pdu: &Pdu) -> bool {
+        self.kind.is_none_or(|kind| pdu.kind().to_string() == kind)
+            && self.relation.is_none_or(|kind| Relation::of(pdu).is_some_and(|own| own.is(kind)))
+    }
 }
 
 /// A page of the events about an event.
@@ -115,13 +125,11 @@ impl Viewer<'_> {
             let step = (query.limit + 1).min(STEP);
             let rows = walk.rows(step).await?;
             let numbers: Vec<_> = rows.iter().map(|(_, child)| child.no).collect();
-            let lost = walk.lost(&rows).await?;
+            let lost = walk.lost(&rows, query).await?;
             self.foresee(&numbers).await?;
             let events = walk.room.events(&numbers).await?;
             for ((place, child), event) in rows.iter().zip(events) {
-                let wanted = query.kind.is_none_or(|kind| event.pdu.kind().to_string() == kind)
-                    && query.relation.is_none_or(|kind| Relation::of(&event.pdu).is_some_and(|own| own.is(kind)))
-                    && !child.via.iter().any(|no| lost.contains_key(no));
+                let wanted = query.wants(&event.pdu) && !child.via.iter().any(|no| lost.contains(no));
                 if wanted && self.may_relate(&event).await? {
                     if found.len() == query.limit || left == 0 {
                         return Ok((found, Some(walk.next())));
@@ -168,13 +176,20 @@ impl Walk<'_> {
         Ok(rows)
     }
 
-    /// Of the events between parent and child, those that were redacted.
-    async fn lost(&self, rows: &[(Place, Listed)]) -> Result<HashMap<EventNo, Meta>, Fault> {
+    /// Of the events between parent and child, those over which none is reached: they were redacted, or are not wanted
+    /// themselves.
+    async fn lost(&self, rows: &[(Place, Listed)], query: &ChildrenQuery<'_>) -> Result<HashSet<EventNo>, Fault> {
         let mut between: Vec<EventNo> = rows.iter().flat_map(|(_, child)| child.via.iter().copied()).collect();
         between.sort_unstable();
         between.dedup();
-        let metas = self.room.metas(&between).await?;
-        Ok(between.into_iter().zip(metas).filter(|(_, meta)| meta.facts.redacted_by.is_some()).collect())
+        if query.kind.is_none() && query.relation.is_none() {
+            let metas = self.room.metas(&between).await?.into_iter();
+            let redacted = between.into_iter().zip(metas).filter(|(_, meta)| meta.facts.redacted_by.is_some());
+            return Ok(redacted.map(|(no, _)| no).collect());
+        }
+        let events = self.room.events(&between).await?;
+        let lost = events.iter().filter(|event| event.meta.facts.redacted_by.is_some() || !query.wants(&event.pdu));
+        Ok(lost.map(|event| event.no).collect())
     }
 
     /// Goes on behind this.

@@ -140,9 +140,12 @@ impl Change {
             return Err(Refusal::Forbidden(why.into()));
         }
         let (state, so_already) = self.outcome(before.as_ref())?;
-        // Read past the batch: no order is promised between an invite and the wish to get none.
-        if self.action == Action::Invite && blocks_invites(turn.tx.view(), &self.target).await? {
-            return Err(Refusal::InviteBlocked);
+        if self.action == Action::Invite {
+            self.must_be_able_to_invite(turn).await?;
+            // Read past the batch: no order is promised between an invite and the wish to get none.
+            if blocks_invites(turn.tx.view(), &self.target).await? {
+                return Err(Refusal::InviteBlocked);
+            }
         }
         let mut content = self.content.clone();
         content.insert("membership".to_owned(), state.to_string().into());
@@ -200,8 +203,16 @@ impl Change {
             Action::Ban => Ok((M::Ban, before == Some(&M::Ban))),
             Action::Unban => match before {
                 Some(M::Ban) => Ok((M::Leave, false)),
-                _ => forbidden("the user is not banned from the room"),
+                _ => Err(Refusal::BadState("the user is not banned from the room".to_owned())),
             },
+        }
+    }
+
+    /// Who may not invite anyway learns nothing of whom they would.
+    async fn must_be_able_to_invite(&self, turn: &mut Turn<'_>) -> Result<(), Refusal> {
+        match turn.working.power_levels(turn.tx).await? {
+            Some(levels) if levels.can_invite(&self.actor) => Ok(()),
+            _ => Err(Refusal::Forbidden("inviting takes a higher power level".into())),
         }
     }
 

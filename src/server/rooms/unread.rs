@@ -15,11 +15,7 @@ mod own_rules;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeMap,
-    ops::AddAssign,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, ops::AddAssign, sync::Arc};
 
 use ruma::{OwnedEventId, OwnedUserId, UserId};
 
@@ -110,7 +106,7 @@ impl Unread {
 /// Counts for members, and keeps what was counted by rules of their own. All of it is a cache.
 #[derive(Default)]
 pub struct Counter {
-    kept: Mutex<Kept>,
+    kept: Kept,
 }
 
 /// What one user's counts depend on besides the room: read once for many rooms.

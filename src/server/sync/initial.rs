@@ -88,7 +88,7 @@ pub struct Messages {
 impl Syncs {
     /// All that a user has, as it is now.
     pub async fn snapshot(&self, question: &Question) -> Result<Snapshot, Fault> {
-        let _turn = self.first.acquire().await.map_err(|_| Fault::Bug("the turns of first syncs are closed".into()))?;
+        let _turn = self.first_turn(&question.user).await?;
         let view = self.base.view();
         let ignored = ignored_users(&view, &question.user).await?;
         let (mut global, mut data) = (Vec::new(), HashMap::<RoomNo, Vec<Entry>>::new());

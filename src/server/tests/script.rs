@@ -140,7 +140,11 @@ impl Run {
         let content = self.server.member_content(&target).await.map_err(text)?;
         let made = self.server.rooms.submit(&room, Change { actor, target, action, content }).await;
         // Who is not banned, or invited already, was so by the request that got no answer.
-        done(made, |error| matches!(error, Refusal::Forbidden(_)) && matches!(action, Action::Unban | Action::Invite))
+        done(made, |error| match action {
+            Action::Unban => matches!(error, Refusal::BadState(_)),
+            Action::Invite => matches!(error, Refusal::Forbidden(_)),
+            _ => false,
+        })
     }
 
     async fn say(&self, room: &str, sender: &str, body: &str) -> Outcome {

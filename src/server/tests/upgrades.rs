@@ -168,6 +168,10 @@ async fn who_joins_the_new_room_finds_it_as_they_had_set_the_old_one() {
     server.base.commit(&tx).await.unwrap();
 
     let new = server.rooms.upgrade(upgrade(&alice, &old, RoomVersionId::V12)).await.unwrap();
+    // Who asks for the upgrade once more is told of the new room, and is not in it.
+    server.has_joined(&bob, &new).await.unwrap();
+    let direct = server.account_data.get(&server.base.view(), &bob, GLOBAL, "m.direct").await.unwrap();
+    assert!(!direct.get().contains(new.as_str()));
     change(&server, &new, &bob, &bob, Action::Join).await.unwrap();
     for _ in 0..2 {
         server.has_joined(&bob, &new).await.unwrap();

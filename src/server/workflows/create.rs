@@ -4,7 +4,7 @@
 
 use depesche_rules::{
     auth,
-    bounds::{MAX_CREATE_INITIAL_STATE, MAX_CREATE_INVITES},
+    bounds::{MAX_ADDITIONAL_CREATORS, MAX_CREATE_INITIAL_STATE, MAX_CREATE_INVITES},
     build::{self, EventDraft, Placement, complete_create_content},
     pdu::Pdu,
     versions,
@@ -130,12 +130,19 @@ impl Rooms {
 
     /// What the rules of rooms do not say of a creation.
     async fn check(&self, creation: &Creation) -> Result<(), CreateError> {
+        if let Some(alias) = &creation.alias {
+            self.check_alias(alias).map_err(|why| CreateError::Refused(Refusal::InvalidParam(why.to_string())))?;
+        }
         let many = |most: usize, what: &str| Err(CreateError::TooLarge(format!("at most {most} {what} at once")));
         if creation.invite.len() > MAX_CREATE_INVITES {
             return many(MAX_CREATE_INVITES, "invites");
         }
         if creation.initial_state.len() > MAX_CREATE_INITIAL_STATE {
             return many(MAX_CREATE_INITIAL_STATE, "state events");
+        }
+        let creators = creation.creation_content.get("additional_creators");
+        if matches!(creators, Some(CanonicalJsonValue::Array(list)) if list.len() > MAX_ADDITIONAL_CREATORS) {
+            return many(MAX_ADDITIONAL_CREATORS, "additional creators");
         }
         if creation.invite.iter().any(|(user, _)| *user == creation.creator) {
             // As an invite to a room that exists: its member is invited no more.

@@ -33,6 +33,10 @@ impl Server {
     async fn settle_in(&self, user: &UserId, room: &RoomId) -> Result<(), Fault> {
         let view = self.base.view();
         let Some(new) = RoomView::find(&view, room).await? else { return Ok(()) };
+        // Who upgrades a room a second time is told of the new one, and need not be in it.
+        if !new.is_joined(user).await? {
+            return Ok(());
+        }
         let Some(old) = new.predecessor().await? else { return Ok(()) };
         let Some(old) = RoomView::find(&view, &old).await? else { return Ok(()) };
         // The create event alone is only a claim; the old room has to name its successor.

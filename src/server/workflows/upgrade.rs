@@ -18,7 +18,7 @@ mod levels;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use depesche_rules::{
-    bounds::{MAX_ALIASES_PER_ROOM, MAX_UPGRADE_BANS, MAX_UPGRADE_STATE},
+    bounds::{MAX_ADDITIONAL_CREATORS, MAX_ALIASES_PER_ROOM, MAX_UPGRADE_BANS, MAX_UPGRADE_STATE},
     build::EventDraft,
     pdu::Pdu,
     power_levels::PowerLevels,
@@ -93,6 +93,10 @@ impl Rooms {
     pub async fn upgrade(self: &Arc<Self>, mut upgrade: Upgrade) -> Result<OwnedRoomId, UpgradeError> {
         let unsupported = || UpgradeError::UnsupportedVersion(upgrade.version.clone());
         let rules = versions::room_version_rules(&upgrade.version).ok_or_else(unsupported)?;
+        if upgrade.additional_creators.len() > MAX_ADDITIONAL_CREATORS {
+            let why = format!("at most {MAX_ADDITIONAL_CREATORS} additional creators at once");
+            return Err(Refusal::TooLarge(why).into());
+        }
         let others = rules.authorization.additional_room_creators;
         upgrade.additional_creators.retain(|other| others && *other != upgrade.user);
         let no = self.next_number().await.map_err(Refusal::from)?;

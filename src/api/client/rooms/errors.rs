@@ -17,6 +17,7 @@ impl From<Refusal> for Error {
         let words = refusal.to_string();
         match refusal {
             Refusal::Forbidden(_) => Self::forbidden(words),
+            Refusal::BadState(_) => Self::new(StatusCode::FORBIDDEN, ErrorKind::BadState, words),
             Refusal::BadContent(_) => Self::bad_json(words),
             Refusal::InvalidParam(_) => Self::invalid_param(words),
             Refusal::TooLarge(_) => Self::too_large(words),

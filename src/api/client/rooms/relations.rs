@@ -47,7 +47,7 @@ macro_rules! related {
 pub async fn get(
     context: Context,
     user: User,
-    Asking { request, says_recurse }: Asking<get_relating_events::v1::Request>,
+    Asking { request, says_recurse, .. }: Asking<get_relating_events::v1::Request>,
 ) -> Result<get_relating_events::v1::Response, Error> {
     related!(get_relating_events, context, user, request, says_recurse, None, None)
 }
@@ -56,7 +56,7 @@ pub async fn get(
 pub async fn get_of_type(
     context: Context,
     user: User,
-    Asking { request, says_recurse }: Asking<of_type::v1::Request>,
+    Asking { request, says_recurse, .. }: Asking<of_type::v1::Request>,
 ) -> Result<of_type::v1::Response, Error> {
     related!(of_type, context, user, request, says_recurse, Some(request.rel_type.as_str()), None)
 }
@@ -65,10 +65,9 @@ pub async fn get_of_type(
 pub async fn get_of_event_type(
     context: Context,
     user: User,
-    Asking { request, says_recurse }: Asking<of_event_type::v1::Request>,
+    Asking { request, says_recurse, kind }: Asking<of_event_type::v1::Request>,
 ) -> Result<of_event_type::v1::Response, Error> {
-    let kind = request.event_type.to_string();
-    related!(of_event_type, context, user, request, says_recurse, Some(request.rel_type.as_str()), Some(&kind))
+    related!(of_event_type, context, user, request, says_recurse, Some(request.rel_type.as_str()), kind.as_deref())
 }
 
 /// ruma's request, and whether it says `recurse` at all: only then the answer says how far was gone, and ruma's types do
@@ -76,6 +75,8 @@ pub async fn get_of_event_type(
 pub struct Asking<R> {
     request: R,
     says_recurse: bool,
+    /// The event type as the path has it, if it does: ruma's own reading takes some for others.
+    kind: Option<String>,
 }
 
 impl<R: Metadata> Metadata for Asking<R> {
@@ -93,7 +94,8 @@ impl<R: IncomingRequest> IncomingRequest for Asking<R> {
     fn try_from_http_request_inner(request: http::Request<&[u8]>, path: &[&str]) -> Result<Self, DeserializationError> {
         let mut fields = request.uri().query().unwrap_or_default().split('&').map(|field| field.split('=').next());
         let says_recurse = fields.any(|name| name == Some("recurse"));
-        R::try_from_http_request_inner(request, path).map(|request| Self { request, says_recurse })
+        let kind = path.get(3).map(|text| (*text).to_owned());
+        R::try_from_http_request_inner(request, path).map(|request| Self { request, says_recurse, kind })
     }
 }
 

@@ -52,7 +52,7 @@ pub async fn put(context: Context, user: User, request: set::Request) -> Result<
             user.must_not_be_suspended()?;
             let rooms = &context.app.server.rooms;
             if kind == StateEventType::RoomCanonicalAlias {
-                rooms.check_canonical_alias(&room_id, &content).await?;
+                rooms.check_canonical_alias(&user.user_id, &room_id, &content).await?;
             }
             let state = State { sender: user.user_id.clone(), kind, state_key, content };
             rooms.submit(&room_id, state).await.map_err(unknown_is_forbidden)?

@@ -7,14 +7,14 @@ use ruma::api::{
     error::ErrorKind,
 };
 
-use super::unknown_is_forbidden;
+use super::{super::room_version::Versioned, unknown_is_forbidden};
 use crate::{caller::User, error::Error, route::Context};
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/upgrade`
-pub async fn post(context: Context, user: User, request: Request) -> Result<Response, Error> {
+pub async fn post(context: Context, user: User, request: Versioned<Request>) -> Result<Response, Error> {
     user.must_not_be_suspended()?;
     let server = &context.app.server;
-    let Request { room_id, new_version, additional_creators } = request;
+    let Request { room_id, new_version, additional_creators } = request.known()?;
     let upgrade = Upgrade { user: user.user_id, room: room_id, version: new_version, additional_creators };
     let user = upgrade.user.clone();
     let replacement_room = server.rooms.upgrade(upgrade).await?;

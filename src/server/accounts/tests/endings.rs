@@ -77,12 +77,12 @@ async fn a_deactivated_account_is_gone_but_its_name_stays_taken() {
     assert_eq!(begun, Some(unfinished.clone()));
     assert!(!house.admits(&session).await);
     assert!(!house.accounts.is_active(&house.base.view(), &alice).await.unwrap());
-    assert_eq!(house.accounts.unfinished().await.unwrap(), std::slice::from_ref(&unfinished));
+    assert_eq!(house.accounts.unfinished(None).await.unwrap(), std::slice::from_ref(&unfinished));
     // After a restart it is begun again.
     assert_eq!(house.accounts.begin_deactivation(&alice, false).await.unwrap(), Some(unfinished));
 
     house.accounts.finish_deactivation(&alice).await.unwrap();
-    assert_eq!(house.accounts.unfinished().await.unwrap(), []);
+    assert_eq!(house.accounts.unfinished(None).await.unwrap(), []);
     assert_eq!(house.accounts.show(&alice).await.unwrap().account.standing, Standing::Deactivated);
     assert_eq!(house.accounts.begin_deactivation(&alice, false).await.unwrap(), None);
 
@@ -113,7 +113,7 @@ async fn erasure_takes_account_data_also_later() {
     assert!(data.get(&house.base.view(), &alice, GLOBAL, "a").await.is_err());
     let erased = house.accounts.are_erased(&house.base.view(), &[alice, user_id!("@b:c").to_owned()]).await.unwrap();
     assert_eq!(erased, [true, false]);
-    assert_eq!(house.accounts.unfinished().await.unwrap(), []);
+    assert_eq!(house.accounts.unfinished(None).await.unwrap(), []);
 }
 
 #[tokio::test]

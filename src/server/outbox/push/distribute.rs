@@ -61,7 +61,8 @@ pub struct Distributor {
     rooms: HashMap<u64, Candidates>,
 }
 
-/// The members of a room who have a pusher, while neither its state nor the set of pushers changes.
+/// The members of a room who have a pusher, while its state does not change and nobody comes to have one. Some may have
+/// none any more.
 struct Candidates {
     root: RootRecord,
     generation: u64,

@@ -9,8 +9,8 @@
 //! rules leave what those say ([`Older`]).
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, MutexGuard, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 use depesche_rules::{
@@ -18,6 +18,7 @@ use depesche_rules::{
     push::{self, EventFields, RoomContext},
 };
 use depesche_store::Position;
+use quick_cache::sync::Cache;
 use ruma::{
     OwnedUserId, RoomId, UserId,
     events::room::member::MembershipState,
@@ -37,7 +38,7 @@ use crate::{
     tx::{Fault, View},
 };
 
-/// The most counts that are kept; beyond, all are forgotten and counted again.
+/// The most counts that are kept; beyond, those that are asked for least are forgotten.
 const MAX_KEPT: usize = 20_000;
 /// The most users whose rules are kept.
 const MAX_RULES: usize = 5_000;
@@ -63,10 +64,15 @@ pub struct Rules {
 type Changed = (Option<Position>, Option<Position>);
 
 /// What is kept.
-#[derive(Default)]
 pub struct Kept {
-    rules: HashMap<OwnedUserId, Arc<Rules>>,
-    counts: HashMap<(OwnedUserId, RoomNo), Arc<Counted>>,
+    rules: Cache<OwnedUserId, Arc<Rules>>,
+    counts: Cache<(OwnedUserId, RoomNo), Arc<Counted>>,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self { rules: Cache::new(MAX_RULES), counts: Cache::new(MAX_KEPT) }
+    }
 }
 
 /// What was counted for a member by rules of their own.
@@ -121,17 +127,13 @@ impl Counter {
         if changed == (None, None) {
             return Ok(None);
         }
-        if let Some(rules) = self.kept().rules.get(user).filter(|rules| rules.changed == changed) {
-            return Ok(Some(Arc::clone(rules)));
+        if let Some(rules) = self.kept.rules.get(user).filter(|rules| rules.changed == changed) {
+            return Ok(Some(rules));
         }
         let own = push::effective(stored.as_ref().map(|data| data.content.as_str()), user);
         let (default, ignored) = (Ruleset::server_default(user), account_data::users_of(list, user));
         let rules = Arc::new(Rules { changed, own, default, ignored });
-        let mut kept = self.kept();
-        if kept.rules.len() >= MAX_RULES {
-            kept.rules.clear();
-        }
-        kept.rules.insert(user.to_owned(), Arc::clone(&rules));
+        self.kept.rules.insert(user.to_owned(), Arc::clone(&rules));
         Ok(Some(rules))
     }
 
@@ -162,7 +164,7 @@ impl Counter {
     ) -> Result<Arc<Counted>, Fault> {
         let key = (user.to_owned(), room.no);
         let newest = room.head.next_event.saturating_sub(1);
-        let kept = self.kept().counts.get(&key).cloned();
+        let kept = self.kept.counts.get(&key);
         let came = Came::of(room, user, marks, kept.as_ref().map(|kept| kept.came)).await?;
         let kept = match kept {
             Some(kept) if kept.came.join == came.join && kept.holds(room, user, rules, marks, newest).await? => {
@@ -185,17 +187,8 @@ impl Counter {
             counted.add_older(room, user, rules, oldest).await?;
         }
         let counted = Arc::new(counted);
-        let mut kept = self.kept();
-        if kept.counts.len() >= MAX_KEPT {
-            kept.counts.clear();
-        }
-        kept.counts.insert(key, Arc::clone(&counted));
+        self.kept.counts.insert(key, Arc::clone(&counted));
         Ok(counted)
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        // Whoever panicked did so between two insertions: what is there is whole.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -441,5 +434,29 @@ fn bears_on(rule: AnyPushRuleRef<'_>, room: &RoomId) -> Option<bool> {
         AnyPushRuleRef::Override(rule) => Some(rule.conditions.iter().all(|condition| here(condition) == Some(true))),
         AnyPushRuleRef::Room(rule) if rule.rule_id != room => None,
         _ => Some(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::user;
+
+    #[test]
+    fn one_count_too_many_takes_the_place_of_one() {
+        let kept = Kept::default();
+        let counted = Arc::new(Counted {
+            rules: (None, None),
+            marks: Marks::default(),
+            threads: BTreeMap::new(),
+            newest: 0,
+            came: Came::default(),
+        });
+        let rooms = MAX_KEPT as u64 * 11 / 10;
+        for room in 0..rooms {
+            kept.counts.insert((user("alice"), room), Arc::clone(&counted));
+        }
+        let left = (0..rooms).filter(|room| kept.counts.get(&(user("alice"), *room)).is_some()).count();
+        assert!(left > MAX_KEPT * 9 / 10 && left <= MAX_KEPT * 11 / 10, "{left}");
     }
 }

@@ -156,6 +156,30 @@ async fn archived_rooms_are_told_first_on_demand_until_forgotten() {
 }
 
 #[tokio::test]
+async fn a_room_that_was_forgotten_is_told_of_to_who_still_has_it() {
+    let server = Server::new();
+    let (alice, bob, _) = users();
+    let room = server.rooms.public_room(&alice).await;
+    server.rooms.join(&room, &bob).await;
+    let (mut client, mut late) = (server.client(&bob), server.client(&bob));
+    late.request.device = "LAPTOP".into();
+    client.sync().await;
+    late.sync().await;
+    server.rooms.change(&room, &bob, &bob, Action::Leave).await.unwrap();
+    client.sync().await;
+    server.rooms.rooms.forget(&bob, &room).await.unwrap();
+    server.rooms.change(&room, &alice, &bob, Action::Ban).await.unwrap();
+    assert_eq!(client.sync().await.get("rooms"), None, "a forgotten room comes back by an invite at the earliest");
+    let answer = late.sync().await;
+    let left = brief(&answer["rooms"]["leave"][room.as_str()]["timeline"]);
+    assert_eq!(left, ["leave @bob:agency.test", "ban @bob:agency.test"]);
+    server.rooms.change(&room, &alice, &bob, Action::Unban).await.unwrap();
+    assert_eq!(late.sync().await.get("rooms"), None);
+    server.rooms.change(&room, &alice, &bob, Action::Invite).await.unwrap();
+    assert!(late.sync().await["rooms"]["invite"].get(room.as_str()).is_some());
+}
+
+#[tokio::test]
 async fn joined_and_left_between_two_answers_is_a_leave() {
     let server = Server::new();
     let (alice, bob, _) = users();
