@@ -52,6 +52,8 @@ const HELD_OF_STRANGERS: usize = 64 << 20;
 const SHARE: usize = 8;
 /// When to try again where no more can be held.
 const HELD_PAUSE: Duration = Duration::from_secs(2);
+/// How often the log says that no more can be held: the requests that are refused then are many.
+const SAY_EVERY: Duration = Duration::from_mins(1);
 
 /// The memory for bodies: what all requests together may hold, and those of one caller.
 pub struct Bodies {
@@ -71,6 +73,8 @@ struct Memory {
 struct Sum {
     all: usize,
     by: HashMap<Caller, usize>,
+    /// When the log last said that somebody was refused.
+    said: Option<Instant>,
 }
 
 /// Whose share a body takes.
@@ -138,6 +142,15 @@ impl Memory {
         let own = share.caller.as_ref().and_then(|caller| sum.by.get(caller)).copied().unwrap_or_default();
         let has_space = sum.all + bytes <= self.all && (share.caller.is_none() || own + bytes <= self.share);
         if !has_space {
+            if sum.may_say() {
+                let (caller, all) = (&share.caller, sum.all);
+                tracing::warn!(
+                    ?caller,
+                    own,
+                    all,
+                    "requests are refused: their bodies would take more memory than they may"
+                );
+            }
             return Err(Error::busy(HELD_PAUSE));
         }
         sum.all += bytes;
@@ -150,6 +163,16 @@ impl Memory {
 
     fn sum(&self) -> MutexGuard<'_, Sum> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sum {
+    fn may_say(&mut self) -> bool {
+        let may = self.said.is_none_or(|said| said.elapsed() >= SAY_EVERY);
+        if may {
+            self.said = Some(Instant::now());
+        }
+        may
     }
 }
 
@@ -528,6 +551,15 @@ mod tests {
         assert!(bodies.read(&mut blanks(50), 1000, address("2001:db8:0:1::1")).await.is_ok());
         drop((held, bens, near));
         assert!(bodies.read(&mut blanks(100), 1000, Some(ann())).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_bodies_are_refused_is_said_once_a_minute() {
+        let bodies = Bodies::of(800, 400);
+        let refused = bodies.read(&mut blanks(101), 1000, Some(ann())).await.unwrap_err();
+        assert!(refused.is_busy() && !bodies.of_users.sum().may_say(), "it was said");
+        tokio::time::advance(SAY_EVERY).await;
+        assert!(bodies.of_users.sum().may_say() && !bodies.of_users.sum().may_say());
     }
 
     #[tokio::test(start_paused = true)]
