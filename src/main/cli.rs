@@ -57,7 +57,7 @@ pub enum Command {
     /// Copy everything that must not be lost into a folder that does not exist yet, while the server runs.
     #[command(after_help = "Example:\n  depesche backup /var/backups/depesche/2026-11-22")]
     Backup {
-        /// The folder. The one above it must be there, and belong to the user that the server runs as.
+        /// The folder, which the server writes. The one above it must be there, and the server be allowed to write to it.
         into: PathBuf,
     },
     /// Put a backup in the place of lost data, while the server does not run.
