@@ -77,14 +77,13 @@ pub(crate) async fn sweep(base: &Base, from_ms: u64) -> Result<Option<u64>, Faul
         let range = DUE.between(&(from_ms, [0; 16]), &(now_ms.saturating_add(1), [0; 16]));
         let over = tx.view().scan_stored(range, ROWS).await?;
         for (entry, due) in &over {
-            match Due::decode(due) {
-                Some(due) => {
-                    let key = due.key.into();
-                    if tx.read_stored(&key).await?.is_some_and(|value| hash::<8>(&value) == due.value) {
-                        tx.delete_stored(key);
-                    }
+            if let Some(due) = Due::decode(due) {
+                let key = due.key.into();
+                if tx.read_stored(&key).await?.is_some_and(|value| hash::<8>(&value) == due.value) {
+                    tx.delete_stored(key);
                 }
-                None => tracing::error!(entry = ?entry, "what ends here cannot be read: it stays for good"),
+            } else {
+                tracing::error!(entry = ?entry, "what ends here cannot be read: it stays for good");
             }
             tx.delete_stored(entry.clone());
         }

@@ -221,7 +221,7 @@ mod tests {
             }
             tokio::time::sleep(Duration::from_secs(12)).await;
             assert_eq!(typists().await, 1, "nobody could be told");
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            tokio::time::sleep(Duration::from_mins(1)).await;
             assert_eq!((typists().await, control.left(), typing.timers().len()), (0, 0, 0));
         }
     }

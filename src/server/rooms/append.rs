@@ -241,9 +241,10 @@ async fn change_member(working: &mut Working, tx: &Tx, no: EventNo, pdu: &Pdu) -
 
 /// A count that does not agree with the rows is a fault to be seen; the room goes on all the same.
 fn one_less(count: &mut u32, room: RoomNo) {
-    match count.checked_sub(1) {
-        Some(less) => *count = less,
-        None => tracing::error!(room, "a member goes whom the room had not counted"),
+    if let Some(less) = count.checked_sub(1) {
+        *count = less;
+    } else {
+        tracing::error!(room, "a member goes whom the room had not counted");
     }
 }
 
