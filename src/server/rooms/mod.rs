@@ -17,6 +17,7 @@ pub mod send;
 pub mod show;
 pub mod shown;
 pub mod state;
+pub mod stay;
 pub mod summary;
 #[cfg(test)]
 mod tests;

@@ -265,23 +265,10 @@ impl<'a> Viewer<'a> {
             return Ok(false);
         }
         if self.last_join == LastJoin::NotAsked {
-            self.last_join = self.find_last_join(own.event).await?.map_or(LastJoin::Never, LastJoin::At);
+            let stay = self.room.last_stay(&self.user, own.event).await?;
+            self.last_join = stay.map_or(LastJoin::Never, |stay| LastJoin::At(stay.joined));
         }
         Ok(matches!(self.last_join, LastJoin::At(join) if join > event))
-    }
-
-    /// Follows the viewer's own membership events back to the last join.
-    async fn find_last_join(&self, newest: EventNo) -> Result<Option<EventNo>, Fault> {
-        let mut current = Some(newest);
-        while let Some(no) = current {
-            let event = self.room.event(no).await?;
-            if visibility::membership(Some(&event.pdu)) == MembershipState::Join {
-                return Ok(Some(no));
-            }
-            let before = self.room.root_before(no).await?;
-            current = self.room.state_no(before, "m.room.member", self.user.as_str()).await?;
-        }
-        Ok(None)
     }
 
     /// Whether an event is about the viewer's own membership.
