@@ -6,6 +6,7 @@ pub mod append;
 pub mod bundle;
 pub mod children;
 pub mod count;
+pub mod erased;
 pub mod history;
 pub mod lane;
 pub mod members;

@@ -46,6 +46,8 @@ pub struct Viewer<'a> {
     ignored: Option<BTreeSet<OwnedUserId>>,
     /// Where what the viewer may see ends, once it was asked.
     horizon: Option<Place>,
+    /// Of senders who were asked about: the state they left behind who asked for erasure, `None` of all others.
+    pub(super) erased: HashMap<OwnedUserId, Option<RootRecord>>,
 }
 
 /// The event by which a viewer last joined: looked up only where history visibility asks for it.
@@ -88,6 +90,7 @@ impl<'a> Viewer<'a> {
             last_join: LastJoin::NotAsked,
             ignored: None,
             horizon: None,
+            erased: HashMap::new(),
         }
     }
 
@@ -169,11 +172,13 @@ impl<'a> Viewer<'a> {
     }
 
     /// The state before an event.
-    pub(super) async fn root_before(&self, event: EventNo) -> Result<RootRecord, Fault> {
-        match self.roots.get(&event) {
-            Some(root) => Ok(*root),
-            None => self.room.root_before(event).await,
+    pub(super) async fn root_before(&mut self, event: EventNo) -> Result<RootRecord, Fault> {
+        if let Some(root) = self.roots.get(&event) {
+            return Ok(*root);
         }
+        let root = self.room.root_before(event).await?;
+        self.roots.insert(event, root);
+        Ok(root)
     }
 
     /// The events that the viewer may see, in the order given.
