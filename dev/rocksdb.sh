@@ -21,7 +21,7 @@ compiler=$(c++ -dumpfullversion)-$(uname -m)
 # As RocksDB's own builds have it.
 optimised=2
 # So many of its files are compiled as one.
-together=8
+together=16
 name=$(printf '%s %s %s %s' "$sys" "$features" "$compiler" "$optimised" | sha256sum | cut -c1-12)
 store=$cache/rocksdb-${sys%%+*}-$name
 

@@ -30,24 +30,32 @@ stop() {
 # Is version $1 at least $2?
 version_at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
 
+can_be_root() { [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null 2>&1; }
+
+# sudo clears the environment, and with it the proxy through which packages come.
 as_root() {
     if [ "$(id -u)" -eq 0 ]; then
         "$@"
-    elif command -v sudo >/dev/null 2>&1; then
-        sudo "$@"
     else
-        stop "This needs root, and there is no sudo here. Run as root: $*"
+        sudo env ${http_proxy:+"http_proxy=$http_proxy"} ${https_proxy:+"https_proxy=$https_proxy"} \
+            ${no_proxy:+"no_proxy=$no_proxy"} "$@"
     fi
 }
 
+# apt-get; it waits where another one runs, as it does of itself on a machine that has just started.
+apt_get() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 "$@" >&2; }
+
 # Once per script: lists of packages on a fresh machine are empty, and old ones name files that are gone.
 refresh_packages() {
-    [ -n "${PACKAGES_REFRESHED:-}" ] || as_root apt-get update -q >&2 || stop "apt-get update failed; see above."
+    [ -n "${PACKAGES_REFRESHED:-}" ] || apt_get update || stop "apt-get update failed; see above."
     PACKAGES_REFRESHED=yes
 }
 
 # Installs these Debian packages as far as they are missing.
-need_packages() {
+need_packages() { install_packages "$@" || stop "apt-get could not install:$missing"; }
+
+# The same for whoever knows another way. Where nobody can become root it stops with all that is to be done.
+install_packages() {
     if ! command -v dpkg-query >/dev/null 2>&1; then
         say "This is no Debian; taking it that you have what these packages hold: $*"
         return 0
@@ -58,17 +66,30 @@ need_packages() {
         [ "$status" = installed ] || missing="$missing $package"
     done
     [ -n "$missing" ] || return 0
+    if ! can_be_root; then
+        say "Packages are missing. You are not root, and there is no sudo here. Run this as root, then try again:"
+        say
+        stop "    apt-get update && apt-get install -y --no-install-recommends$missing"
+    fi
     refresh_packages
     say "Installing:$missing"
     # --no-remove: a package that conflicts with something installed is the owner's decision.
     # shellcheck disable=SC2086 # a list of names
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends --no-remove $missing >&2 ||
-        stop "apt-get could not install:$missing"
+    apt_get install -y --no-install-recommends --no-remove $missing
 }
 
 rust_is_new_enough() {
     command -v cargo >/dev/null 2>&1 && command -v rustc >/dev/null 2>&1 || return 1
     version_at_least "$(rustc --version | cut -d' ' -f2)" "$RUST_AT_LEAST"
+}
+
+# The same, with a look at where rustup puts it.
+find_rust() {
+    if ! rust_is_new_enough && [ -x "$HOME/.cargo/bin/cargo" ]; then
+        PATH=$HOME/.cargo/bin:$PATH
+        export PATH
+    fi
+    rust_is_new_enough
 }
 
 # Debian's names for the parts: the packages ending in -web carry a recent Rust (they exist to build browsers).
@@ -81,11 +102,7 @@ debian_rust_package() {
 
 # cargo and rustc, new enough, and the components named: what is installed, else Debian's, else advice.
 need_rust() {
-    if ! rust_is_new_enough && [ -x "$HOME/.cargo/bin/cargo" ]; then
-        PATH=$HOME/.cargo/bin:$PATH
-        export PATH
-    fi
-    if ! rust_is_new_enough; then
+    if ! find_rust; then
         install_debian_rust "$@"
         return 0
     fi
@@ -105,18 +122,28 @@ cargo_command() {
     esac
 }
 
+# The packages of Debian's Rust with these components, if it is new enough; else nothing.
+debian_rust() {
+    command -v apt-cache >/dev/null 2>&1 || return 0
+    candidate=$(apt-cache policy rustc-web | sed -n 's/^ *Candidate: \([0-9.]*\).*/\1/p')
+    if [ -n "$candidate" ] && version_at_least "$candidate" "$RUST_AT_LEAST"; then
+        echo rustc-web cargo-web
+        for component in "$@"; do debian_rust_package "$component"; done
+    fi
+}
+
 install_debian_rust() {
-    if command -v apt-cache >/dev/null 2>&1; then
-        refresh_packages
-        candidate=$(apt-cache policy rustc-web | sed -n 's/^ *Candidate: \([0-9.]*\).*/\1/p')
-        if [ -n "$candidate" ] && version_at_least "$candidate" "$RUST_AT_LEAST"; then
-            packages="rustc-web cargo-web"
-            for component in "$@"; do packages="$packages $(debian_rust_package "$component")"; done
-            # shellcheck disable=SC2086 # a list of names
-            need_packages $packages
+    ! command -v apt-cache >/dev/null 2>&1 || ! can_be_root || refresh_packages
+    packages=$(debian_rust "$@")
+    if [ -n "$packages" ]; then
+        # shellcheck disable=SC2086 # a list of names
+        if install_packages $packages; then
             hash -r
             rust_is_new_enough && return 0
-            say "Debian's Rust $candidate is installed, but another, older one comes first: $(command -v rustc)"
+            say "Debian's Rust is installed, but another, older one comes first: $(command -v rustc)"
+        else
+            say "apt-get could not install:$missing. If Debian's older rustc and cargo are in the way, remove them and run"
+            say "this again (apt-get remove rustc cargo), or leave them there and do as follows."
         fi
     fi
     say "Depesche needs Rust $RUST_AT_LEAST or newer, and neither this machine nor its Debian packages have it."
@@ -126,15 +153,26 @@ install_debian_rust() {
     exit 1
 }
 
-# All that building the server needs: compilers, libclang for the bindings of RocksDB, Rust, and RocksDB itself.
-need_build() {
-    need_packages ca-certificates build-essential pkg-config
+# What the bindings of RocksDB are made with.
+libclang() {
     if apt-cache show libclang1-14 >/dev/null 2>&1 || ! command -v apt-cache >/dev/null 2>&1; then
         # A tenth of what libclang-dev brings.
-        need_packages libclang1-14 libclang-common-14-dev
+        echo libclang1-14 libclang-common-14-dev
     else
-        need_packages libclang-dev
+        echo libclang-dev
     fi
+}
+
+# All that building the server needs: compilers, libclang for the bindings of RocksDB, Rust, and RocksDB itself.
+need_build() {
+    compilers='ca-certificates build-essential pkg-config'
+    # Whoever has to ask somebody for packages asks once.
+    # shellcheck disable=SC2046,SC2086 # lists of names
+    can_be_root || need_packages $compilers $(libclang) $(find_rust || debian_rust)
+    # shellcheck disable=SC2086 # a list of names
+    need_packages $compilers
+    # shellcheck disable=SC2046 # a list of names
+    need_packages $(libclang)
     need_rust
     rocksdb=$("$DEPESCHE_ROOT/dev/rocksdb.sh") || stop "RocksDB could not be built; see above."
     eval "$rocksdb"

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use depesche_spec_tests::binary;
 use depesche_spec_tests::prelude::*;
 use depesche_spec_tests::server::Options;
 use tokio::task::JoinSet;
@@ -168,6 +169,15 @@ async fn on_a_full_disk_reads_go_on_and_writes_are_refused_until_there_is_room_a
     for sender in &senders {
         sender.check(&server.client(), "while the disk is full").await;
     }
+    // Files wait as well.
+    let upload = server.client().with_token(senders[0].user.token()).post("/_matrix/media/v3/upload", &[]);
+    upload.raw("image/png", vec![7; 1000]).await.error(503, "M_UNKNOWN");
+    // So do backups, which leave nothing.
+    let backup = data.join("backup");
+    let refused = server.command(&["backup", backup.to_str().expect("UTF-8")]);
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && why.contains("not enough room"), "{why}");
+    assert!(!backup.exists() && !data.join("backup.partial").exists());
     // It acknowledges a to-device message, which cannot be deleted now.
     let sync = syncer.as_mut().expect("one who syncs").next().await;
     assert!(sync["to_device"]["events"].as_array().is_none_or(Vec::is_empty), "{sync}");
@@ -194,6 +204,15 @@ async fn on_a_full_disk_reads_go_on_and_writes_are_refused_until_there_is_room_a
         sender.check(&server.client(), "after the restart").await;
     }
     go_on(&server, senders).await;
+}
+
+#[test]
+fn output_that_finds_no_room_is_a_failure() {
+    let mut command = Command::new(binary().unwrap_or_else(|error| panic!("{error}")));
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    let output = command.args(["config", "example"]).stdout(full).output().expect("the binary runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("cannot write the output"), "{}: {said}", output.status);
 }
 
 /// Without a restart the server takes writes again, each sender's next first.

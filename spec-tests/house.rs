@@ -60,9 +60,92 @@ fn the_layers_are_those_of_the_house() {
     }
 }
 
+/// The names that a manifest or the workspace lists in a section.
+fn section(manifest: &str, name: &str) -> Vec<String> {
+    let (_, section) = manifest.split_once(&format!("\n[{name}]\n")).unwrap_or_default();
+    let lines = section.lines().take_while(|line| !line.starts_with('['));
+    let entries = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()));
+    entries.filter_map(|line| line.split(['.', ' ', '=']).next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_listed_is_used() {
+    let crates = fs::read_dir(root().join("src")).expect("the crates").map(|entry| entry.expect("an entry").path());
+    let crates: Vec<PathBuf> = crates.filter(|path| path.is_dir()).chain([root().join("spec-tests")]).collect();
+    let (mut listed, mut unused) = (BTreeSet::new(), Vec::new());
+    for folder in crates {
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).expect("every crate has one");
+        // Another workspace lies in this one's folder of tests.
+        let code = sources_in(&folder).into_iter().filter(|(path, _)| !path.starts_with(folder.join("rust-sdk")));
+        let code: String = code.map(|(_, text)| text).collect();
+        let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        let code = words(&code.join("\n"));
+        for dependency in ["dependencies", "dev-dependencies"].iter().flat_map(|name| section(&manifest, name)) {
+            if !code.contains(&dependency.replace('-', "_")) {
+                unused.push(format!("{}: {dependency}", folder.display()));
+            }
+            listed.insert(dependency);
+        }
+    }
+    let all = section(&read("Cargo.toml"), "workspace.dependencies");
+    assert!(all.len() > 50, "the workspace's table is not read");
+    unused.extend(all.into_iter().filter(|name| !listed.contains(name)));
+    assert_eq!(unused, [""; 0], "a dependency that nothing uses is built, looked at and updated for nothing");
+}
+
+#[test]
+fn the_map_has_the_arrows_of_the_manifests() {
+    let map = read("docs/ARCHITECTURE.md");
+    let (_, chart) = map.split_once("flowchart TD\n").expect("the map of crates");
+    let chart = chart.split("```").next().unwrap_or_default();
+    let mut crates = Vec::new();
+    let mut drawn = BTreeSet::new();
+    for line in chart.lines().map(str::trim) {
+        if let Some((id, label)) = line.split_once("[\"") {
+            let name = label.split(['<', ' ']).next().unwrap_or_default();
+            crates.push((id, name, name.strip_prefix("depesche-").unwrap_or("main")));
+        } else if let Some((from, to)) = line.split_once(" --> ") {
+            drawn.insert((from, to));
+        }
+    }
+    let mut listed = BTreeSet::new();
+    for (id, _, folder) in &crates {
+        let dependencies = dependencies(folder);
+        listed.extend(crates.iter().filter(|(_, name, _)| dependencies.contains(*name)).map(|(to, ..)| (*id, *to)));
+    }
+    assert!(crates.len() > 10 && drawn.len() > 10, "the map is not read");
+    assert_eq!(drawn, listed, "docs/ARCHITECTURE.md, \"Crates\"");
+}
+
+#[test]
+fn the_unit_allows_what_the_program_asks_of_the_system() {
+    let unit = read("docs/operate/depesche.service");
+    let allowed = unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter="));
+    let allowed: BTreeSet<&str> =
+        allowed.filter(|calls| !calls.contains('@')).flat_map(|calls| calls.split(' ')).collect();
+    let used: BTreeSet<String> =
+        sources("src").iter().filter(|(path, _)| !is_test(path)).flat_map(|(_, text)| words(text)).collect();
+    // rustix's names for the calls of the group @resources, which the unit forbids otherwise.
+    for (name, call) in [
+        ("setrlimit", "prlimit64"),
+        ("nice", "setpriority"),
+        ("setpriority_process", "setpriority"),
+        ("sched_setaffinity", "sched_setaffinity"),
+    ] {
+        assert!(!used.contains(name) || allowed.contains(call), "{name} is used, and {call} is not allowed");
+    }
+    assert!(used.contains("setrlimit") && used.contains("nice"), "the sources are not read");
+}
+
 /// The sources below a folder, tests included.
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {
-    let (mut found, mut folders) = (Vec::new(), vec![root().join(folder)]);
+    let found = sources_in(&root().join(folder));
+    assert!(found.len() > 10, "the sources of {folder} are not where they were");
+    found
+}
+
+fn sources_in(folder: &Path) -> Vec<(PathBuf, String)> {
+    let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("the folder can be read").map(|entry| entry.expect("an entry").path())
         {
@@ -74,7 +157,6 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
             }
         }
     }
-    assert!(found.len() > 10, "the sources of {folder} are not where they were");
     found
 }
 
@@ -94,8 +176,7 @@ fn what_the_layers_do_not_have() {
         ("src/store", &["ruma", "OwnedUserId", "OwnedRoomId"], "the store knows nothing of Matrix"),
     ];
     for (folder, words, why) in absent {
-        // Tests of the API run it on the memory engine.
-        for (file, text) in sources(folder).into_iter().filter(|(file, _)| !file.ends_with("tests/fixture.rs")) {
+        for (file, text) in sources(folder) {
             for word in words {
                 let found = text.lines().find(|line| !line.trim_start().starts_with("//") && line.contains(word));
                 assert!(found.is_none(), "{}: {why}: {}", file.display(), found.unwrap_or_default());
@@ -112,11 +193,17 @@ fn every_bound_is_kept() {
     assert!(names.len() > 50, "bounds.rs is not read");
     let used: BTreeSet<String> = sources("src")
         .into_iter()
-        .filter(|(path, _)| !path.ends_with("rules/bounds.rs"))
-        .flat_map(|(_, text)| words(&text))
+        // A test that names a bound does not keep it.
+        .filter(|(path, _)| !path.ends_with("rules/bounds.rs") && !is_test(path))
+        .flat_map(|(_, text)| words(text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default()))
         .collect();
     let unused: Vec<_> = names.into_iter().filter(|name| !used.contains(*name)).collect();
     assert_eq!(unused, [""; 0], "a bound that nothing keeps promises what is not there");
+}
+
+/// Whether a source is for tests alone.
+fn is_test(path: &Path) -> bool {
+    path.iter().any(|part| matches!(part.to_str(), Some("tests" | "tests.rs" | "testing" | "testing.rs")))
 }
 
 /// The names in a source.

@@ -30,6 +30,7 @@ pub mod user;
 pub use client::{Answer, Client, Request};
 pub use server::{Server, Target, differs, shared, target};
 pub use sync::{RoomSync, Syncer};
+pub use targets::binary;
 pub use user::User;
 
 /// What nearly every case needs.

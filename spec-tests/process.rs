@@ -85,7 +85,12 @@ impl Process {
 
     /// Asks for a graceful end (SIGTERM) and gives the exit code, or none if `limit` passed.
     pub fn terminate(&mut self, limit: Duration) -> Option<i32> {
-        let _ = Command::new("kill").args(["-TERM", &self.id().to_string()]).status();
+        self.end_by("TERM", limit)
+    }
+
+    /// As [`Self::terminate`], by another signal.
+    pub fn end_by(&mut self, signal: &str, limit: Duration) -> Option<i32> {
+        let _ = Command::new("kill").args(["-s", signal, &self.id().to_string()]).status();
         let deadline = Instant::now() + limit;
         while Instant::now() < deadline {
             if let Ok(Some(status)) = self.child.try_wait() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use depesche_spec_tests::keys::{device_keys, fallback_key, one_time_key};
 use depesche_spec_tests::prelude::*;
 use depesche_spec_tests::server::Options;
+use depesche_spec_tests::user::PASSWORD;
 
 /// A server whose data lie where the test says.
 fn start(directory: &Path) -> Server {
@@ -182,6 +183,110 @@ async fn goes_on(server: &Server, house: &House) -> String {
     let token = syncer.since.clone().expect("a token");
     assert!(position(&token) > position(&house.after) + (1 << 31), "{token}");
     token
+}
+
+/// The answer to a request with a token, and to a refresh: whether each is a soft logout.
+async fn soft_logouts(server: &Server, access: &str, refresh: &str) -> [bool; 2] {
+    let client = server.client();
+    let asked = client.with_token(access).get("/_matrix/client/v3/account/whoami", &[]).await;
+    let body = json!({ "refresh_token": refresh });
+    let refreshed = client.post("/_matrix/client/v3/refresh", &[]).json(body).await;
+    [asked, refreshed].map(|answer| answer.error(401, "M_UNKNOWN_TOKEN")["soft_logout"] == true)
+}
+
+#[tokio::test]
+async fn clients_that_refreshed_after_the_backup_keep_their_keys() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let home = folder.path().join("home");
+    std::fs::create_dir(&home).expect("a folder");
+    let mut server = start(&home);
+    let alice = server.user("alice").await;
+    let identifier = json!({ "type": "m.id.user", "user": alice.id });
+    let login = json!({
+        "type": "m.login.password", "identifier": identifier, "password": PASSWORD, "device_id": "PHONE",
+        "refresh_token": true
+    });
+    let first = server.client().post("/_matrix/client/v3/login", &[]).json(login.clone()).await.ok();
+    let phone = User::from_answer(&server.client(), &first);
+    upload(&phone, &["k1"]).await;
+    let backup = folder.path().join("backup");
+    let words = ["backup", backup.to_str().expect("UTF-8")];
+    assert!(server.command(&words).status.success());
+
+    let body = json!({ "refresh_token": first["refresh_token"] });
+    let second = server.client().post("/_matrix/client/v3/refresh", &[]).json(body).await.ok();
+    let [access, refresh] = ["access_token", "refresh_token"].map(|name| text(&second[name]));
+    server.client().with_token(&access).get("/_matrix/client/v3/account/whoami", &[]).await.ok();
+    let unknown = [access.replace("dpa_", "dpa_x"), refresh.replace("dpr_", "dpr_x")];
+    assert_eq!(soft_logouts(&server, &unknown[0][..access.len()], &unknown[1][..refresh.len()]).await, [false, false]);
+
+    assert_eq!(server.terminate(Duration::from_secs(60)), Some(0));
+    std::fs::rename(home.join("data"), home.join("broken")).expect("the old data go away");
+    let done = server.command(&["restore", words[1]]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    server.restart();
+    assert_eq!(soft_logouts(&server, &access, &refresh).await, [true, true], "as long as it may be a lost one");
+    assert_eq!(soft_logouts(&server, "dpa_other", "no token of ours").await, [false, false]);
+    // The same device logs in again, and its keys are there.
+    let again = server.client().post("/_matrix/client/v3/login", &[]).json(login).await.ok();
+    let phone = User::from_answer(&server.client(), &again);
+    let query = json!({ "device_keys": { phone.id.clone(): ["PHONE"] } });
+    let keys = phone.post("/_matrix/client/v3/keys/query", &[]).json(query).await.ok();
+    assert!(keys["device_keys"][&phone.id]["PHONE"].is_object(), "{keys}");
+}
+
+/// How many things lie in a folder.
+fn entries(folder: &Path) -> usize {
+    std::fs::read_dir(folder).expect("a folder").count()
+}
+
+#[tokio::test]
+async fn a_backup_of_a_disk_of_its_own_for_media_and_one_that_fails() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let [home, disk, backups] = ["home", "disk", "backups"].map(|name| folder.path().join(name));
+    for folder in [&home, &disk, &backups, &home.join("data")] {
+        std::fs::create_dir_all(folder).expect("a folder");
+    }
+    // What is on a disk beside what the server puts there.
+    std::fs::create_dir(disk.join("lost+found")).expect("a folder");
+    let mode = |mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(disk.join("lost+found"), mode).expect("mode");
+    };
+    mode(0o000);
+    std::os::unix::fs::symlink(&disk, home.join("data/media")).expect("a link");
+    let mut server = start(&home);
+    let alice = server.user("alice").await;
+    let sent = alice.post("/_matrix/media/v3/upload", &[]).raw("image/png", b"bytes".to_vec()).await.ok();
+    let id = text(&sent["content_uri"]).rsplit('/').next().expect("an id").to_owned();
+
+    // One that fails leaves nothing: the key is not there.
+    let key = home.join("data/signing.key");
+    std::fs::rename(&key, folder.path().join("key")).expect("renamed");
+    let [failing, backup] = ["failing", "backup"].map(|name| backups.join(name).to_str().expect("UTF-8").to_owned());
+    let failed = server.command(&["backup", &failing]);
+    let why = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert!(!failed.status.success() && why.contains("signing.key"), "{why}");
+    assert_eq!(entries(&backups), 0, "nothing is left of it");
+    std::fs::rename(folder.path().join("key"), &key).expect("renamed");
+    let made = server.command(&["backup", &backup]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+
+    assert_eq!(server.end_by("HUP", Duration::from_secs(60)), Some(0), "a closed terminal ends it as a stop does");
+    std::fs::rename(home.join("data"), home.join("broken")).expect("the old data go away");
+    for byte in 0..=u8::MAX {
+        std::fs::remove_dir_all(disk.join(format!("{byte:02x}"))).expect("removed");
+    }
+    std::fs::create_dir(home.join("data")).expect("a folder");
+    std::os::unix::fs::symlink(&disk, home.join("data/media")).expect("a link");
+    let done = server.command(&["restore", &backup]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(home.join("data/media").is_symlink(), "the disk is still the one");
+    server.restart();
+    let alice = at(&server, &alice);
+    let path = "/_matrix/client/v1/media/download/{serverName}/{mediaId}";
+    assert_eq!(alice.get(path, &["depesche.test", &id]).await.file(), b"bytes");
+    mode(0o700);
 }
 
 #[tokio::test]

@@ -151,6 +151,11 @@ impl Server {
         self.process.terminate(limit)
     }
 
+    /// As [`Self::terminate`], by another signal: `HUP`.
+    pub fn end_by(&mut self, signal: &str, limit: Duration) -> Option<i32> {
+        self.process.end_by(signal, limit)
+    }
+
     /// Starts the server again on the same data, after a kill.
     pub fn restart(&mut self) {
         self.process.kill();

@@ -159,6 +159,20 @@ async fn what_a_client_says_of_a_tag_is_kept() {
 }
 
 #[tokio::test]
+async fn the_order_of_a_tag_stays_as_it_was_written() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    let path = "/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags/{tag}";
+    // Element for iOS writes it as a string, and older clients count on beyond 1.
+    for order in [json!("0.5"), json!(1.5)] {
+        let said = json!({ "order": order });
+        alice.put(path, &[&alice.id, &room, "m.favourite"]).json(said.clone()).await.ok();
+        let tags = alice.get("/_matrix/client/v3/user/{userId}/rooms/{roomId}/tags", &[&alice.id, &room]).await.ok();
+        assert_eq!(tags["tags"]["m.favourite"], said);
+    }
+}
+
+#[tokio::test]
 async fn tags_are_private() {
     let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
     let room = alice.public_room().await;

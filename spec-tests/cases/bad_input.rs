@@ -32,6 +32,20 @@ async fn what_is_no_json_is_not_json() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_empty_is_not_json() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    for request in [
+        alice.without_token().post("/_matrix/client/v3/login", &[]),
+        alice.post("/_matrix/client/v3/rooms/{roomId}/report", &[&room]),
+        alice.post("/_matrix/client/v3/pushers/set", &[]),
+        alice.post("/_matrix/client/v3/keys/claim", &[]),
+    ] {
+        request.raw("application/json", Vec::new()).await.error(400, "M_NOT_JSON");
+    }
+}
+
+#[tokio::test]
 async fn json_that_is_no_object_is_bad() {
     let alice = shared().user("alice").await;
     let room = alice.public_room().await;

@@ -14,6 +14,24 @@ async fn versions_list_the_run_of_stable_releases() {
 }
 
 #[tokio::test]
+async fn versions_name_the_features_without_which_clients_leave_things_undone() {
+    let versions = shared().client().get("/_matrix/client/versions", &[]).await.ok();
+    let features = &versions["unstable_features"];
+    // Element sets up encryption, shows threads and private receipts, and finds spaces by these.
+    for feature in [
+        "org.matrix.e2e_cross_signing",
+        "org.matrix.msc2285.stable",
+        "org.matrix.msc2432",
+        "org.matrix.msc3440.stable",
+        "org.matrix.msc3827.stable",
+        "org.matrix.msc4380.stable",
+        "uk.tcpip.msc4133.stable",
+    ] {
+        assert_eq!(features[feature], true, "{feature}: {features}");
+    }
+}
+
+#[tokio::test]
 async fn versions_need_no_token_and_accept_one() {
     let alice = shared().user("alice").await;
     alice.get("/_matrix/client/versions", &[]).await.ok();
@@ -59,6 +77,16 @@ async fn capabilities_say_that_the_password_can_be_changed() {
 }
 
 #[tokio::test]
+async fn capabilities_say_in_both_ways_that_the_profile_can_be_changed() {
+    let alice = shared().user("alice").await;
+    let answer = alice.get("/_matrix/client/v3/capabilities", &[]).await.ok();
+    // Who says the first must say the others, for older clients.
+    for name in ["m.profile_fields", "m.set_displayname", "m.set_avatar_url"] {
+        assert_eq!(answer["capabilities"][name], json!({ "enabled": true }), "{name}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn browsers_may_call_from_anywhere() {
     let client = shared().client();
     let options = client.request("OPTIONS".parse().expect("a method"), "/_matrix/client/v3/login", &[]);
@@ -91,4 +119,28 @@ async fn no_other_networks_are_bridged() {
         || answer.clone().status(404),
     );
     shared().client().get("/_matrix/client/v3/thirdparty/protocols", &[]).await.error(401, "M_MISSING_TOKEN");
+}
+
+#[tokio::test]
+async fn nobody_and_no_room_is_on_another_network() {
+    let alice = shared().user("alice").await;
+    let asked = async |asker: &Client| {
+        let alias = [("alias", "#matrix:depesche.test")];
+        [
+            asker.get("/_matrix/client/v3/thirdparty/location/{protocol}", &["irc"]).await,
+            asker.get("/_matrix/client/v3/thirdparty/location", &[]).query(&alias).await,
+            asker.get("/_matrix/client/v3/thirdparty/user/{protocol}", &["irc"]).await,
+            asker.get("/_matrix/client/v3/thirdparty/user", &[]).query(&[("userid", &*alice.id)]).await,
+        ]
+    };
+    for answer in asked(&alice).await {
+        differs(
+            "client-server-api#third-party-networks",
+            || drop(answer.clone().error(404, "M_NOT_FOUND")),
+            || assert_eq!(answer.clone().ok(), json!([])),
+        );
+    }
+    for answer in asked(&alice.without_token()).await {
+        answer.error(401, "M_MISSING_TOKEN");
+    }
 }

@@ -278,3 +278,16 @@ async fn login_by_an_address_that_nobody_has_is_forbidden() {
     });
     shared().client().post("/_matrix/client/v3/login", &[]).json(body).await.error(403, "M_FORBIDDEN");
 }
+
+#[tokio::test]
+async fn login_by_an_address_needs_no_type_of_identifier() {
+    // As the specification's own example has it.
+    let identifier = json!({ "medium": "email", "address": "nobody@example.org" });
+    let body = json!({ "type": "m.login.password", "identifier": identifier, "password": PASSWORD });
+    let answer = shared().client().post("/_matrix/client/v3/login", &[]).json(body).await;
+    differs(
+        "client-server-api#legacy-login",
+        || drop(answer.clone().error(403, "M_FORBIDDEN")),
+        || drop(answer.clone().status(400)),
+    );
+}

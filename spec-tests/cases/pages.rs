@@ -20,6 +20,10 @@ async fn terms_are_agreed_to_on_a_page() {
     let form = format!("session={session}").into_bytes();
     let done = request.raw("application/x-www-form-urlencoded", form).await;
     assert!(done.status == 200 && done.text().contains("onAuthDone"), "{done}");
+    // A double click sends two, and people see the answer to the second.
+    let request = client.post("/_matrix/client/v3/auth/{authType}/fallback/web", &["m.login.terms"]);
+    let again = request.raw("application/x-www-form-urlencoded", format!("session={session}").into_bytes()).await;
+    assert!(again.status == 200 && again.text().contains("onAuthDone"), "{again}");
     body["auth"] = json!({ "session": session });
     let mut answer = client.post("/_matrix/client/v3/register", &[]).json(body.clone()).await;
     if answer.status == 401 {

@@ -52,6 +52,17 @@ async fn those_who_share_a_room_learn_of_a_change() {
 }
 
 #[tokio::test]
+async fn ones_own_is_told_as_well() {
+    let server = server();
+    let (alice, _) = pair(&server).await;
+    let mut syncer = unseen(&alice);
+    syncer.next().await;
+    set(&alice, json!({ "presence": "unavailable", "status_msg": "at lunch" })).await;
+    let sync = syncer.until(|sync| told(sync, &alice).is_some_and(|told| told["presence"] == "unavailable")).await;
+    assert_eq!(told(&sync, &alice).expect("it was there")["status_msg"], "at lunch");
+}
+
+#[tokio::test]
 async fn a_new_name_is_told_with_the_presence() {
     let server = server();
     let (alice, bob) = pair(&server).await;

@@ -136,6 +136,7 @@ async fn a_profile_has_fields_of_any_name() {
         ("m.tz", json!("Europe/Berlin")),
         ("org.example.languages", json!(["de", "en"])),
         ("org.example.nested", json!({ "a": { "b": 1 } })),
+        ("org.example.2nd-name", json!("Al")),
     ] {
         alice.put(path, &[&alice.id, field]).json(json!({ field: value })).await.ok();
         let answer = bob.get("/_matrix/client/v3/profile/{userId}/{keyName}", &[&alice.id, field]).await.ok();

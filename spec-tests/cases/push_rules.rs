@@ -168,6 +168,34 @@ async fn push_rules_are_enabled_and_disabled() {
     answer.error_in(400, &["M_BAD_JSON", "M_MISSING_PARAM", "M_UNKNOWN"]);
 }
 
+/// As Element for iOS and the older one for Android say it.
+#[tokio::test]
+async fn a_push_rule_is_enabled_by_a_bare_flag() {
+    let alice = shared().user("alice").await;
+    let path = "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled";
+    for enabled in [true, false] {
+        let answer = alice.put(path, &["override", ".m.rule.master"]).json(json!(enabled)).await;
+        assert_eq!(answer.ok(), json!({}));
+        assert_eq!(alice.get(path, &["override", ".m.rule.master"]).await.ok(), json!({ "enabled": enabled }));
+    }
+    let answer = alice.put(path, &["override", ".m.rule.master"]).json(json!("true")).await;
+    answer.error_in(400, &["M_BAD_JSON", "M_UNKNOWN"]);
+}
+
+#[tokio::test]
+async fn a_sound_without_a_value_is_one() {
+    let alice = shared().user("alice").await;
+    let actions = json!(["notify", { "set_tweak": "sound" }]);
+    put(&alice, "content", "mine", json!({ "pattern": "x", "actions": actions })).await.ok();
+    let path = "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}/actions";
+    let sounds = async || alice.get(path, &["content", "mine"]).await.ok()["actions"][1]["set_tweak"] == "sound";
+    assert!(sounds().await);
+    alice.put(path, &["content", "mine"]).json(json!({ "actions": [] })).await.ok();
+    assert!(!sounds().await);
+    alice.put(path, &["content", "mine"]).json(json!({ "actions": actions })).await.ok();
+    assert!(sounds().await);
+}
+
 #[tokio::test]
 async fn actions_of_push_rules_are_set() {
     let alice = shared().user("alice").await;

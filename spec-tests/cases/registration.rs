@@ -54,6 +54,19 @@ async fn registration_can_leave_out_the_login() {
 }
 
 #[tokio::test]
+async fn nobody_is_registered_by_an_application_service_that_is_none() {
+    let body = json!({ "type": "m.login.application_service", "username": unique("bot"), "inhibit_login": true });
+    let register = || shared().client().post("/_matrix/client/v3/register", &[]).json(body.clone());
+    let answer = register().await;
+    differs(
+        "application-service-api#server-admin-style-permissions",
+        || drop(answer.clone().error(401, "M_MISSING_TOKEN")),
+        || drop(answer.clone().error(400, "M_UNKNOWN")),
+    );
+    register().header("Authorization", "Bearer nobody's").await.error(401, "M_UNKNOWN_TOKEN");
+}
+
+#[tokio::test]
 async fn registration_takes_the_device_that_the_client_names() {
     let mut body = account(&unique("alice"));
     body["device_id"] = json!("MYDEVICE");

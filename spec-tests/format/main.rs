@@ -65,6 +65,38 @@ async fn a_database_of_schema_1_is_read_and_goes_on() {
     assert_eq!(answer["chunk"][0]["content"]["body"], "by the newer binary");
 }
 
+/// A command leaves a database as it is that a server has not brought up to date, or a copy that has not gone on: the
+/// older program can still go on with it.
+#[test]
+fn commands_leave_an_older_database_and_a_copy_alone() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    unpack(&fixture("schema-1.tar.gz"), directory.path());
+    let options = Options { data_dir: Some(directory.path().to_owned()), ..Options::default() };
+    // Without a server: for its configuration only.
+    let mut server = Server::start(options);
+    assert_eq!(server.terminate(std::time::Duration::from_secs(60)), Some(0));
+    let (data, backup) = (directory.path().join("data"), directory.path().join("backup"));
+    std::fs::rename(&data, directory.path().join("migrated")).expect("renamed");
+    unpack(&fixture("schema-1.tar.gz"), directory.path());
+    let refused = |what: &str| {
+        for words in [&["backup", backup.to_str().expect("UTF-8")][..], &["db", "stats"], &["doctor"]] {
+            let output = server.command(words);
+            let said =
+                format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            assert!(!output.status.success() && said.contains(what), "{words:?}: {said}");
+        }
+        assert!(!backup.exists());
+    };
+    refused("of an older version");
+    refused("of an older version");
+    std::fs::write(data.join("db/THIS_IS_A_COPY"), "").expect("marked");
+    refused("start the server, which makes it fit");
+    assert!(data.join("db/THIS_IS_A_COPY").exists());
+    server.restart();
+    let found = server.command(&["db", "verify"]);
+    assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
+}
+
 /// Each request of the fixture is answered as it was then, but for what has been added since.
 async fn everything_is_there(server: &Server, known: &Value) {
     let asked = known["asked"].as_array().expect("requests");

@@ -1,9 +1,19 @@
 //! Reading a request's body within bounds of bytes, time and nesting.
 //!
+//! What bodies take of memory is bounded for all together, and for each caller: who keeps bodies open takes that from
+//! nobody else. A body that comes too slowly is given up.
+//!
 //! Invariant: whatever goes wrong, what is left of a body is read and thrown away up to a bound, so that the connection
 //! can carry the next request; beyond the bound the connection closes.
 
-use std::{borrow::Cow, collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    fmt,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
@@ -12,17 +22,22 @@ use depesche_server::media::BrokenBody;
 use futures::{StreamExt, stream, stream::BoxStream};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
-use ruma::api::error::ErrorKind;
+use ruma::{OwnedUserId, api::error::ErrorKind};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use serde_json::{json, value::RawValue};
+use tokio::time::Instant;
 
-use crate::error::Error;
+use crate::{error::Error, rate_limit::Who};
 
 /// The most bytes read and thrown away to keep a connection after an error.
 const DRAIN_LIMIT: u64 = 16 * 1024 * 1024;
 /// How long a client may take to send a body.
 const BODY_TIMEOUT: Duration = Duration::from_mins(1);
+/// A body that is still coming brings at least [`PACE_BYTES`] in each such time. The slowest mobile networks carry
+/// several times as much, and who drives through a tunnel comes back in time.
+const PACE_TIME: Duration = Duration::from_secs(15);
+/// See [`PACE_TIME`].
+const PACE_BYTES: usize = 8 << 10;
 /// How long a client may take between two pieces of an upload.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an upload may take in all.
@@ -32,17 +47,51 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_hours(2);
 const HELD_OF_USERS: usize = 256 << 20;
 /// The same of those who show no token: they can take nothing from the users.
 const HELD_OF_STRANGERS: usize = 64 << 20;
+/// What one caller may hold, as a part of the whole: of users twice the largest upload of keys, of strangers, who may be
+/// an office behind one address, some thousand logins.
+const SHARE: usize = 8;
 /// When to try again where no more can be held.
 const HELD_PAUSE: Duration = Duration::from_secs(2);
 
-/// The memory for bodies: what all requests together may hold.
+/// The memory for bodies: what all requests together may hold, and those of one caller.
 pub struct Bodies {
-    of_users: Arc<Semaphore>,
-    of_strangers: Arc<Semaphore>,
+    of_users: Arc<Memory>,
+    of_strangers: Arc<Memory>,
+}
+
+#[derive(Debug)]
+struct Memory {
+    all: usize,
+    share: usize,
+    held: Mutex<Sum>,
+}
+
+/// What is held now, together and by each caller who holds anything.
+#[derive(Debug, Default)]
+struct Sum {
+    all: usize,
+    by: HashMap<Caller, usize>,
+}
+
+/// Whose share a body takes.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+enum Caller {
+    User(OwnedUserId),
+    V4(u32),
+    /// The /64, which one subscriber has whole.
+    V6(u64),
 }
 
 /// Memory that a body takes, until this is dropped; none if it is empty.
-pub type Held = Option<OwnedSemaphorePermit>;
+pub type Held = Option<Share>;
+
+/// A part of the memory for bodies.
+#[derive(Debug)]
+pub struct Share {
+    memory: Arc<Memory>,
+    caller: Option<Caller>,
+    bytes: usize,
+}
 
 impl Default for Bodies {
     fn default() -> Self {
@@ -53,14 +102,68 @@ impl Default for Bodies {
 impl Bodies {
     /// So many bytes for users, and for strangers.
     fn of(users: usize, strangers: usize) -> Self {
-        Self { of_users: Arc::new(Semaphore::new(users)), of_strangers: Arc::new(Semaphore::new(strangers)) }
+        let memory = |all| Arc::new(Memory { all, share: all / SHARE, held: Mutex::default() });
+        Self { of_users: memory(users), of_strangers: memory(strangers) }
     }
 
-    /// Reads a whole body of at most `limit` bytes. Its memory is taken as it arrives, so that announcing much takes
-    /// nothing.
-    pub async fn read(&self, body: &mut Body, limit: usize, is_users: bool) -> Result<(Bytes, Held), Error> {
+    /// Reads a whole body of at most `limit` bytes, of a caller if there is one to tell from others. Its memory is taken
+    /// as it arrives, so that announcing much takes nothing.
+    pub async fn read(&self, body: &mut Body, limit: usize, who: Option<Who<'_>>) -> Result<(Bytes, Held), Error> {
+        let is_users = matches!(who, Some(Who::User(_)));
         let memory = if is_users { &self.of_users } else { &self.of_strangers };
-        in_time(body, limit, Some(memory)).await
+        in_time(body, limit, Some((memory, who))).await
+    }
+}
+
+impl From<Who<'_>> for Caller {
+    fn from(who: Who<'_>) -> Self {
+        match who {
+            Who::User(user) => Self::User(user.to_owned()),
+            Who::Address(IpAddr::V4(address)) => Self::V4(address.to_bits()),
+            #[expect(clippy::cast_possible_truncation, reason = "the upper half fits")]
+            Who::Address(IpAddr::V6(address)) => Self::V6((address.to_bits() >> 64) as u64),
+        }
+    }
+}
+
+impl Memory {
+    /// Takes so many bytes more, if there are as many.
+    fn take(self: &Arc<Self>, who: Option<Who<'_>>, bytes: usize, held: &mut Held) -> Result<(), Error> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        let share =
+            held.get_or_insert_with(|| Share { memory: Arc::clone(self), caller: who.map(Caller::from), bytes: 0 });
+        let mut sum = self.sum();
+        let own = share.caller.as_ref().and_then(|caller| sum.by.get(caller)).copied().unwrap_or_default();
+        let has_space = sum.all + bytes <= self.all && (share.caller.is_none() || own + bytes <= self.share);
+        if !has_space {
+            return Err(Error::busy(HELD_PAUSE));
+        }
+        sum.all += bytes;
+        if let Some(caller) = &share.caller {
+            sum.by.insert(caller.clone(), own + bytes);
+        }
+        share.bytes += bytes;
+        Ok(())
+    }
+
+    fn sum(&self) -> MutexGuard<'_, Sum> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut sum = self.memory.sum();
+        sum.all -= self.bytes;
+        let Some(caller) = &self.caller else { return };
+        if let Some(own) = sum.by.get_mut(caller) {
+            *own -= self.bytes;
+            if *own == 0 {
+                sum.by.remove(caller);
+            }
+        }
     }
 }
 
@@ -69,18 +172,28 @@ pub async fn read(body: &mut Body, limit: usize) -> Result<Bytes, Error> {
     in_time(body, limit, None).await.map(|(bytes, _)| bytes)
 }
 
-async fn in_time(body: &mut Body, limit: usize, memory: Option<&Arc<Semaphore>>) -> Result<(Bytes, Held), Error> {
+/// Whose memory a body takes.
+type Taking<'a> = Option<(&'a Arc<Memory>, Option<Who<'a>>)>;
+
+async fn in_time(body: &mut Body, limit: usize, taking: Taking<'_>) -> Result<(Bytes, Held), Error> {
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large(limit));
     }
-    tokio::time::timeout(BODY_TIMEOUT, collect(body, limit, memory)).await.unwrap_or_else(|_| {
-        Err(Error::new(StatusCode::REQUEST_TIMEOUT, ErrorKind::Unknown, "The request body took too long to arrive"))
-    })
+    tokio::time::timeout(BODY_TIMEOUT, collect(body, limit, taking)).await.unwrap_or_else(|_| Err(too_slow()))
 }
 
-async fn collect(body: &mut Body, limit: usize, memory: Option<&Arc<Semaphore>>) -> Result<(Bytes, Held), Error> {
+async fn collect(body: &mut Body, limit: usize, taking: Taking<'_>) -> Result<(Bytes, Held), Error> {
     let (mut collected, mut held) = (BytesMut::new(), Held::None);
-    while let Some(frame) = body.frame().await {
+    let (mut until, mut wanted) = (Instant::now() + PACE_TIME, PACE_BYTES);
+    loop {
+        let Ok(frame) = tokio::time::timeout_at(until, body.frame()).await else {
+            if collected.len() < wanted {
+                return Err(too_slow());
+            }
+            (until, wanted) = (Instant::now() + PACE_TIME, collected.len() + PACE_BYTES);
+            continue;
+        };
+        let Some(frame) = frame else { return Ok((collected.freeze(), held)) };
         let frame = frame.map_err(|broken| {
             Error::bad_request(ErrorKind::Unknown, "The request body ended early").caused_by(broken)
         })?;
@@ -88,24 +201,15 @@ async fn collect(body: &mut Body, limit: usize, memory: Option<&Arc<Semaphore>>)
         if collected.len() + data.len() > limit {
             return Err(too_large(limit));
         }
-        if let Some(memory) = memory {
-            take(memory, data.len(), &mut held)?;
+        if let Some((memory, who)) = taking {
+            memory.take(who, data.len(), &mut held)?;
         }
         collected.extend_from_slice(&data);
     }
-    Ok((collected.freeze(), held))
 }
 
-/// Takes memory for so many bytes more.
-fn take(memory: &Arc<Semaphore>, bytes: usize, held: &mut Held) -> Result<(), Error> {
-    let busy = || Error::busy(HELD_PAUSE);
-    let bytes = u32::try_from(bytes).map_err(|_| busy())?;
-    let more = Arc::clone(memory).try_acquire_many_owned(bytes).map_err(|_| busy())?;
-    match held {
-        Some(held) => held.merge(more),
-        None => *held = Some(more),
-    }
-    Ok(())
+fn too_slow() -> Error {
+    Error::new(StatusCode::REQUEST_TIMEOUT, ErrorKind::Unknown, "The request body took too long to arrive")
 }
 
 fn too_large(limit: usize) -> Error {
@@ -160,10 +264,10 @@ impl Unread {
     /// Its bytes, as they come.
     pub fn pieces(&mut self) -> BoxStream<'_, Result<Bytes, BrokenBody>> {
         self.is_held_back = false;
-        let until = tokio::time::Instant::now() + UPLOAD_TIMEOUT;
+        let until = Instant::now() + UPLOAD_TIMEOUT;
         stream::unfold(&mut self.body, move |body| async move {
             loop {
-                let limit = until.min(tokio::time::Instant::now() + PIECE_TIMEOUT);
+                let limit = until.min(Instant::now() + PIECE_TIMEOUT);
                 return match tokio::time::timeout_at(limit, body.frame()).await {
                     Err(_) => Some((Err(BrokenBody::TooSlow), body)),
                     Ok(None) => None,
@@ -201,6 +305,16 @@ pub fn check_json(bytes: &[u8]) -> Result<(), Error> {
             Error::bad_request(ErrorKind::NotJson, format!("The request body is not JSON: {error}"))
         }
     })
+}
+
+/// The object with this one field that `true` or `false` alone stands for, if the body is that.
+pub fn of_bare_flag(bytes: &[u8], field: &str) -> Option<Bytes> {
+    let flag = match bytes.trim_ascii() {
+        b"true" => true,
+        b"false" => false,
+        _ => return None,
+    };
+    Some(Bytes::from(json!({ field: flag }).to_string()))
 }
 
 /// Whether a body is an object with this field.
@@ -309,6 +423,9 @@ impl Visitor<'_> for Text {
 
 #[cfg(test)]
 mod tests {
+    use ruma::{UserId, user_id};
+    use tokio::sync::Semaphore;
+
     use super::*;
 
     /// What a body is refused with, as an errcode.
@@ -372,17 +489,65 @@ mod tests {
         }
     }
 
+    fn ann() -> Who<'static> {
+        Who::User(user_id!("@ann:a.test"))
+    }
+
+    fn blanks(bytes: usize) -> Body {
+        Body::from(vec![b' '; bytes])
+    }
+
     #[tokio::test]
     async fn all_bodies_together_are_bounded_and_strangers_take_nothing_from_users() {
-        let bodies = Bodies::of(100, 50);
-        let read = async |bytes: usize, is_users| bodies.read(&mut Body::from(vec![b' '; bytes]), 1000, is_users).await;
-        let (_, first) = read(60, true).await.unwrap();
-        assert_eq!(read(41, true).await.unwrap_err().status(), 503);
-        let (_, second) = read(40, true).await.unwrap();
-        let (_, stranger) = read(50, false).await.unwrap();
-        assert_eq!(read(1, false).await.unwrap_err().status(), 503);
-        assert!(read(0, false).await.unwrap().1.is_none());
-        drop((first, second, stranger));
-        assert!(read(100, true).await.is_ok() && read(50, false).await.is_ok());
+        let bodies = Bodies::of(800, 400);
+        let mut held = Vec::new();
+        for n in 0..8 {
+            let user = UserId::parse(format!("@{n}:a.test")).unwrap();
+            held.push(bodies.read(&mut blanks(100), 1000, Some(Who::User(&user))).await.unwrap().1);
+        }
+        assert_eq!(bodies.read(&mut blanks(1), 1000, Some(ann())).await.unwrap_err().status(), 503);
+        held.push(bodies.read(&mut blanks(400), 1000, None).await.unwrap().1);
+        assert_eq!(bodies.read(&mut blanks(1), 1000, None).await.unwrap_err().status(), 503);
+        assert!(bodies.read(&mut blanks(0), 1000, None).await.unwrap().1.is_none());
+        drop(held);
+        assert!(bodies.of_users.sum().by.is_empty(), "who holds nothing takes no room");
+        assert!(bodies.read(&mut blanks(100), 1000, Some(ann())).await.is_ok());
+        assert!(bodies.read(&mut blanks(400), 1000, None).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn one_caller_takes_no_more_than_a_share() {
+        let bodies = Bodies::of(800, 400);
+        let (_, held) = bodies.read(&mut blanks(60), 1000, Some(ann())).await.unwrap();
+        assert_eq!(bodies.read(&mut blanks(41), 1000, Some(ann())).await.unwrap_err().status(), 503);
+        let ben = Who::User(user_id!("@ben:a.test"));
+        let (_, bens) = bodies.read(&mut blanks(100), 1000, Some(ben)).await.unwrap();
+        let address = |address: &str| Some(Who::Address(address.parse().unwrap()));
+        let (_, near) = bodies.read(&mut blanks(50), 1000, address("2001:db8::1")).await.unwrap();
+        assert_eq!(bodies.read(&mut blanks(1), 1000, address("2001:db8::2")).await.unwrap_err().status(), 503);
+        assert!(bodies.read(&mut blanks(50), 1000, address("2001:db8:0:1::1")).await.is_ok());
+        drop((held, bens, near));
+        assert!(bodies.read(&mut blanks(100), 1000, Some(ann())).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_hardly_comes_is_given_up_and_a_slow_one_is_not() {
+        // Bytes a second, for so many seconds, and what comes of it.
+        for (pace, seconds, is_read) in [(2048, 30, true), (600, 50, true), (300, 50, false), (2048, 90, false)] {
+            let pieces = stream::unfold(0, move |second| async move {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                (second < seconds).then(|| (Ok::<_, std::io::Error>(vec![b' '; pace]), second + 1))
+            });
+            let read = Bodies::default().read(&mut Body::from_stream(pieces), 1 << 20, Some(ann())).await;
+            assert_eq!(read.map(|(bytes, _)| bytes.len()).map_err(|error| error.status().as_u16()), {
+                if is_read { Ok(pace * seconds) } else { Err(408) }
+            });
+        }
+        // All but the last byte, and then silence.
+        let begun = Instant::now();
+        let pieces = stream::iter([Ok::<_, std::io::Error>(vec![b' '; 1000])]).chain(stream::pending());
+        let bodies = Bodies::default();
+        assert!(bodies.read(&mut Body::from_stream(pieces), 1001, Some(ann())).await.is_err());
+        assert!(begun.elapsed() <= PACE_TIME && bodies.of_users.sum().all == 0, "nothing is held for it any more");
     }
 }

@@ -6,7 +6,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Once},
 };
 
 use axum::extract::ConnectInfo;
@@ -24,6 +24,9 @@ use ruma::{
 };
 
 use crate::error::Error;
+
+/// Where a proxy says for whom it asks.
+const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// A user who showed a valid access token.
 #[derive(Clone, Debug)]
@@ -181,7 +184,7 @@ impl From<AuthenticateError> for Error {
     fn from(error: AuthenticateError) -> Self {
         match error {
             AuthenticateError::Unknown => Self::unknown_token(false),
-            AuthenticateError::Expired => Self::unknown_token(true),
+            AuthenticateError::Expired | AuthenticateError::Lost => Self::unknown_token(true),
             AuthenticateError::Fault(fault) => fault.into(),
         }
     }
@@ -199,16 +202,31 @@ fn token(parts: &Parts) -> Result<Option<String>, Error> {
 
 /// The address a request came from: the connection's peer, or, behind `trusted` proxies, the last address in
 /// `X-Forwarded-For` that is not one of them. What stands before that one could have been written by anybody.
-pub fn client_address(parts: &Parts, trusted: &[IpNet]) -> Option<IpAddr> {
+///
+/// The first header that is not believed is `told` to the operator: it may come from a proxy that nobody named.
+pub fn client_address(parts: &Parts, trusted: &[IpNet], told: &Once) -> Option<IpAddr> {
     // Requests over a unix socket and in tests have no peer address.
     let ConnectInfo(peer) = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
-    Some(behind_proxies(peer.ip().to_canonical(), &parts.headers, trusted))
+    let peer = peer.ip().to_canonical();
+    if parts.headers.contains_key(FORWARDED_FOR) && !is_among(&peer, trusted) {
+        told.call_once(|| {
+            tracing::warn!(
+                %peer,
+                "X-Forwarded-For comes from an address that is not in server.trusted_proxies, and is not believed. If it is \
+                 your reverse proxy, name it there: until then all who come through it share one address and its limits"
+            );
+        });
+    }
+    Some(behind_proxies(peer, &parts.headers, trusted))
+}
+
+fn is_among(address: &IpAddr, networks: &[IpNet]) -> bool {
+    networks.iter().any(|network| network.contains(address))
 }
 
 fn behind_proxies(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let is_proxy = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
     let forwarded: Vec<_> = headers
-        .get_all("x-forwarded-for")
+        .get_all(FORWARDED_FOR)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|list| list.split(','))
@@ -216,7 +234,7 @@ fn behind_proxies(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAdd
         .collect();
     let mut address = peer;
     for hop in forwarded.into_iter().rev() {
-        if !is_proxy(&address) {
+        if !is_among(&address, trusted) {
             break;
         }
         // An unreadable entry says nothing of where the request came from: stay with the proxy that passed it on.
@@ -247,6 +265,23 @@ mod tests {
         assert_eq!(of("/a", Some("Basic aaaa")), None);
         assert_eq!(of("/a", Some("Bearer ")), None);
         assert_eq!(of("/a", None), None);
+    }
+
+    #[test]
+    fn a_proxy_that_nobody_named_is_told_once() {
+        let told = Once::new();
+        let from = |peer: &str, forwarded: bool| {
+            let mut parts = parts("/a", None);
+            parts.extensions.insert(ConnectInfo(SocketAddr::new(peer.parse().unwrap(), 1)));
+            if forwarded {
+                parts.headers.insert(FORWARDED_FOR, "198.51.100.7".parse().unwrap());
+            }
+            client_address(&parts, &["10.0.0.0/8".parse().unwrap()], &told).unwrap().to_string()
+        };
+        assert_eq!((from("10.0.0.1", true), from("172.18.0.1", false)), ("198.51.100.7".into(), "172.18.0.1".into()));
+        assert!(!told.is_completed(), "nothing was refused");
+        assert_eq!(from("172.18.0.1", true), "172.18.0.1");
+        assert!(told.is_completed());
     }
 
     #[test]

@@ -32,6 +32,8 @@ pub struct Error {
     body: Body,
     retry_after: Option<Duration>,
     cause: Option<Cause>,
+    /// There is no room for one more: whoever counts that says so in the log, and not each request.
+    is_busy: bool,
 }
 
 /// The two shapes of an error's JSON.
@@ -47,7 +49,7 @@ impl Error {
     /// know.
     pub fn new(status: StatusCode, kind: ErrorKind, message: impl Into<String>) -> Self {
         let body = Body::Standard(StandardErrorBody { kind, message: message.into() });
-        Self { status, body, retry_after: None, cause: None }
+        Self { status, body, retry_after: None, cause: None, is_busy: false }
     }
 
     /// As [`Self::new`], with an errcode that ruma has no name for.
@@ -137,7 +139,7 @@ impl Error {
     /// 401 with the flows of user-interactive authentication.
     pub fn uiaa(info: UiaaInfo) -> Self {
         let body = Body::Uiaa(Box::new(info));
-        Self { status: StatusCode::UNAUTHORIZED, body, retry_after: None, cause: None }
+        Self { status: StatusCode::UNAUTHORIZED, body, retry_after: None, cause: None, is_busy: false }
     }
 
     /// 500 `M_UNKNOWN`: our fault. The cause is logged, the caller learns nothing of it.
@@ -168,7 +170,13 @@ impl Error {
     pub fn busy(retry_after: Duration) -> Self {
         let retry_after = Some(RetryAfter::Delay(retry_after));
         let kind = ErrorKind::LimitExceeded(LimitExceededErrorData { retry_after });
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, "Too many requests at once; try again shortly")
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, "Too many requests at once; try again shortly");
+        Self { is_busy: true, ..error }
+    }
+
+    /// Whether it is [`Self::busy`].
+    pub fn is_busy(&self) -> bool {
+        self.is_busy
     }
 
     /// The same error with what is underneath, for the log.
@@ -191,13 +199,13 @@ impl Error {
         Some(body.kind.errcode().to_string())
     }
 
-    /// Writes the one log line of this error: loud when the fault is ours, and not another server's. The public text may quote the request, so
-    /// it is left out.
+    /// Writes the one log line of this error: loud when the fault is ours, and not another server's. The public text may
+    /// quote the request, so it is left out.
     pub(crate) fn log(&self) {
         let errcode = self.errcode().unwrap_or_default();
         let status = self.status.as_u16();
         let cause = self.cause.as_deref().map(|cause| chain(cause)).unwrap_or_default();
-        if self.status.is_server_error() && self.status != StatusCode::BAD_GATEWAY {
+        if self.status.is_server_error() && self.status != StatusCode::BAD_GATEWAY && !self.is_busy {
             tracing::error!(status, errcode, cause, "request failed");
         } else {
             tracing::debug!(status, errcode, cause, "request refused");

@@ -22,10 +22,19 @@ pub mod r#static;
 mod uia;
 pub mod well_known;
 
-use std::{future::Future, panic::resume_unwind, sync::Arc};
+use std::{
+    future::Future,
+    panic::resume_unwind,
+    sync::{Arc, Once},
+};
 
 use depesche_config::Config;
-use depesche_server::Server;
+use depesche_server::{
+    Server,
+    turns::{self, Turns},
+};
+use ruma::UserId;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
@@ -44,8 +53,43 @@ pub struct App {
     pub server: Arc<Server>,
     rate_limits: RateLimits,
     bodies: Bodies,
+    large: LargeAnswers,
+    /// Whether the log has said that a proxy may have been forgotten in the configuration.
+    told_of_a_proxy: Once,
     /// What goes on whoever waits for it.
     work: TaskTracker,
+}
+
+/// Large answers being made at a time; each may take a megabyte and more for every thousand members of a room.
+const LARGE_AT_ONCE: usize = 8;
+
+/// The turns of answers that may be large: one of each user, a few of all.
+struct LargeAnswers {
+    of_users: Turns,
+    of_all: Semaphore,
+}
+
+impl Default for LargeAnswers {
+    fn default() -> Self {
+        Self { of_users: Turns::default(), of_all: Semaphore::new(LARGE_AT_ONCE) }
+    }
+}
+
+/// The turn of a large answer, until this is dropped.
+struct LargeTurn<'a> {
+    _own: Option<turns::Held<'a>>,
+    _of_all: Option<SemaphorePermit<'a>>,
+}
+
+impl LargeAnswers {
+    async fn turn(&self, user: Option<&UserId>) -> LargeTurn<'_> {
+        let own = match user {
+            Some(user) => Some(self.of_users.of(user).await),
+            None => None,
+        };
+        // Nobody closes it.
+        LargeTurn { _own: own, _of_all: self.of_all.acquire().await.ok() }
+    }
 }
 
 impl App {
@@ -53,7 +97,15 @@ impl App {
     pub fn new(server: Arc<Server>) -> Arc<Self> {
         let config = Arc::clone(&server.base.config);
         let rate_limits = RateLimits::new(&config.rate_limits);
-        Arc::new(Self { config, server, rate_limits, bodies: Bodies::default(), work: TaskTracker::new() })
+        Arc::new(Self {
+            config,
+            server,
+            rate_limits,
+            bodies: Bodies::default(),
+            large: LargeAnswers::default(),
+            told_of_a_proxy: Once::new(),
+            work: TaskTracker::new(),
+        })
     }
 
     /// Carries out to its end what changes something, also when its client does not wait for the answer: behind a commit

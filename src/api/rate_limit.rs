@@ -1,7 +1,7 @@
 //! Rate limits: who asks too often waits. 429, `M_LIMIT_EXCEEDED`, with the time to wait.
 //!
 //! Which endpoints: those that the specification marks (`RATE_LIMITED` of ruma's request types), and those that make
-//! others work, by [`Class::of`]. Who is counted: the user where there is one, else the address (for IPv6 its /64, which
+//! others work, by [`Class::of`]. Elsewhere a password that confirms a request counts as a login (`uia.rs`). Who is counted: the user where there is one, else the address (for IPv6 its /64, which
 //! one subscriber has whole). Whoever has neither, which nobody over the network does, is not.
 //!
 //! One number stands for each who and class: the time at which all that was used will have come back. A row whose time
@@ -41,7 +41,7 @@ pub enum Class {
     Media,
     /// Messages to devices.
     ToDevice,
-    /// Whatever else the specification wants limited.
+    /// Whatever else the specification wants limited, and the room directory.
     Other,
 }
 
@@ -66,6 +66,8 @@ impl Class {
             ["rooms", _, "join" | "invite" | "knock" | "report" | "upgrade", ..] if !reads => Some(Self::Joins),
             ["join" | "knock", _] | ["createRoom"] | ["users", _, "report"] => Some(Self::Joins),
             ["sendToDevice", ..] => Some(Self::ToDevice),
+            // A page opens hundreds of rooms, for whoever asks.
+            ["publicRooms"] => Some(Self::Other),
             _ => rate_limited.then_some(Self::Other),
         }
     }
@@ -273,6 +275,8 @@ mod tests {
             ("GET /_matrix/client/unstable/org.matrix.msc3916/media/preview_url", Class::Media),
             ("POST /_matrix/media/v3/upload", Class::Media),
             ("PUT /_matrix/client/v3/sendToDevice/{}/{}", Class::ToDevice),
+            ("GET /_matrix/client/v3/publicRooms", Class::Other),
+            ("POST /_matrix/client/v3/publicRooms", Class::Other),
         ] {
             assert_eq!(of(line, false), Some(class), "{line}");
         }

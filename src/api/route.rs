@@ -54,8 +54,11 @@ pub struct Endpoint {
     missing_field: ErrorKind,
     optional_body: bool,
     form: bool,
+    bare_flag: Option<&'static str>,
     needed_field: Option<&'static str>,
     is_raw: bool,
+    reads: bool,
+    large: bool,
     class: Option<Class>,
     wrong_value: ErrorKind,
     complete: fn(Bytes) -> Bytes,
@@ -136,8 +139,11 @@ fn described<R: IncomingRequest<Authentication: Scheme>>(handler: &'static str, 
         // Where nothing is required, clients leave the body out.
         optional_body: R::METHOD == Method::POST,
         form: false,
+        bare_flag: None,
         needed_field: None,
         is_raw: false,
+        reads: R::METHOD.is_safe(),
+        large: false,
         class,
         wrong_value: ErrorKind::BadJson,
         complete: |body| body,
@@ -253,6 +259,18 @@ impl Endpoint {
         self
     }
 
+    /// Ends when the client hangs up, as every `GET` does: it asks with a body, and changes nothing.
+    pub fn reads(mut self) -> Self {
+        self.reads = true;
+        self
+    }
+
+    /// Takes turns, as its answer may be large: one of each user is made at a time, a few of all.
+    pub fn large_answer(mut self) -> Self {
+        self.large = true;
+        self
+    }
+
     /// Lets the body be as large as uploads of many keys or messages are.
     pub fn large_body(mut self) -> Self {
         self.body_limit = MAX_KEYS_BODY_BYTES;
@@ -285,6 +303,12 @@ impl Endpoint {
         self
     }
 
+    /// Takes `true` or `false` alone for an object with this one field, as some clients send it.
+    pub fn flag_may_be_bare(mut self, field: &'static str) -> Self {
+        self.bare_flag = Some(field);
+        self
+    }
+
     /// Refuses a body without this field before it is read as the endpoint's type: for types whose reader would panic.
     pub fn needs(mut self, field: &'static str) -> Self {
         self.needed_field = Some(field);
@@ -309,6 +333,12 @@ impl Endpoint {
     /// The method of the endpoint.
     pub(crate) fn method(&self) -> &Method {
         &self.method
+    }
+
+    /// Whether it ends when the client hangs up.
+    #[cfg(test)]
+    pub(crate) fn is_read(&self) -> bool {
+        self.reads
     }
 
     /// All paths, with ruma's names for their arguments.
@@ -362,18 +392,6 @@ impl Endpoint {
         response
     }
 
-    /// Counts a request where the endpoint is limited.
-    fn count(&self, app: &App, user: Option<&User>, address: Option<IpAddr>) -> Result<(), Error> {
-        let Some(class) = self.class else { return Ok(()) };
-        let who = match (user, address) {
-            (Some(user), _) if user.admin && !app.rate_limits.counts_admins() => return Ok(()),
-            (Some(user), _) => Who::User(&user.user_id),
-            (None, Some(address)) => Who::Address(address),
-            (None, None) => return Ok(()),
-        };
-        app.rate_limits.count(class, who, app.server.base.clock.now_ms()).map_err(Error::too_often)
-    }
-
     /// Caller first, then body: a stranger cannot make us read megabytes.
     async fn answer(
         &self,
@@ -383,17 +401,21 @@ impl Endpoint {
         answered_to: &mut Option<AnsweredTo>,
     ) -> Result<Response, Error> {
         let path_args = path_args(&mut head).await?;
-        let client_address = caller::client_address(&head, &app.config.server.trusted_proxies);
+        let client_address = caller::client_address(&head, &app.config.server.trusted_proxies, &app.told_of_a_proxy);
         let user = caller::authenticate(&app.server, self.admission, &head, client_address).await?;
         *answered_to = user.as_ref().map(|user| AnsweredTo(user.user_id.clone()));
-        self.count(&app, user.as_ref(), client_address)?;
+        if let Some(class) = self.class {
+            app.count(class, user.as_ref(), client_address)?;
+        }
         let unread = if self.is_raw {
             body::Unread::new(std::mem::take(body), &head.headers, app.config.media.max_upload_bytes())
         } else {
             body::Unread::default()
         };
         // Of a raw endpoint nothing is left to read.
-        let (body, held) = app.bodies.read(body, self.most_bytes(user.is_some()), user.is_some()).await?;
+        let who = who(user.as_ref(), client_address);
+        let (body, held) = app.bodies.read(body, self.most_bytes(user.is_some()), who).await?;
+        let body = self.bare_flag.and_then(|field| body::of_bare_flag(&body, field)).unwrap_or(body);
         if !body.is_empty() && !matches!(self.method, Method::GET) && !self.form {
             body::check_json(&body)?;
         }
@@ -404,7 +426,9 @@ impl Endpoint {
         if let Some(field) = self.needed_field
             && !body::has_field(&body, field)
         {
-            return Err(Error::bad_request(self.missing_field.clone(), format!("missing field `{field}`")));
+            // As everywhere where something is required: an empty body is no JSON.
+            let kind = if body.is_empty() { ErrorKind::NotJson } else { self.missing_field.clone() };
+            return Err(Error::bad_request(kind, format!("missing field `{field}`")));
         }
         let body = (self.complete)(body);
         let incoming = Incoming {
@@ -416,8 +440,13 @@ impl Endpoint {
             wrong_value: self.wrong_value.clone(),
             optional_body: self.optional_body,
         };
+        let asking = user.as_ref().map(|user| user.user_id.clone());
         let answer = (self.call)(Context { app: Arc::clone(&app), client_address }, user, incoming);
-        if self.method.is_safe() {
+        if self.large {
+            let _turn = app.large.turn(asking.as_deref()).await;
+            return answer.await;
+        }
+        if self.reads {
             return answer.await;
         }
         app.carry_out(async move {
@@ -435,7 +464,22 @@ impl Endpoint {
     }
 }
 
-/// The arguments in the path, percent-decoded.
+impl App {
+    /// Counts a request of a class: as its user's where there is one, else as its address's.
+    pub(crate) fn count(&self, class: Class, user: Option<&User>, address: Option<IpAddr>) -> Result<(), Error> {
+        if user.is_some_and(|user| user.admin) && !self.rate_limits.counts_admins() {
+            return Ok(());
+        }
+        let Some(who) = who(user, address) else { return Ok(()) };
+        self.rate_limits.count(class, who, self.server.base.clock.now_ms()).map_err(Error::too_often)
+    }
+}
+
+/// Who is to be told from others: the user, or else where the request came from.
+fn who(user: Option<&User>, address: Option<IpAddr>) -> Option<Who<'_>> {
+    user.map(|user| Who::User(&user.user_id)).or(address.map(Who::Address))
+}
+
 /// Where a user reads about a limit: the operator's page, or else whom the server names for help.
 fn support_page(config: &Config) -> String {
     match &config.support.page {
@@ -444,6 +488,7 @@ fn support_page(config: &Config) -> String {
     }
 }
 
+/// The arguments in the path, percent-decoded.
 async fn path_args(head: &mut Parts) -> Result<Vec<String>, Error> {
     let params = head
         .extract::<RawPathParams>()

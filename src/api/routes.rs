@@ -15,7 +15,7 @@ use crate::{
 
 /// Every endpoint that is served.
 #[expect(clippy::too_many_lines, reason = "a table")]
-fn endpoints() -> Vec<Endpoint> {
+pub(crate) fn endpoints() -> Vec<Endpoint> {
     vec![
         // /.well-known/matrix/
         endpoint(well_known::client),
@@ -71,15 +71,15 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::keys::changes::get),
         endpoint(client::keys::claim::post),
         endpoint(client::keys::device_signing::upload).completes_the_body(uia::as_meant),
-        endpoint(client::keys::query::post),
+        endpoint(client::keys::query::post).reads(),
         endpoint(client::keys::signatures::upload),
-        endpoint(client::keys::upload::post).large_body(),
+        endpoint(client::keys::upload::post).large_body().completes_the_body(client::keys::upload::as_meant),
         // /_matrix/client/v3/knock
         endpoint(client::knock::post),
         // /_matrix/client/v3/login, logout, refresh
         endpoint(client::login::get),
         // ruma's reader of a login panics without this field.
-        endpoint(client::login::post).needs("type"),
+        endpoint(client::login::post).needs("type").completes_the_body(client::login::as_meant),
         endpoint(client::login::get_token).completes_the_body(uia::as_meant),
         endpoint(client::logout::post).for_leaving(),
         endpoint(client::logout::all).for_leaving(),
@@ -104,12 +104,13 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::pushrules::get),
         endpoint(client::pushrules::global::get_all),
         endpoint(client::pushrules::global::get),
-        endpoint(client::pushrules::global::put),
+        endpoint(client::pushrules::global::put).completes_the_body(client::pushrules::global::rule_as_meant),
         endpoint(client::pushrules::global::delete),
         endpoint(client::pushrules::global::get_actions),
-        endpoint(client::pushrules::global::put_actions),
+        endpoint(client::pushrules::global::put_actions)
+            .completes_the_body(client::pushrules::global::actions_as_meant),
         endpoint(client::pushrules::global::get_enabled),
-        endpoint(client::pushrules::global::put_enabled),
+        endpoint(client::pushrules::global::put_enabled).flag_may_be_bare("enabled"),
         // /_matrix/client/v3/profile/
         endpoint(client::profile::get),
         endpoint(client::profile::get_field),
@@ -117,7 +118,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::profile::delete),
         // /_matrix/client/v3/publicRooms
         endpoint(client::public_rooms::get),
-        endpoint(client::public_rooms::post),
+        endpoint(client::public_rooms::post).reads(),
         // /_matrix/client/v3/register
         endpoint(client::register::post).completes_the_body(uia::as_meant),
         endpoint(client::register::available),
@@ -136,10 +137,10 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::initial_sync::get),
         endpoint(client::rooms::invite::post),
         endpoint(client::rooms::join::post),
-        endpoint(client::rooms::joined_members::get),
+        endpoint(client::rooms::joined_members::get).large_answer(),
         endpoint(client::rooms::kick::post),
         endpoint(client::rooms::leave::post),
-        endpoint(client::rooms::members::get),
+        endpoint(client::rooms::members::get).large_answer(),
         endpoint(client::rooms::messages::get),
         endpoint(client::rooms::read_markers::post),
         endpoint(client::rooms::receipt::post).wrong_is_a_parameter(),
@@ -150,7 +151,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::relations::get_of_type),
         endpoint(client::rooms::relations::get_of_event_type),
         endpoint(client::rooms::send::put),
-        endpoint(client::rooms::state::get_all),
+        endpoint(client::rooms::state::get_all).large_answer(),
         endpoint(client::rooms::state::get).last_may_be_empty(),
         endpoint(client::rooms::state::put).last_may_be_empty(),
         endpoint(client::rooms::threads::get),
@@ -162,8 +163,8 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::room_keys::keys::put).large_body(),
         endpoint(client::room_keys::keys::put_room).large_body(),
         endpoint(client::room_keys::keys::put_session),
-        endpoint(client::room_keys::keys::get),
-        endpoint(client::room_keys::keys::get_room),
+        raw_endpoint(client::room_keys::keys::get),
+        raw_endpoint(client::room_keys::keys::get_room),
         endpoint(client::room_keys::keys::get_session),
         endpoint(client::room_keys::keys::delete),
         endpoint(client::room_keys::keys::delete_room),
@@ -174,7 +175,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::room_keys::version::put),
         endpoint(client::room_keys::version::delete),
         // /_matrix/client/v3/search
-        endpoint(client::search::post),
+        endpoint(client::search::post).reads(),
         // /_matrix/client/v3/sendToDevice/
         endpoint(client::send_to_device::put).large_body(),
         // /_matrix/client/v3/sync
@@ -182,6 +183,10 @@ fn endpoints() -> Vec<Endpoint> {
         // /_matrix/client/v3/thirdparty/
         endpoint(client::thirdparty::protocols),
         endpoint(client::thirdparty::protocol),
+        endpoint(client::thirdparty::location),
+        endpoint(client::thirdparty::location_of_alias),
+        endpoint(client::thirdparty::user),
+        endpoint(client::thirdparty::user_of_id),
         // /_matrix/client/v3/user/
         endpoint(client::user::account_data::put),
         endpoint(client::user::account_data::get),
@@ -194,7 +199,7 @@ fn endpoints() -> Vec<Endpoint> {
         endpoint(client::user::rooms::tags::put).optional_body(),
         endpoint(client::user::rooms::tags::delete),
         // /_matrix/client/v3/user_directory/
-        endpoint(client::user_directory::search::post),
+        endpoint(client::user_directory::search::post).reads(),
         // /_matrix/client/v3/users/
         endpoint(client::users::report::post),
         // /_matrix/client/v3/voip/

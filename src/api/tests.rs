@@ -1,5 +1,5 @@
-//! The real router over a real server on the memory engine, asked without a network. The tests of an endpoint stand in a
-//! module that mirrors its URL.
+//! The real router over a real server on the memory engine, asked without a network. The tests of an endpoint stand in the
+//! module of its area.
 
 use axum::body::Body;
 

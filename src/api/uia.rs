@@ -16,10 +16,10 @@ use serde_json::{
     value::{RawValue, to_raw_value},
 };
 
-use crate::{App, caller::User, error::Error};
+use crate::{App, caller::User, error::Error, rate_limit::Class};
 
 /// The user has confirmed this request, or is asked to. `request` is what the request says beside its `auth`: what was
-/// confirmed for one request does not serve another.
+/// confirmed for one request does not serve another. A password counts as a login, as it costs the server one.
 pub async fn confirm(
     app: &App,
     purpose: Purpose,
@@ -27,6 +27,9 @@ pub async fn confirm(
     request: &impl Serialize,
     auth: Option<&AuthData>,
 ) -> Result<Proof, Error> {
+    if matches!(auth, Some(AuthData::Password(_))) && caller.is_some() && !is_counted_by_path(purpose) {
+        app.count(Class::Logins, caller, None)?;
+    }
     let confirmation = Confirmation {
         purpose,
         caller: caller.map(|user| (&*user.user_id, &*user.device_id)),
@@ -36,6 +39,14 @@ pub async fn confirm(
     match app.server.accounts.confirm(confirmation).await? {
         Outcome::Proceed(proof) => Ok(proof),
         Outcome::NeedMore(needed) => Err(needed.into()),
+    }
+}
+
+/// Whether every request of this endpoint counts as a login already, with a password or without.
+fn is_counted_by_path(purpose: Purpose) -> bool {
+    match purpose {
+        Purpose::Register | Purpose::ChangePassword | Purpose::Deactivate | Purpose::LoginToken => true,
+        Purpose::DeleteDevices | Purpose::UploadSigningKeys => false,
     }
 }
 

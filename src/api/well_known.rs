@@ -42,9 +42,5 @@ pub async fn support(
 
 fn contact(contact: &depesche_config::Contact) -> Contact {
     let depesche_config::Contact { role, email, matrix_id } = contact;
-    Contact {
-        role: ContactRole::from(role.as_str()),
-        email_address: email.clone(),
-        matrix_id: matrix_id.as_deref().and_then(|id| id.try_into().ok()),
-    }
+    Contact { role: ContactRole::from(role.as_str()), email_address: email.clone(), matrix_id: matrix_id.clone() }
 }

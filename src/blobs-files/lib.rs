@@ -2,8 +2,9 @@
 //!
 //! A blob is written to `tmp/` first. [`Draft::publish`] syncs the file, renames it, and syncs the folder that has it
 //! now: when it returns, a power cut takes nothing away. What a crash leaves in `tmp/` goes at the next start; nothing
-//! else is ever looked through.
+//! else is ever looked through. No file is taken when the disk is nearly full ([`Claim`]).
 
+mod claim;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,8 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use tempfile::NamedTempFile;
 use tokio::task::spawn_blocking;
 
+pub use self::claim::Claim;
+
 /// Bytes read at a time.
 const PIECE: usize = 128 * 1024;
 /// Bytes gathered before they are written.
@@ -29,22 +32,21 @@ const WRITE: usize = 256 * 1024;
 /// A folder of blobs. One process at a time may have it.
 #[derive(Clone, Debug)]
 pub struct FileBlobs {
-    folder: Arc<Path>,
+    claim: Arc<Claim>,
+}
+
+/// The names of the folders of blobs in a folder of media. What else lies there is not ours.
+pub fn folders() -> impl Iterator<Item = String> {
+    (0..=u8::MAX).map(|byte| format!("{byte:02x}"))
 }
 
 impl FileBlobs {
-    /// Takes the folder, makes it if it is not there, and clears what a crash left in it.
-    pub fn open(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            if entry.file_name() == "tmp" {
-                fs::remove_dir_all(entry.path())?;
-            }
-        }
-        fs::create_dir(folder.join("tmp"))?;
-        for byte in 0..=u8::MAX {
-            match fs::create_dir(folder.join(format!("{byte:02x}"))) {
+    /// Takes the folder, makes it if it is not there, and clears what a crash left in it. Files are taken as long as
+    /// `reserve` bytes of its disk are free.
+    pub fn open(folder: &Path, reserve: u64) -> io::Result<Self> {
+        let claim = Claim::take(folder, reserve)?;
+        for name in folders() {
+            match fs::create_dir(folder.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 _ => {}
             }
@@ -52,12 +54,12 @@ impl FileBlobs {
         sync_folder(folder)?;
         // The folder itself may be new.
         folder.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_folder)?;
-        Ok(Self { folder: folder.into() })
+        Ok(Self { claim: Arc::new(claim) })
     }
 
     /// Where a blob lies.
     pub fn path(&self, name: BlobName) -> PathBuf {
-        self.folder.join(format!("{:02x}", name.0[0])).join(name.to_string())
+        self.claim.folder().join(format!("{:02x}", name.0[0])).join(name.to_string())
     }
 }
 
@@ -65,7 +67,7 @@ impl Blobs for FileBlobs {
     fn draft(&self) -> BoxFuture<'_, Result<Box<dyn Draft>, BlobError>> {
         let blobs = self.clone();
         blocking("cannot begin a file", move || {
-            let file = NamedTempFile::new_in(blobs.folder.join("tmp"))?;
+            let file = blobs.claim.upload()?;
             Ok(Box::new(FileDraft { blobs, file: Some(file), gathered: BytesMut::new() }) as Box<dyn Draft>)
         })
     }
@@ -107,8 +109,10 @@ impl FileDraft {
         let Some(mut file) = self.file.take() else {
             return Err(BlobError::Failed("the file has failed before".into()));
         };
+        let claim = Arc::clone(&self.blobs.claim);
         self.file = Some(
             blocking("cannot write a file", move || {
+                claim.check_room()?;
                 file.write_all(&gathered)?;
                 Ok(file)
             })
@@ -172,7 +176,7 @@ where
         match spawn_blocking(work).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => Err(BlobError::Missing),
-            Ok(Err(error)) => Err(BlobError::failed(what, error)),
+            Ok(Err(error)) => Err(BlobError::of_disk(what, &error)),
             Err(error) => Err(BlobError::failed(what, error)),
         }
     }

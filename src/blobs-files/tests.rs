@@ -26,11 +26,11 @@ async fn what_is_published_is_read_back_also_after_a_restart() {
     let name = BlobName([0xab; 32]);
     let large: Vec<u8> = (0..700_000_u32).map(|n| n.to_le_bytes()[1]).collect();
     {
-        let blobs = FileBlobs::open(&path).unwrap();
+        let blobs = FileBlobs::open(&path, 0).unwrap();
         put(&blobs, name, &large.chunks(10_000).collect::<Vec<_>>()).await;
         assert_eq!(blobs.path(name), path.join("ab").join("ab".repeat(32)));
     }
-    let blobs = FileBlobs::open(&path).unwrap();
+    let blobs = FileBlobs::open(&path, 0).unwrap();
     assert!(blobs.exists(name).await.unwrap());
     assert!(read(&blobs, name, 0..700_000).await.unwrap() == large);
     assert!(read(&blobs, name, 5..300_000).await.unwrap() == large[5..300_000]);
@@ -46,7 +46,7 @@ async fn what_is_published_is_read_back_also_after_a_restart() {
 #[tokio::test]
 async fn an_empty_file_is_one() {
     let folder = tempfile::tempdir().unwrap();
-    let blobs = FileBlobs::open(folder.path()).unwrap();
+    let blobs = FileBlobs::open(folder.path(), 0).unwrap();
     put(&blobs, BlobName([0; 32]), &[]).await;
     assert!(blobs.exists(BlobName([0; 32])).await.unwrap());
     assert!(read(&blobs, BlobName([0; 32]), 0..0).await.unwrap().is_empty());
@@ -55,7 +55,7 @@ async fn an_empty_file_is_one() {
 #[tokio::test]
 async fn a_file_that_was_cut_is_an_error_and_not_a_short_answer() {
     let folder = tempfile::tempdir().unwrap();
-    let blobs = FileBlobs::open(folder.path()).unwrap();
+    let blobs = FileBlobs::open(folder.path(), 0).unwrap();
     let name = BlobName([1; 32]);
     put(&blobs, name, &[b"0123456789"]).await;
     fs::write(blobs.path(name), b"0123").unwrap();
@@ -65,15 +65,52 @@ async fn a_file_that_was_cut_is_an_error_and_not_a_short_answer() {
 #[tokio::test]
 async fn what_is_not_published_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let blobs = FileBlobs::open(folder.path()).unwrap();
+    let blobs = FileBlobs::open(folder.path(), 0).unwrap();
     let tmp = folder.path().join("tmp");
     let mut draft = blobs.draft().await.unwrap();
     draft.write(Bytes::from(vec![0; 1 << 20])).await.unwrap();
     assert_eq!(fs::read_dir(&tmp).unwrap().count(), 1);
     drop(draft);
     assert_eq!(fs::read_dir(&tmp).unwrap().count(), 0);
-    fs::write(tmp.join("left by a crash"), b"x").unwrap();
-    drop(blobs);
-    FileBlobs::open(folder.path()).unwrap();
+    // What a crash leaves.
+    let mut draft = blobs.draft().await.unwrap();
+    draft.write(Bytes::from(vec![0; 1 << 20])).await.unwrap();
+    let under_way = fs::read_dir(&tmp).unwrap().next().unwrap().unwrap().path();
+    let left = tmp.join(format!("{}x", under_way.file_name().unwrap().to_str().unwrap()));
+    fs::write(&left, b"x").unwrap();
+    drop((draft, blobs));
+    FileBlobs::open(folder.path(), 0).unwrap();
     assert_eq!(fs::read_dir(&tmp).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_folder_named_by_mistake_keeps_what_is_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let theirs = folder.path().join("tmp/theirs");
+    fs::create_dir_all(&theirs).unwrap();
+    fs::write(folder.path().join("tmp/.tmpAbCdEf"), b"x").unwrap();
+    let blobs = FileBlobs::open(folder.path(), 0).unwrap();
+    put(&blobs, BlobName([1; 32]), &[b"x"]).await;
+    assert!(theirs.exists() && folder.path().join("tmp/.tmpAbCdEf").exists());
+}
+
+#[test]
+fn two_servers_do_not_share_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = FileBlobs::open(folder.path(), 0).unwrap();
+    let refused = FileBlobs::open(folder.path(), 0).unwrap_err().to_string();
+    assert!(refused.contains("another server"), "{refused}");
+    drop(first);
+    FileBlobs::open(folder.path(), 0).unwrap();
+}
+
+#[tokio::test]
+async fn a_disk_that_is_nearly_full_takes_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let blobs = FileBlobs::open(folder.path(), u64::MAX).unwrap();
+    let refused = blobs.draft().await.err().unwrap();
+    assert!(matches!(refused, BlobError::Full(_)));
+    let refused = refused.to_string();
+    assert!(refused.contains("the disk is full") && refused.contains("Make room"), "{refused}");
+    assert_eq!(fs::read_dir(folder.path().join("tmp")).unwrap().count(), 0);
 }

@@ -3,10 +3,11 @@
 use std::{
     fs::File,
     io::{self, Read, Seek, Write},
-    path::PathBuf,
+    sync::Arc,
 };
 
 use bytes::{Bytes, BytesMut};
+use depesche_blobs_files::Claim;
 use depesche_server::media::blobs::{BlobError, BlobName, Draft};
 use futures::{FutureExt, future::BoxFuture};
 use object_store::{MultipartUpload, ObjectStoreExt, PutPayload, path::Path};
@@ -24,7 +25,7 @@ pub(crate) const PART: usize = 8 << 20;
 /// Gathers what is to be sent.
 pub(crate) struct S3Draft {
     bucket: Bucket,
-    folder: PathBuf,
+    claim: Arc<Claim>,
     gathered: BytesMut,
     file: Spool,
 }
@@ -40,18 +41,21 @@ enum Spool {
 
 impl S3Draft {
     /// A draft of nothing.
-    pub(crate) fn new(bucket: Bucket, folder: PathBuf) -> Self {
-        Self { bucket, folder, gathered: BytesMut::new(), file: Spool::NotNeeded }
+    pub(crate) fn new(bucket: Bucket, claim: Arc<Claim>) -> Self {
+        Self { bucket, claim, gathered: BytesMut::new(), file: Spool::NotNeeded }
     }
 
     /// Moves what is gathered to the file.
     async fn flush(&mut self) -> Result<(), BlobError> {
-        let (folder, gathered) = (self.folder.clone(), self.gathered.split().freeze());
+        let (claim, gathered) = (Arc::clone(&self.claim), self.gathered.split().freeze());
         let file = std::mem::replace(&mut self.file, Spool::Broken);
         let written = local(move || {
             let (mut file, size) = match file {
-                Spool::NotNeeded => (NamedTempFile::new_in(folder)?, 0),
-                Spool::Open(file, size) => (file, size),
+                Spool::NotNeeded => (claim.upload()?, 0),
+                Spool::Open(file, size) => {
+                    claim.check_room()?;
+                    (file, size)
+                }
                 Spool::Broken => return Err(io::Error::other("the file has failed before")),
             };
             file.write_all(&gathered)?;
@@ -154,5 +158,5 @@ where
     F: FnOnce() -> io::Result<T> + Send + 'static,
 {
     let done = spawn_blocking(work).await.map_err(|error| BlobError::failed("an upload under way", error))?;
-    done.map_err(|error| BlobError::failed("an upload under way", error))
+    done.map_err(|error| BlobError::of_disk("an upload under way", &error))
 }

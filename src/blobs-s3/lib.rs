@@ -14,8 +14,9 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 
-use std::{io, ops::Range, path::Path as Folder, path::PathBuf};
+use std::{io, ops::Range, path::Path as Folder, sync::Arc};
 
+use depesche_blobs_files::Claim;
 use depesche_server::media::blobs::{BlobError, BlobName, Blobs, ByteStream, Draft};
 use futures::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream};
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
@@ -28,26 +29,20 @@ use self::{draft::S3Draft, refusal::judge};
 pub struct S3Blobs {
     bucket: Bucket,
     /// Where uploads under way gather.
-    folder: PathBuf,
+    claim: Arc<Claim>,
 }
 
 impl S3Blobs {
-    /// A store over this bucket; uploads under way gather in `<folder>/tmp`, which no other process may have. Clears what
-    /// a crash left there. Asks the bucket for nothing.
-    pub fn open(bucket: Bucket, folder: &Folder) -> io::Result<Self> {
-        let folder = folder.join("tmp");
-        match std::fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        std::fs::create_dir_all(&folder)?;
-        Ok(Self { bucket, folder })
+    /// A store over this bucket; uploads under way gather in `<folder>/tmp`, as long as `reserve` bytes of its disk are
+    /// free. Clears what a crash left there. Asks the bucket for nothing.
+    pub fn open(bucket: Bucket, folder: &Folder, reserve: u64) -> io::Result<Self> {
+        Ok(Self { bucket, claim: Arc::new(Claim::take(folder, reserve)?) })
     }
 }
 
 impl Blobs for S3Blobs {
     fn draft(&self) -> BoxFuture<'_, Result<Box<dyn Draft>, BlobError>> {
-        let draft: Box<dyn Draft> = Box::new(S3Draft::new(self.bucket.clone(), self.folder.clone()));
+        let draft: Box<dyn Draft> = Box::new(S3Draft::new(self.bucket.clone(), Arc::clone(&self.claim)));
         async { Ok(draft) }.boxed()
     }
 

@@ -31,7 +31,7 @@ fn bucket(endpoint: &str, bucket: &str, prefix: &str) -> Bucket {
 /// A store of blobs under a prefix of its own.
 fn blobs(prefix: &str) -> (TempDir, S3Blobs) {
     let folder = tempfile::tempdir().expect("a folder");
-    let blobs = S3Blobs::open(bucket(&url(), "depesche", prefix), folder.path()).expect("opened");
+    let blobs = S3Blobs::open(bucket(&url(), "depesche", prefix), folder.path(), 0).expect("opened");
     (folder, blobs)
 }
 
@@ -124,7 +124,7 @@ async fn parts_of_an_upload_that_nobody_waits_for_are_given_up() {
 async fn a_missing_bucket_is_said_and_nothing_is_taken_for_missing() {
     let bucket = bucket(&url(), "no-such-bucket", "");
     let folder = tempfile::tempdir().expect("a folder");
-    let blobs = S3Blobs::open(bucket.clone(), folder.path()).expect("opened");
+    let blobs = S3Blobs::open(bucket.clone(), folder.path(), 0).expect("opened");
     let name = BlobName([3; 32]);
     for failed in [
         put(&blobs, name, b"small").await,
@@ -143,7 +143,7 @@ async fn a_store_that_does_not_answer_is_given_up_soon() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let closed = format!("http://{}", closed.expect("an address"));
     let folder = tempfile::tempdir().expect("a folder");
-    let blobs = S3Blobs::open(bucket(&closed, "depesche", ""), folder.path()).expect("opened without asking");
+    let blobs = S3Blobs::open(bucket(&closed, "depesche", ""), folder.path(), 0).expect("opened without asking");
     let name = BlobName([4; 32]);
     let all = async {
         assert!(matches!(put(&blobs, name, b"small").await, Err(BlobError::Failed(_))));

@@ -15,7 +15,7 @@ use super::{
 
 fn home() -> (TempDir, Arc<InMemory>, S3Blobs) {
     let (folder, store) = (tempfile::tempdir().unwrap(), Arc::new(InMemory::new()));
-    let blobs = S3Blobs::open(Bucket::over(store.clone(), "/media/"), folder.path()).unwrap();
+    let blobs = S3Blobs::open(Bucket::over(store.clone(), "/media/"), folder.path(), 0).unwrap();
     (folder, store, blobs)
 }
 
@@ -71,8 +71,9 @@ async fn what_is_not_published_leaves_nothing() {
     assert_eq!(spooled(&folder), 0);
     let listed = object_store::ObjectStore::list_with_delimiter(&*store, None).await.unwrap();
     assert!(listed.objects.is_empty() && listed.common_prefixes.is_empty());
-    std::fs::write(folder.path().join("tmp/left by a crash"), b"x").unwrap();
-    S3Blobs::open(Bucket::over(store, ""), folder.path()).unwrap();
+    std::fs::write(folder.path().join("tmp/depesche-upload-left"), b"x").unwrap();
+    drop(blobs);
+    S3Blobs::open(Bucket::over(store, ""), folder.path(), 0).unwrap();
     assert_eq!(spooled(&folder), 0);
 }
 

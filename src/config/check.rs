@@ -1,6 +1,6 @@
 //! Combinations of valid values that cannot work.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use ruma::RoomVersionId;
 
@@ -39,19 +39,37 @@ fn addresses(config: &Config, source: &mut Source<'_>) {
         source.refuse("server.listen", "must name at least one address, for example [\"127.0.0.1:8008\"]");
     }
     for (index, address) in listen.iter().enumerate() {
-        if listen[..index].contains(address) && address.port() != 0 {
-            source.refuse("server.listen", format!("names {address} twice"));
+        if let Some(other) = listen[..index].iter().find(|other| overlap(**other, *address)) {
+            let twice = if other == address {
+                format!("names {address} twice")
+            } else {
+                format!("names {other} and {address}, of which one covers the other; keep one")
+            };
+            source.refuse("server.listen", twice);
         }
     }
     if let Some(metrics) = config.metrics.listen
-        && metrics.port() != 0
-        && listen.contains(&metrics)
+        && listen.iter().any(|address| overlap(*address, metrics))
     {
         source.refuse("metrics.listen", format!("{metrics} is taken by server.listen; metrics have their own address"));
     }
-    if config.server.admin_socket().as_os_str().len() > LONGEST_SOCKET_PATH {
-        source.refuse("server.admin_socket", format!("is longer than {LONGEST_SOCKET_PATH} bytes; set a shorter path"));
+    let socket = config.server.admin_socket();
+    if socket.as_os_str().len() > LONGEST_SOCKET_PATH {
+        source.refuse(
+            "server.admin_socket",
+            format!("{} is longer than {LONGEST_SOCKET_PATH} bytes; set a shorter path", socket.display()),
+        );
     }
+}
+
+/// Whether the system has no room for both: they are the same, or one stands for all addresses of its family. Families
+/// share a port.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let (ip, other_ip) = (one.ip().to_canonical(), other.ip().to_canonical());
+    one.port() == other.port()
+        && one.port() != 0
+        && ip.is_ipv4() == other_ip.is_ipv4()
+        && (ip == other_ip || ip.is_unspecified() || other_ip.is_unspecified())
 }
 
 fn base_url(config: &Config, source: &mut Source<'_>) {

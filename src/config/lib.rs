@@ -134,23 +134,29 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error: error.to_string() })?;
-        let mut config =
-            Self::parse(&text).map_err(|problems| ConfigError::Invalid { path: path.to_owned(), problems })?;
         let folder = std::path::absolute(path)
             .ok()
             .and_then(|path| path.parent().map(Path::to_owned))
             .unwrap_or_else(|| PathBuf::from("/"));
-        config.server.resolve(&folder);
-        config.media.resolve(&folder);
-        config.turn.resolve(&folder);
-        Ok(config)
+        Self::parse_in(Some(&folder), &text)
+            .map_err(|problems| ConfigError::Invalid { path: path.to_owned(), problems })
     }
 
     /// Reads the text of a configuration file; paths stay as they are written.
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        Self::parse_in(None, text)
+    }
+
+    fn parse_in(folder: Option<&Path>, text: &str) -> Result<Self, Vec<Problem>> {
         let mut source = Source::new(text)?;
-        let config = Self::read(&mut source);
-        if let Some(config) = &config {
+        let mut config = Self::read(&mut source);
+        if let Some(config) = &mut config {
+            // Before the checks: how long a path is counts as it is in force.
+            if let Some(folder) = folder {
+                config.server.resolve(folder);
+                config.media.resolve(folder);
+                config.turn.resolve(folder);
+            }
             check::combinations(config, &mut source);
         }
         match (config, source.into_problems()) {

@@ -5,13 +5,12 @@ use std::{
     time::Duration,
 };
 
-use toml::{Spanned, de::DeValue};
 use url::Url;
 
 use crate::{
     previews::Previews,
-    section::{Description, Section, Source, optional, preset, required, section},
-    value::{Value, choices},
+    section::{optional, preset, required, section},
+    value::{choices, section_as_value},
 };
 
 section! {
@@ -108,23 +107,4 @@ impl Media {
     }
 }
 
-impl Value for ObjectStore {
-    fn read<'t>(source: &mut Source<'t>, key: &str, value: &Spanned<DeValue<'t>>) -> Option<Self> {
-        source.table(key, value)
-    }
-
-    fn show(&self) -> String {
-        self.inline()
-    }
-
-    fn entries() -> Option<Description> {
-        Some(Self::describe())
-    }
-}
-
-// Ranges of keys need an order; stores have none.
-impl PartialOrd for ObjectStore {
-    fn partial_cmp(&self, _: &Self) -> Option<std::cmp::Ordering> {
-        None
-    }
-}
+section_as_value!(ObjectStore);

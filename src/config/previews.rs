@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
-use toml::{Spanned, de::DeValue};
 
 use crate::{
-    section::{Description, Section, Source, optional, preset, section},
-    value::Value,
+    section::{Source, optional, preset, section},
+    value::section_as_value,
 };
 
 section! {
@@ -59,23 +58,4 @@ impl Default for Previews {
     }
 }
 
-impl Value for Previews {
-    fn read<'t>(source: &mut Source<'t>, key: &str, value: &Spanned<DeValue<'t>>) -> Option<Self> {
-        source.table(key, value)
-    }
-
-    fn show(&self) -> String {
-        self.inline()
-    }
-
-    fn entries() -> Option<Description> {
-        Some(Self::describe())
-    }
-}
-
-// Ranges of keys need an order; sections have none.
-impl PartialOrd for Previews {
-    fn partial_cmp(&self, _: &Self) -> Option<std::cmp::Ordering> {
-        None
-    }
-}
+section_as_value!(Previews);

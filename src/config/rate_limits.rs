@@ -40,7 +40,8 @@ section! {
         to_device_burst: u32 = preset(2000).within(1..=MOST_AT_ONCE),
         /// The same: a minute.
         to_device_per_minute: u32 = preset(2400).within(1..=MOST_PER_MINUTE),
-        /// Whatever else the Matrix specification wants limited, such as profiles, typing and key backups: at once.
+        /// The room directory, and whatever else the Matrix specification wants limited, such as changes of profiles, typing
+        /// and key backups: at once.
         other_burst: u32 = preset(500).within(1..=MOST_AT_ONCE),
         /// The same: a minute.
         other_per_minute: u32 = preset(1200).within(1..=MOST_PER_MINUTE),

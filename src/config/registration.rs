@@ -1,11 +1,10 @@
 //! `[registration]`: who may make an account.
 
-use toml::{Spanned, de::DeValue};
 use url::Url;
 
 use crate::{
-    section::{Description, Section, Source, preset, required, section},
-    value::{Value, choices},
+    section::{preset, required, section},
+    value::{choices, section_as_value},
 };
 
 section! {
@@ -48,23 +47,4 @@ section! {
     }
 }
 
-impl Value for Term {
-    fn read<'t>(source: &mut Source<'t>, key: &str, value: &Spanned<DeValue<'t>>) -> Option<Self> {
-        source.table(key, value)
-    }
-
-    fn show(&self) -> String {
-        self.inline()
-    }
-
-    fn entries() -> Option<Description> {
-        Some(Self::describe())
-    }
-}
-
-// Ranges of keys need an order; terms have none.
-impl PartialOrd for Term {
-    fn partial_cmp(&self, _: &Self) -> Option<std::cmp::Ordering> {
-        None
-    }
-}
+section_as_value!(Term);

@@ -28,10 +28,11 @@ section! {
         /// The URL by which clients reach this server. It is told to clients that only know the name, by
         /// /.well-known/matrix/client.
         base_url: Option<Url> = optional("\"https://matrix.example.org\""),
-        /// The proxies whose X-Forwarded-For is believed, as networks. From anyone else the header is ignored.
+        /// The proxies whose X-Forwarded-For is believed, as networks. From anyone else the header is ignored: all who come
+        /// through a proxy that is not named share one address, and its rate limits.
         trusted_proxies: Vec<IpNet> = preset(Vec::new()).shown_as("[\"127.0.0.1/32\", \"::1/128\"]"),
-        /// The socket by which `depesche user`, `token` and `db` reach the running server. Whoever may open it rules
-        /// the server: its mode is 0600. Without this key: admin.sock in data_dir.
+        /// The socket by which `depesche user`, `token`, `report`, `media`, `db` and `backup` reach the running server.
+        /// Whoever may open it rules the server: its mode is 0600. Without this key: admin.sock in data_dir.
         admin_socket: Option<PathBuf> = optional("\"/run/depesche/admin.sock\""),
         /// The key that signs this server's events, written at the first start. Back it up. Without this key:
         /// signing.key in data_dir.

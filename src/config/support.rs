@@ -1,11 +1,11 @@
 //! `[support]`: whom users ask for help.
 
-use toml::{Spanned, de::DeValue};
+use ruma::OwnedUserId;
 use url::Url;
 
 use crate::{
-    section::{Description, Section, Source, optional, preset, section},
-    value::Value,
+    section::{optional, preset, section},
+    value::section_as_value,
 };
 
 section! {
@@ -28,27 +28,8 @@ section! {
         /// An address for mail. This or matrix_id must be set.
         email: Option<String> = optional("\"matrix@example.org\""),
         /// An address in Matrix.
-        matrix_id: Option<String> = optional("\"@admin:example.org\""),
+        matrix_id: Option<OwnedUserId> = optional("\"@admin:example.org\""),
     }
 }
 
-impl Value for Contact {
-    fn read<'t>(source: &mut Source<'t>, key: &str, value: &Spanned<DeValue<'t>>) -> Option<Self> {
-        source.table(key, value)
-    }
-
-    fn show(&self) -> String {
-        self.inline()
-    }
-
-    fn entries() -> Option<Description> {
-        Some(Self::describe())
-    }
-}
-
-// Ranges of keys need an order; contacts have none.
-impl PartialOrd for Contact {
-    fn partial_cmp(&self, _: &Self) -> Option<std::cmp::Ordering> {
-        None
-    }
-}
+section_as_value!(Contact);

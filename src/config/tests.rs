@@ -109,6 +109,19 @@ fn impossible_combinations_are_refused() {
     for (text, wanted) in [
         ("listen = []", "line 3: server.listen: must name at least one address"),
         ("[metrics]\nlisten = \"127.0.0.1:8008\"", "line 4: metrics.listen: 127.0.0.1:8008 is taken by server.listen"),
+        (
+            "listen = [\"[::1]:1\", \"[::]:1\"]",
+            "line 3: server.listen: names [::1]:1 and [::]:1, of which one covers the other",
+        ),
+        (
+            "listen = [\"0.0.0.0:1\", \"127.0.0.1:1\"]",
+            "line 3: server.listen: names 0.0.0.0:1 and 127.0.0.1:1, of which one covers the other",
+        ),
+        ("listen = [\"127.0.0.1:1\", \"127.0.0.1:1\"]", "line 3: server.listen: names 127.0.0.1:1 twice"),
+        (
+            "listen = \"127.0.0.1:1\"\n[metrics]\nlisten = \"0.0.0.0:1\"",
+            "line 5: metrics.listen: 0.0.0.0:1 is taken by server.listen",
+        ),
         ("[federation]\nenabled = true", "line 4: federation.enabled: federation is not part of this version"),
         ("base_url = \"ftp://example.org\"", "line 3: server.base_url: must begin with https://"),
         ("base_url = \"https://u:p@example.org\"", "line 3: server.base_url: must not hold a password"),
@@ -118,10 +131,22 @@ fn impossible_combinations_are_refused() {
             "line 3: registration.terms: \"a b\" is no id",
         ),
         ("[[support.contacts]]\nrole = \"m.role.dpo\"", "line 3: support.contacts: needs an email or a matrix_id"),
+        (
+            "[[support.contacts]]\nmatrix_id = \"admin\"",
+            "support.contacts.matrix_id: must be an address in Matrix such as",
+        ),
     ] {
         let found = problems(text);
         assert!(found.contains(wanted), "{text}\nwanted: {wanted}\nfound: {found}");
     }
+}
+
+#[test]
+fn families_and_ports_are_apart() {
+    let listen = |listen: &str| parse(&format!("listen = [{listen}]\n")).server.listen.len();
+    assert_eq!(listen("\"0.0.0.0:1\", \"[::]:1\", \"127.0.0.1:2\""), 3);
+    assert_eq!(listen("\"127.0.0.1:1\", \"127.0.0.2:1\", \"[::]:1\""), 3);
+    assert_eq!(listen("\"127.0.0.1:0\", \"127.0.0.1:0\""), 2, "the system chooses two");
 }
 
 #[test]
@@ -226,6 +251,22 @@ fn paths_start_at_the_folder_of_the_file() {
     assert_eq!(config.server.data_dir.to_str(), Some("/srv/depesche"));
     assert_eq!(config.server.signing_key_file().to_str(), Some("/keys/k"));
     assert_eq!(config.server.admin_socket().to_str(), Some("/srv/depesche/admin.sock"));
+}
+
+#[test]
+fn the_path_of_the_socket_counts_from_the_root() {
+    // As `dev/run` writes it; the folder it lies in decides.
+    let load = |depth: usize| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let deep = folder.path().join("a".repeat(depth));
+        std::fs::create_dir(&deep).expect("a folder");
+        let file = deep.join("depesche.toml");
+        std::fs::write(&file, "[server]\nname = \"example.org\"\ndata_dir = \".\"\n").expect("written");
+        Config::load(&file)
+    };
+    assert!(load(1).is_ok());
+    let refused = load(120).expect_err("no socket has such a path").to_string();
+    assert!(refused.contains("server.admin_socket: /") && refused.contains("is longer than 107 bytes"), "{refused}");
 }
 
 #[test]

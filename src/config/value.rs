@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
-use ruma::{OwnedServerName, RoomVersionId};
+use ruma::{OwnedServerName, OwnedUserId, RoomVersionId};
 use toml::{Spanned, de::DeValue};
 use url::Url;
 
@@ -81,7 +81,38 @@ macro_rules! text_values {
         }
     )*};
 }
-text_values!(String, PathBuf, SocketAddr, IpNet, Url, OwnedServerName, RoomVersionId, Duration);
+text_values!(String, PathBuf, SocketAddr, IpNet, Url, OwnedServerName, OwnedUserId, RoomVersionId, Duration);
+
+/// Lets a section be a value: a table in a section, or an entry of a list of tables.
+macro_rules! section_as_value {
+    ($Section:ty) => {
+        impl $crate::value::Value for $Section {
+            fn read<'t>(
+                source: &mut $crate::section::Source<'t>,
+                key: &str,
+                value: &toml::Spanned<toml::de::DeValue<'t>>,
+            ) -> Option<Self> {
+                source.table(key, value)
+            }
+
+            fn show(&self) -> String {
+                $crate::section::Section::inline(self)
+            }
+
+            fn entries() -> Option<$crate::section::Description> {
+                Some(<Self as $crate::section::Section>::describe())
+            }
+        }
+
+        // Ranges of keys need an order; sections have none.
+        impl PartialOrd for $Section {
+            fn partial_cmp(&self, _: &Self) -> Option<std::cmp::Ordering> {
+                None
+            }
+        }
+    };
+}
+pub(crate) use section_as_value;
 
 macro_rules! parsed_texts {
     ($($Type:ty: $expected:literal;)*) => {$(
@@ -141,6 +172,18 @@ impl Text for Url {
 
 impl Text for OwnedServerName {
     const EXPECTED: &'static str = "a server name such as \"example.org\"";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        text.try_into().map_err(|_| String::new())
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Text for OwnedUserId {
+    const EXPECTED: &'static str = "an address in Matrix such as \"@admin:example.org\"";
 
     fn parse(text: &str) -> Result<Self, String> {
         text.try_into().map_err(|_| String::new())

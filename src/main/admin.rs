@@ -16,7 +16,11 @@ use serde_json::Value;
 use tokio::{net::UnixStream, runtime::Runtime};
 use tower::ServiceExt;
 
-use crate::{data_dir, failure::Failure, node::Node};
+use crate::{
+    data_dir::{self, DataDir},
+    failure::Failure,
+    node::{Node, Purpose},
+};
 
 /// Before the path of every request.
 const PREFIX: &str = "/_depesche/admin";
@@ -39,18 +43,16 @@ impl Admin {
     pub fn reach(config: &Path) -> Result<Self, Failure> {
         let config = Arc::new(Config::load(config)?);
         let runtime = runtime()?;
-        let socket = config.server.admin_socket();
+        let (socket, data_dir) = (config.server.admin_socket(), &config.server.data_dir);
         // A server that starts has the database before it has the socket.
-        let reached = runtime.block_on(data_dir::patiently(
-            |why| eprintln!("depesche: {why}"),
-            async || {
-                if connects(&socket).await? {
-                    Ok(Reached::Server(socket.clone()))
-                } else {
-                    Ok(Reached::Here(Box::new(Node::open(&config, false).await?)))
-                }
-            },
-        ))?;
+        let reached = runtime.block_on(async {
+            let tell = |why: &str| eprintln!("depesche: {why}");
+            let look = async || if connects(&socket).await? { Ok(None) } else { DataDir::open(data_dir).map(Some) };
+            match data_dir::patiently(tell, look).await? {
+                None => Ok::<_, Failure>(Reached::Server(socket.clone())),
+                Some(data) => Ok(Reached::Here(Box::new(Node::open(&config, data, Purpose::Command).await?))),
+            }
+        })?;
         Ok(Self { runtime, reached })
     }
 

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Everything is written to `<folder>.partial` and synced; the last step gives it its name. So a backup that has its name
-//! is whole. The database is copied first: a file of media is on disk before its row is, and a row without its file could
+//! is whole, and one that fails leaves nothing. The database is copied first: a file of media is on disk before its row is, and a row without its file could
 //! come only from a deletion meanwhile.
 
 pub mod files;
@@ -28,7 +28,7 @@ use depesche_store_rocksdb::RocksDb;
 use serde_json::{Value, json};
 
 use self::{
-    files::{Blobs, Folder, copy_hashed, sync_folder},
+    files::{Blobs, Folder, MediaFolder, sync_folder},
     manifest::{Entry, Manifest},
 };
 use crate::{media, node::long::Progress};
@@ -38,7 +38,7 @@ pub const DATABASE: &str = "db";
 pub const MEDIA: &str = "media";
 pub const SIGNING_KEY: &str = "signing.key";
 const CONFIG: &str = "config.toml";
-const MANIFEST: &str = "manifest.json";
+pub const MANIFEST: &str = "manifest.json";
 
 /// Where this server's media files lie.
 pub fn media_folder(config: &Config) -> PathBuf {
@@ -59,12 +59,31 @@ pub async fn make(
     }
     let partial = files::partial(&into).map_err(failed)?;
     files::remove_folder(&partial).map_err(failed)?;
-    fs::create_dir(&partial).map_err(failed)?;
-    progress.begin(&json!({ "what": "copying the database" }));
-    engine.checkpoint(&partial.join(DATABASE)).await.map_err(|error| error.to_string())?;
-    let work = Work { config, now_ms, into: into.clone(), partial, progress };
-    let made = tokio::task::spawn_blocking(move || work.finish()).await.map_err(|error| error.to_string())?;
-    made.map_err(failed)
+    fs::create_dir(&partial).map_err(files::about(&partial)).map_err(failed)?;
+    let work = Work { reserve: media::reserve(&config), config, now_ms, into: into.clone(), partial, progress };
+    let partial = work.partial.clone();
+    let made = fill(work, engine).await.map_err(|why| format!("the backup {} was not made: {why}", into.display()));
+    if made.is_err() {
+        // It may be large. An error of this one tells less than the first.
+        let _ = tokio::task::spawn_blocking(move || files::remove_folder(&partial)).await;
+    }
+    made
+}
+
+async fn fill(work: Work, engine: Arc<RocksDb>) -> Result<Value, String> {
+    let work = blocking(move || {
+        work.check_room()?;
+        Ok(work)
+    });
+    let work = work.await?;
+    work.progress.begin(&json!({ "what": "copying the database" }));
+    engine.checkpoint(&work.partial.join(DATABASE)).await.map_err(|error| error.to_string())?;
+    blocking(move || work.finish()).await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, String> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?;
+    done.map_err(|error| error.to_string())
 }
 
 /// What is left to do once the database is copied.
@@ -74,19 +93,30 @@ struct Work {
     into: PathBuf,
     partial: PathBuf,
     progress: Progress,
+    /// How many bytes of the disk are left free.
+    reserve: u64,
 }
 
 impl Work {
+    /// Whether there is room for the files of media. The engine looks for itself.
+    fn check_room(&self) -> io::Result<()> {
+        let all = match &self.config.media.store {
+            Some(_) => 0,
+            None => MediaFolder(media_folder(&self.config)).list()?.iter().map(|(_, size)| size).sum(),
+        };
+        files::check_room(&self.partial, all, self.reserve)
+    }
+
     fn finish(mut self) -> io::Result<Value> {
         let mut entries = self.hash_database()?;
         let media_elsewhere = self.config.media.store.as_ref().map(media::place);
         if media_elsewhere.is_none() {
-            entries.extend(self.copy_media(&Folder(media_folder(&self.config)))?);
+            entries.extend(self.copy_media(&MediaFolder(media_folder(&self.config)))?);
         }
-        for (name, text) in [
-            (SIGNING_KEY, fs::read_to_string(self.config.server.signing_key_file())?),
-            (CONFIG, self.config.in_force()),
-        ] {
+        let key = self.config.server.signing_key_file();
+        for (name, text) in
+            [(SIGNING_KEY, fs::read_to_string(&key).map_err(files::about(&key))?), (CONFIG, self.config.in_force())]
+        {
             entries.push(files::write(&self.partial, name, text.as_bytes())?);
         }
         let bytes: u64 = entries.iter().map(|entry| entry.size).sum();
@@ -103,7 +133,7 @@ impl Work {
         for folder in files::folders(&self.partial)? {
             sync_folder(&folder)?;
         }
-        fs::rename(&self.partial, &self.into)?;
+        files::rename(&self.partial, &self.into)?;
         sync_folder(self.into.parent().unwrap_or(Path::new("/")))?;
         Ok(json!({
             "into": self.into, "files": count, "bytes": bytes, "media_elsewhere": manifest.media_elsewhere,
@@ -120,7 +150,6 @@ impl Work {
         for (name, _) in list {
             let path = folder.0.join(&name);
             entries.push(files::hash(&path, &format!("{DATABASE}/{name}"))?);
-            fs::File::open(&path)?.sync_all()?;
             done += entries.last().map_or(0, |entry| entry.size);
             self.step("reading the copy of the database", done, all)?;
         }
@@ -130,6 +159,7 @@ impl Work {
     fn copy_media(&mut self, blobs: &impl Blobs) -> io::Result<Vec<Entry>> {
         let (list, mut done) = (blobs.list()?, 0);
         let all: u64 = list.iter().map(|(_, size)| size).sum();
+        files::check_room(&self.partial, all, self.reserve)?;
         let mut entries = Vec::with_capacity(list.len());
         for (name, size) in list {
             let within = format!("{MEDIA}/{name}");
@@ -149,17 +179,8 @@ impl Work {
 
     fn step(&mut self, what: &str, done: u64, of: u64) -> io::Result<()> {
         self.progress.check().map_err(io::Error::other)?;
+        files::check_room(&self.partial, 0, self.reserve)?;
         self.progress.say(|| json!({ "what": what, "done": done, "of": of, "unit": "bytes" }));
         Ok(())
-    }
-}
-
-impl Blobs for Folder {
-    fn list(&self) -> io::Result<Vec<(String, u64)>> {
-        Folder::list(self)
-    }
-
-    fn copy(&self, name: &str, to: &Path, within: &str) -> io::Result<Entry> {
-        copy_hashed(&self.0.join(name), to, within)
     }
 }

@@ -5,6 +5,7 @@ pub mod config;
 pub mod db;
 pub mod media;
 mod password;
+mod place;
 pub mod report;
 pub mod token;
 pub mod user;

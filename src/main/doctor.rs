@@ -13,7 +13,7 @@ use depesche_config::Config;
 use http::Method;
 use serde_json::json;
 
-use crate::{admin::Admin, cli::Output, commands::config::warnings, failure::Failure, log, node, signing_key};
+use crate::{admin::Admin, cli::Output, commands::config::warnings, failure::Failure, log, node, signing_key, turn};
 
 /// Files that the server needs besides one for each connection.
 const FILES_FOR_THE_DATABASE: u64 = 2048;
@@ -78,6 +78,7 @@ fn examine(path: &Path, config: &Config) -> Vec<Finding> {
     let mut findings = vec![Finding::ok(format!("the configuration {} is valid", path.display()))];
     findings.extend(log::filter(config).err().map(|failure| Finding::wrong(failure.to_string())));
     findings.extend(warnings(config).into_iter().map(Finding::warning));
+    findings.extend(turn::secret(config).err().map(|failure| Finding::wrong(failure.to_string())));
     findings.push(clock(&config.server.data_dir));
     findings.push(open_files(config));
     findings.extend(folder(&config.server.data_dir));

@@ -1,7 +1,7 @@
 //! What the server writes about itself: text for people, JSON for machines; and one line for each request.
 //!
 //! Passwords, tokens and what people write are never logged. A request is named by the template of its route
-//! (`/rooms/{room_id}/send/...`), never by its path or query.
+//! (`/rooms/{p1}/send/...`), never by its path or query.
 
 use std::{
     io::IsTerminal,
@@ -46,7 +46,6 @@ pub fn start(config: &Config) -> Result<(), Failure> {
         // The place, not the message: a message may quote what a user sent.
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "a part of the server panicked; this is a bug, please report it");
-        tracing::debug!(%panic, "the panic");
     }));
     Ok(())
 }
@@ -63,7 +62,8 @@ pub async fn request(mut request: Request, next: Next) -> Response {
     let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
     let method = known(request.method());
 
-    let span = tracing::info_span!("request", id);
+    // At the level of errors: also where the filter lets nothing else through, what is logged on the way has its id.
+    let span = tracing::error_span!("request", id);
     let mut response = next.run(request).instrument(span.clone()).await;
 
     let elapsed = begun.elapsed();
@@ -160,6 +160,22 @@ mod tests {
         let log = String::from_utf8(lines.0.lock().expect("no panic").clone()).expect("text");
         assert!(log.contains("route=\"/rooms/{room}/send\" status=200") && log.contains("from-the-proxy"), "{log}");
         assert!(!log.contains("secret"), "{log}");
+    }
+
+    #[tokio::test]
+    async fn what_is_logged_has_the_id_of_its_request_at_every_filter() {
+        for filter in ["error", "warn", "info,depesche::log=warn"] {
+            let lines = Lines::default();
+            let quiet = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(lines.clone());
+            let _logged = tracing::subscriber::set_default(quiet.finish());
+            let fails = async || tracing::error!("request failed");
+            let router = Router::new().route("/", post(fails)).layer(middleware::from_fn(request));
+            let sent = Request::post("/").header(REQUEST_ID, "from-the-proxy").body(Body::empty()).expect("a request");
+            router.oneshot(sent).await.expect("infallible");
+            let log = String::from_utf8(lines.0.lock().expect("no panic").clone()).expect("text");
+            assert!(log.contains("request failed") && log.contains("from-the-proxy"), "{filter}: {log}");
+            assert_eq!(log.lines().count(), 1, "{filter}: {log}");
+        }
     }
 
     fn id_for(sent: &'static str) -> String {

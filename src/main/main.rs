@@ -38,13 +38,18 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     // Whatever is created from here on is readable by its owner only: database, keys, sockets.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    match run(Cli::parse()) {
+    match run(Cli::parse()).and_then(|code| all_printed().map(|()| code)) {
         Ok(code) => code,
         Err(failure) => {
             eprintln!("depesche: {failure}");
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// Whoever sent the output into a file is told if it is not all there.
+fn all_printed() -> Result<(), Failure> {
+    print::lost().map_or(Ok(()), |error| Err(Failure::failed("cannot write the output", error)))
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {

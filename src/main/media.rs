@@ -1,6 +1,6 @@
 //! The parts of media that touch the machine: where bytes lie, and the processes that make thumbnails.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use depesche_blobs_files::FileBlobs;
 use depesche_blobs_s3::{AccessKey, Bucket, S3Blobs};
@@ -11,7 +11,7 @@ use depesche_server::media::{
 };
 use depesche_thumbnails::{Bounds, Workers};
 
-use crate::{failure::Failure, secret};
+use crate::{failure::Failure, node, secret};
 
 /// The store that the configuration names. An object store is not asked for anything: the server also starts while it
 /// does not answer.
@@ -19,14 +19,21 @@ pub async fn blobs(config: &Config) -> Result<Arc<dyn Blobs>, Failure> {
     let bucket = config.media.store.as_ref().map(bucket).transpose()?;
     let folder = config.media.dir(&config.server.data_dir);
     let what = format!("cannot use {} for media (media.dir)", folder.display());
+    let reserve = reserve(config);
     let opened = tokio::task::spawn_blocking(move || {
         Ok::<Arc<dyn Blobs>, std::io::Error>(match bucket {
-            Some(bucket) => Arc::new(S3Blobs::open(bucket, &folder)?),
-            None => Arc::new(FileBlobs::open(&folder)?),
+            Some(bucket) => Arc::new(S3Blobs::open(bucket, &folder, reserve)?),
+            None => Arc::new(FileBlobs::open(&folder, reserve)?),
         })
     });
     let opened = opened.await.map_err(|error| Failure::failed(&what, error))?;
     opened.map_err(|error| Failure::failed(&what, error))
+}
+
+/// How many bytes of a disk must be free for what can wait: files of users, and backups. Twice what the database wants, so
+/// that those do not stop it.
+pub fn reserve(config: &Config) -> u64 {
+    node::rocksdb_options(config).reserve_bytes().saturating_mul(2)
 }
 
 /// Whether an object store takes files, gives them back and deletes them.
@@ -35,7 +42,7 @@ pub async fn probe(store: &ObjectStore) -> Result<(), String> {
     let probed = bucket.probe().await;
     probed.map_err(|error| match error {
         BlobError::Failed(why) => format!("{why} ({})", place(store)),
-        missing @ BlobError::Missing => format!("{missing} ({})", place(store)),
+        missing @ (BlobError::Missing | BlobError::Full(_)) => format!("{missing} ({})", place(store)),
     })
 }
 
@@ -45,16 +52,13 @@ pub fn place(store: &ObjectStore) -> String {
     format!("the bucket {} at {}{under}", store.bucket, store.endpoint)
 }
 
-fn bucket(store: &ObjectStore) -> Result<Bucket, Failure> {
+/// The bucket, with its keys from their files. Nobody is asked for anything yet.
+pub fn bucket(store: &ObjectStore) -> Result<Bucket, Failure> {
     let key = AccessKey {
-        id: secret("media.store.access_key_id_file", &store.access_key_id_file)?,
-        secret: secret("media.store.secret_access_key_file", &store.secret_access_key_file)?,
+        id: secret::of("media.store.access_key_id_file", &store.access_key_id_file)?,
+        secret: secret::of("media.store.secret_access_key_file", &store.secret_access_key_file)?,
     };
     Bucket::new(store, key).map_err(|why| Failure::Usage(format!("media.store: {why}")))
-}
-
-fn secret(key: &str, path: &Path) -> Result<String, Failure> {
-    secret::first_line_of(path).map_err(|error| Failure::Usage(format!("{key}: {}: {error}", path.display())))
 }
 
 /// Processes of this program.

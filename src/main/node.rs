@@ -11,30 +11,43 @@ use depesche_api::{AnsweredTo, App};
 use depesche_config::Config;
 use depesche_net::{pages::Pages, push::Gateways};
 use depesche_rules::signing::SigningKey;
-use depesche_server::{Clock, Parts, Random, Server};
+use depesche_server::{Clock, Parts, Random, Server, identity, migrations};
 use depesche_store::{Engine, Options};
 use depesche_store_rocksdb::{RocksDb, RocksOptions};
 use http::Response;
+use tokio_util::task::TaskTracker;
 
 use crate::{data_dir::DataDir, failure::Failure, media, signing_key, turn};
 
 /// How long work may take for which no client waits any more.
 const FINISHING: Duration = Duration::from_secs(5);
 
+/// What a database is opened for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Purpose {
+    /// A command: a database of an older version, or a copy that did not go on yet, is left as it is.
+    Command,
+    /// It goes on: it is brought up to date, and a copy is made fit.
+    GoOn,
+    /// It goes on with a new signing key, because the old one is lost.
+    GoOnWithNewKey,
+}
+
 /// A homeserver on its database, without listeners.
 pub struct Node {
     app: Arc<App>,
     engine: Arc<RocksDb>,
+    /// What the operator asked for and takes long.
+    long: TaskTracker,
     // Last, so that the folder is free only when the database is closed.
     _data: DataDir,
 }
 
 impl Node {
-    /// Takes the data folder, opens or creates the database, and starts the server on it.
-    pub async fn open(config: &Arc<Config>, new_signing_key: bool) -> Result<Self, Failure> {
-        let data = DataDir::open(&config.server.data_dir)?;
-        let key = own_key(config, &data, new_signing_key)?;
-        let engine = open_engine(config, &data).await?;
+    /// Opens or creates the database in a data folder, and starts the server on it.
+    pub async fn open(config: &Arc<Config>, data: DataDir, purpose: Purpose) -> Result<Self, Failure> {
+        let key = own_key(config, &data, purpose == Purpose::GoOnWithNewKey)?;
+        let engine = open_engine(config, &data, purpose).await?;
         let parts = Parts {
             config: Arc::clone(config),
             engine: Arc::<RocksDb>::clone(&engine),
@@ -49,7 +62,7 @@ impl Node {
         let server = Server::start(parts).await.map_err(|error| Failure::Failed(error.to_string()))?;
         engine.accept_copy().map_err(|error| Failure::failed("the database stays marked as a copy", error))?;
         let app = App::new(server);
-        Ok(Self { app, engine, _data: data })
+        Ok(Self { app, engine, long: TaskTracker::new(), _data: data })
     }
 
     /// What clients reach.
@@ -60,8 +73,8 @@ impl Node {
     /// What the commands of the operator reach.
     pub fn admin_router(&self) -> Router {
         depesche_api::admin_router(&self.app)
-            .merge(db::router(Arc::clone(&self.engine), Arc::clone(&self.app.server)))
-            .merge(backup::router(Arc::clone(&self.engine), Arc::clone(&self.app.config)))
+            .merge(db::router(Arc::clone(&self.engine), Arc::clone(&self.app.server), self.long.clone()))
+            .merge(backup::router(Arc::clone(&self.engine), Arc::clone(&self.app.config), self.long.clone()))
     }
 
     /// Begins to send what others are to be told of, push notifications, and to fetch what users want to see. For a server that runs, not for a command.
@@ -90,7 +103,9 @@ impl Node {
 
     /// Finishes the work in hand and closes the database.
     pub async fn stop(&self) {
-        if tokio::time::timeout(FINISHING, self.app.finished()).await.is_err() {
+        self.long.close();
+        let finished = async { tokio::join!(self.app.finished(), self.long.wait()) };
+        if tokio::time::timeout(FINISHING, finished).await.is_err() {
             tracing::warn!("what was begun for clients that have gone is cut off");
         }
         let engine = Arc::clone(&self.engine);
@@ -117,14 +132,33 @@ pub fn rocksdb_options(config: &Config) -> RocksOptions {
     }
 }
 
-/// The embedded engine, as the configuration wants it.
-async fn open_engine(config: &Config, data: &DataDir) -> Result<Arc<RocksDb>, Failure> {
+/// The embedded engine, as the configuration wants it. For a command, only if that changes nothing that an older program
+/// could not go back to.
+async fn open_engine(config: &Config, data: &DataDir, purpose: Purpose) -> Result<Arc<RocksDb>, Failure> {
     let options = rocksdb_options(config);
     let path = data.database();
+    let is_copy = RocksDb::is_copy(&path).map_err(|error| Failure::failed(path.display(), error))?;
+    if purpose == Purpose::Command && is_copy {
+        return Err(Failure::Failed(format!(
+            "the database in {} is a copy that did not go on yet: start the server, which makes it fit to",
+            path.display()
+        )));
+    }
     // After a crash under load this reads the log of the last writes, which takes its time.
     let opened = tokio::task::spawn_blocking(move || RocksDb::open(&path, &options)).await;
     let opened = opened.map_err(|error| Failure::failed("the database did not open", error))?;
-    opened.map(Arc::new).map_err(|error| Failure::Failed(error.to_string()))
+    let engine = opened.map_err(|error| Failure::Failed(error.to_string()))?;
+    if purpose == Purpose::Command {
+        let due = migrations::is_due(&engine, identity::SCHEMA).await;
+        if due.map_err(|fault| Failure::Failed(fault.to_string()))? {
+            return Err(Failure::Failed(
+                "this database is of an older version, and this program would change it for good: back it up with the old \
+                 program, or start the server, which brings it up to date"
+                    .to_owned(),
+            ));
+        }
+    }
+    Ok(Arc::new(engine))
 }
 
 /// The user who asked, for the log; none if nobody was logged in.
@@ -139,6 +173,12 @@ fn own_key(config: &Config, data: &DataDir, new: bool) -> Result<SigningKey, Fai
     if path.exists() {
         if signing_key::readable_by_others(&path) {
             tracing::warn!(path = %path.display(), "the signing key can be read by others; make it private: chmod 600");
+        }
+        if new {
+            tracing::warn!(
+                path = %path.display(),
+                "there is a signing key, so --new-signing-key makes none; move the file away if it is to be replaced"
+            );
         }
         return signing_key::read(&path);
     }

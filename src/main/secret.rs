@@ -6,6 +6,13 @@ use std::{
     path::Path,
 };
 
+use crate::failure::Failure;
+
+/// The secret in the file that a key of the configuration names.
+pub fn of(key: &str, path: &Path) -> Result<String, Failure> {
+    first_line_of(path).map_err(|error| Failure::Usage(format!("{key}: {}: {error}", path.display())))
+}
+
 /// The first line of a file.
 pub fn first_line_of(path: &Path) -> std::io::Result<String> {
     first_line(BufReader::new(File::open(path)?))

@@ -3,19 +3,36 @@
 pub mod accept;
 mod notify;
 
-use std::{os::unix::fs::FileTypeExt, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    os::unix::fs::FileTypeExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, middleware};
 use depesche_config::Config;
 use tokio::{
-    net::{TcpListener, UnixListener},
+    net::{TcpListener, TcpSocket, UnixListener},
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use crate::{cli::ServeOptions, data_dir, failure::Failure, log, media, metrics, node::Node, serve::accept::Acceptor};
+use crate::{
+    cli::ServeOptions,
+    data_dir::{self, DataDir},
+    failure::Failure,
+    log, media, metrics,
+    node::{Node, Purpose},
+    serve::accept::Acceptor,
+};
 
 /// How long the node may take to close after its last request.
 const CLOSING: Duration = Duration::from_secs(30);
+/// Connections that the system holds until they are accepted.
+const BACKLOG: u32 = 1024;
+/// How long threads may take to end after that.
+const LEAVING: Duration = Duration::from_secs(3);
 
 /// Runs the server until a signal ends it.
 pub fn serve(path: &Path, options: &ServeOptions) -> Result<(), Failure> {
@@ -26,29 +43,39 @@ pub fn serve(path: &Path, options: &ServeOptions) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::failed("cannot start threads", error))?;
-    runtime.block_on(run(path, &config, options))
+    let outcome = runtime.block_on(run(path, &config, options));
+    // What still reads or writes on other threads then (a recovery, a database that does not close) is left to itself: the
+    // database is made for that.
+    runtime.shutdown_timeout(LEAVING);
+    outcome
 }
 
 async fn run(path: &Path, config: &Arc<Config>, options: &ServeOptions) -> Result<(), Failure> {
     let mut signals = Signals::install().map_err(|error| Failure::failed("cannot listen for signals", error))?;
     // Addresses first: when one is taken, nothing else has happened yet.
-    let clients = bind_all(config).await?;
-    // A command that works on the database itself lets go of it in a moment.
-    let tell = |why: &str| tracing::warn!("{why}");
-    let node = tokio::select! {
+    let clients = bind_all(config)?;
+    let figures = config.metrics.listen.map(|address| bind(address, "metrics.listen", config)).transpose()?;
+    let purpose = if options.new_signing_key { Purpose::GoOnWithNewKey } else { Purpose::GoOn };
+    let open = async {
+        // A command that works on the database itself lets go of it in a moment.
+        let tell = |why: &str| tracing::warn!("{why}");
+        let data = data_dir::patiently(tell, async || DataDir::open(&config.server.data_dir)).await?;
+        let admin = AdminSocket::bind(&config.server.admin_socket())?;
+        Ok::<_, Failure>((admin, Node::open(config, data, purpose).await?))
+    };
+    let (admin, node) = tokio::select! {
         biased;
-        node = data_dir::patiently(tell, async || Node::open(config, options.new_signing_key).await) => Arc::new(node?),
+        opened = open => opened?,
         // A migration goes on from where it was at the next start.
         cause = signals.next() => return Err(Failure::Failed(format!("stopped by {cause} before it was ready"))),
     };
-    let admin = bind_admin(&config.server.admin_socket())?;
+    let node = Arc::new(node);
     node.send_out(config);
     node.index_messages();
 
     let acceptor = Acceptor::new(config);
-    if let Some(address) = config.metrics.listen {
+    if let Some(listener) = figures {
         let handle = metrics::start()?;
-        let listener = bind(address, "metrics.listen").await?;
         acceptor.spawn_apart(listener, metrics::router(handle.clone(), Arc::clone(&node)));
         tokio::spawn(async move {
             loop {
@@ -57,7 +84,7 @@ async fn run(path: &Path, config: &Arc<Config>, options: &ServeOptions) -> Resul
             }
         });
     }
-    acceptor.spawn_apart(admin, node.admin_router());
+    acceptor.spawn_apart(admin.show()?, node.admin_router());
     let router: Router = node.client_router().layer(middleware::from_fn(log::request));
     for listener in clients {
         acceptor.spawn(listener, router.clone());
@@ -78,7 +105,11 @@ async fn run(path: &Path, config: &Arc<Config>, options: &ServeOptions) -> Resul
     };
     tokio::select! {
         () = stopped => {}
-        _ = signals.next() => return Err(Failure::Failed("told to stop twice: stopped at once".to_owned())),
+        _ = signals.next() => {
+            // At once: even letting go of the database waits for it.
+            tracing::error!("told to stop twice: stopped at once");
+            std::process::exit(1);
+        }
     }
     // A socket that nobody answers misleads the next command; without the file it opens the database itself.
     let _ = std::fs::remove_file(config.server.admin_socket());
@@ -86,16 +117,16 @@ async fn run(path: &Path, config: &Arc<Config>, options: &ServeOptions) -> Resul
     Ok(())
 }
 
-async fn bind_all(config: &Config) -> Result<Vec<TcpListener>, Failure> {
+fn bind_all(config: &Config) -> Result<Vec<TcpListener>, Failure> {
     let mut listeners = Vec::new();
     for address in &config.server.listen {
-        listeners.push(bind(*address, "server.listen").await?);
+        listeners.push(bind(*address, "server.listen", config)?);
     }
     Ok(listeners)
 }
 
-async fn bind(address: std::net::SocketAddr, key: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
+fn bind(address: SocketAddr, key: &str, config: &Config) -> Result<TcpListener, Failure> {
+    open(address, leaves_ipv4(address, config)).map_err(|error| {
         let hint = match error.kind() {
             std::io::ErrorKind::AddrInUse => ". Another program uses it: stop that one, or choose another port",
             std::io::ErrorKind::PermissionDenied => ". Ports below 1024 are for root: choose a higher one",
@@ -105,17 +136,58 @@ async fn bind(address: std::net::SocketAddr, key: &str) -> Result<TcpListener, F
     })
 }
 
-/// The socket of the operator. A file left over by a killed server is replaced: the lock of the data folder says that
-/// no server is behind it.
-fn bind_admin(path: &Path) -> Result<UnixListener, Failure> {
-    let failed = |error| Failure::failed(format_args!("cannot open the admin socket {}", path.display()), error);
-    if std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
-        std::fs::remove_file(path).map_err(failed)?;
+/// Whether the IPv4 addresses of this port are for another listener. "[::]" alone is for both families, as systems have it.
+fn leaves_ipv4(address: SocketAddr, config: &Config) -> bool {
+    let mut all = config.server.listen.iter().chain(&config.metrics.listen);
+    let shares = |other: &SocketAddr| other.port() == address.port() && other.ip().to_canonical().is_ipv4();
+    address.ip().is_unspecified() && address.is_ipv6() && all.any(shares)
+}
+
+/// As [`TcpListener::bind`], which cannot be told to leave IPv4 alone.
+fn open(address: SocketAddr, leaves_ipv4: bool) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    if leaves_ipv4 {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, true)?;
     }
-    // Private from its first moment, by the umask; the mode only drops the meaningless execute bit.
-    let listener = UnixListener::bind(path).map_err(failed)?;
-    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(failed)?;
-    Ok(listener)
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// The socket of the operator. It is bound before the database is touched, so that what is wrong with its place is said
+/// first, and gets its name when somebody answers: until then commands find no server, and do not wait.
+struct AdminSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    hidden: PathBuf,
+}
+
+impl AdminSocket {
+    /// A file left over by a killed server is replaced: the lock of the data folder says that no server is behind it.
+    fn bind(path: &Path) -> Result<Self, Failure> {
+        let failed = failed_socket(path);
+        if std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
+            std::fs::remove_file(path).map_err(&failed)?;
+        }
+        // Private from its first moment, by the umask; the mode only drops the meaningless execute bit.
+        let listener = UnixListener::bind(path).map_err(&failed)?;
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(&failed)?;
+        let mut hidden = path.as_os_str().to_owned();
+        hidden.push(".new");
+        let hidden = PathBuf::from(hidden);
+        std::fs::rename(path, &hidden).map_err(&failed)?;
+        Ok(Self { listener, path: path.to_owned(), hidden })
+    }
+
+    /// From now on commands find it.
+    fn show(self) -> Result<UnixListener, Failure> {
+        std::fs::rename(&self.hidden, &self.path).map_err(failed_socket(&self.path))?;
+        Ok(self.listener)
+    }
+}
+
+fn failed_socket(path: &Path) -> impl Fn(std::io::Error) -> Failure + '_ {
+    |error| Failure::failed(format_args!("cannot open the admin socket {}", path.display()), error)
 }
 
 /// Says what to do now, in the words of the command line.
@@ -152,21 +224,80 @@ fn raise_file_limit() {
     }
 }
 
-/// What ends the server.
+/// What ends the server. A terminal that is closed ends it as orderly as the others.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
     fn install() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        let [terminate, interrupt, hang_up] =
+            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+        Ok(Self { terminate: terminate?, interrupt: interrupt?, hang_up: hang_up? })
     }
 
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hang_up.recv() => "SIGHUP",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use depesche_config::Config;
+
+    use super::{AdminSocket, bind, leaves_ipv4};
+
+    fn listening(listen: &str) -> Config {
+        Config::parse(&format!("[server]\nname = \"example.org\"\nlisten = [{listen}]\n")).expect("valid")
+    }
+
+    #[tokio::test]
+    async fn both_families_share_a_port() {
+        // A port that is free in both just now.
+        let Ok(probe) = std::net::TcpListener::bind("[::]:0") else {
+            println!("left out: both_families_share_a_port needs IPv6");
+            return;
+        };
+        let port = probe.local_addr().expect("an address").port();
+        drop(probe);
+        for first in ["0.0.0.0", "127.0.0.1"] {
+            let config = listening(&format!("\"{first}:{port}\", \"[::]:{port}\""));
+            let bound = config.server.listen.iter().map(|address| bind(*address, "server.listen", &config));
+            let bound = bound.collect::<Result<Vec<_>, _>>();
+            assert_eq!(bound.map(|bound| bound.len()), Ok(2), "{first}");
+        }
+    }
+
+    #[test]
+    fn all_addresses_of_ipv6_are_those_of_ipv4_too_where_nobody_else_has_them() {
+        let all: SocketAddr = "[::]:8008".parse().expect("an address");
+        assert!(!leaves_ipv4(all, &listening("\"[::]:8008\"")));
+        assert!(!leaves_ipv4(all, &listening("\"[::]:8008\", \"127.0.0.1:8009\"")));
+        assert!(leaves_ipv4(all, &listening("\"[::]:8008\", \"127.0.0.1:8008\"")));
+    }
+
+    #[tokio::test]
+    async fn commands_find_the_socket_when_somebody_answers() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("admin.sock");
+        for _ in 0..2 {
+            // The second time what the first left is there.
+            let socket = AdminSocket::bind(&path).expect("bound");
+            assert!(!path.exists());
+            let listener = socket.show().expect("shown");
+            let (client, accepted) = tokio::join!(tokio::net::UnixStream::connect(&path), listener.accept());
+            assert!(client.is_ok() && accepted.is_ok());
+        }
+        let missing =
+            AdminSocket::bind(&folder.path().join("missing/admin.sock")).err().expect("no folder").to_string();
+        assert!(missing.contains("admin socket"), "{missing}");
     }
 }

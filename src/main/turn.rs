@@ -1,7 +1,5 @@
 //! The secrets of the servers that carry calls, from their files.
 
-use std::path::Path;
-
 use depesche_config::Config;
 use depesche_server::turn::Secret;
 
@@ -11,12 +9,8 @@ use crate::{failure::Failure, secret};
 pub fn secret(config: &Config) -> Result<Option<Secret>, Failure> {
     let turn = &config.turn;
     if let Some(path) = &turn.shared_secret_file {
-        return Ok(Some(Secret::Shared(read("turn.shared_secret_file", path)?)));
+        return Ok(Some(Secret::Shared(secret::of("turn.shared_secret_file", path)?)));
     }
     let (Some(username), Some(path)) = (turn.username.clone(), &turn.password_file) else { return Ok(None) };
-    Ok(Some(Secret::Fixed { username, password: read("turn.password_file", path)? }))
-}
-
-fn read(key: &str, path: &Path) -> Result<String, Failure> {
-    secret::first_line_of(path).map_err(|error| Failure::Usage(format!("{key}: {}: {error}", path.display())))
+    Ok(Some(Secret::Fixed { username, password: secret::of("turn.password_file", path)? }))
 }

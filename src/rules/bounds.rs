@@ -148,15 +148,19 @@ pub const MAX_THREAD_HOPS: usize = 3;
 pub const MAX_TYPING_TIMEOUT_MS: u64 = 120_000;
 /// Users who are shown typing in one room at a time. Ours.
 pub const MAX_TYPING_SHOWN: usize = 100;
-/// Receipts of others that one room's part of a `/sync` has, the newest. Ours.
+/// Receipts of others that one room's part of a first `/sync` has, the newest. Ours.
 pub const MAX_RECEIPTS_PER_SYNC: usize = 500;
+/// Receipts that one room's part of a later `/sync` has, those that moved last. What is left out is never told: more than
+/// move while a client is away. Ours.
+pub const MAX_MOVED_RECEIPTS_PER_SYNC: usize = 5000;
 /// Bytes of the status message of a presence. Ours.
 pub const MAX_STATUS_BYTES: usize = 1024;
 /// Rooms in which a user's presence is told. Ours: each change is written once for each.
 pub const MAX_PRESENCE_ROOMS: usize = 200;
 /// Users whose presence one `/sync` tells, those who changed last. Ours.
 pub const MAX_PRESENCE_PER_SYNC: usize = 500;
-/// Events after a user's mark that are looked at to count by the user's own push rules. Ours: older ones count no more.
+/// Events after a user's mark that are looked at to count by the user's own push rules. Ours: older ones count by the
+/// default rules.
 pub const MAX_COUNTED_BY_RULES: usize = 500;
 
 // Encryption

@@ -9,9 +9,6 @@
 
 use ruma::{RoomVersionId, room_version_rules::RoomVersionRules};
 
-/// The version of a new room when neither client nor configuration says.
-pub const DEFAULT_ROOM_VERSION: RoomVersionId = RoomVersionId::V12;
-
 /// How a version is announced in `GET /capabilities`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stability {
@@ -64,7 +61,6 @@ mod tests {
         for other in ["1", "2", "13", "org.example.custom", ""] {
             assert!(RoomVersionId::try_from(other).ok().as_ref().and_then(room_version_rules).is_none(), "{other}");
         }
-        assert!(room_version_rules(&DEFAULT_ROOM_VERSION).is_some());
     }
 
     #[test]

@@ -97,9 +97,6 @@ pub enum TagError {
     /// The name is longer than 255 bytes.
     #[error("a tag may have at most {MAX_TAG_BYTES} bytes")]
     TooLong,
-    /// The order is not between 0 and 1.
-    #[error("the order of a tag is between 0 and 1")]
-    InvalidOrder,
     /// The room has as many tags as we keep.
     #[error("a room may have at most {MAX_TAGS_PER_ROOM} tags")]
     TooMany,
@@ -204,7 +201,7 @@ impl AccountData {
         Ok(tags(view.get(&ACCOUNT_DATA, &(user.to_owned(), room, TAG.to_owned())).await?))
     }
 
-    /// Puts a tag on a room, with whatever a client says of it.
+    /// Puts a tag on a room, with whatever a client says of it: clients order their rooms by it, the server does not.
     pub async fn set_tag(
         &self,
         user: &UserId,
@@ -214,10 +211,6 @@ impl AccountData {
     ) -> Result<(), TagError> {
         if tag.len() > MAX_TAG_BYTES {
             return Err(TagError::TooLong);
-        }
-        let in_range = |order: &Value| order.as_f64().is_some_and(|order| (0.0..=1.0).contains(&order));
-        if !info.get("order").is_none_or(in_range) {
-            return Err(TagError::InvalidOrder);
         }
         let info = &Value::Object(info.clone());
         self.change_tags(user, room, |tags| {

@@ -16,6 +16,8 @@ mod versions;
 
 use std::sync::Arc;
 
+pub use self::keys::{KeyPages, StoredKey};
+
 use ruma::{OwnedRoomId, RoomId, UInt, UserId, api::client::backup::BackupAlgorithm, serde::Raw};
 
 use crate::{

@@ -1,8 +1,9 @@
 //! What every part of the server stands on: the store, the clock, randomness, the configuration and who we are.
 
 use std::{
+    collections::HashSet,
     future::Future,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
 };
 
 use depesche_config::Config;
@@ -13,11 +14,14 @@ use tokio::sync::watch;
 use crate::{
     clock::{Clock, Random},
     event_cache::EventCache,
+    keyspace::RoomNo,
     tx::{Fault, Tx, View},
 };
 
 /// How often a batch is built anew after a conflict, the first time included.
 const ATTEMPTS: usize = 3;
+/// Damaged rooms of which the log knows; beyond, it is told of them anew.
+const DAMAGED: usize = 10_000;
 
 /// Shared by all parts of one server; one per [`crate::Server`].
 pub struct Base {
@@ -33,10 +37,12 @@ pub struct Base {
     pub config: Arc<Config>,
     /// The server's own name.
     pub name: OwnedServerName,
-    /// Counts the changes of who has a pusher, and is 0 while nobody has one: until then no event leaves a row for push.
+    /// Counts the users who came to have a pusher, and is 0 while nobody has one: until then no event leaves a row for push.
     pub pushers: AtomicU64,
     /// Becomes true when the server stops: whoever waits gives up.
     pub stopping: watch::Receiver<bool>,
+    /// Damaged rooms that are in the log.
+    damaged: Mutex<HashSet<RoomNo>>,
 }
 
 impl Base {
@@ -50,7 +56,17 @@ impl Base {
     ) -> Self {
         let events = Arc::new(EventCache::new(config.store.event_cache_mb << 20));
         let name = config.server.name.clone();
-        Self { engine, clock, random, events, config, name, pushers: AtomicU64::new(0), stopping }
+        Self {
+            engine,
+            clock,
+            random,
+            events,
+            config,
+            name,
+            pushers: AtomicU64::new(0),
+            stopping,
+            damaged: Mutex::default(),
+        }
     }
 
     /// The newest snapshot, for reading.
@@ -99,26 +115,34 @@ impl Base {
         F: Fn(Tx) -> R,
         R: Future<Output = Result<T, E>>,
     {
-        self.transact_at(decide).await.map(|(value, _)| value)
-    }
-
-    /// As [`Self::transact`], and says where the batch was committed.
-    pub async fn transact_at<T, E, F, R>(&self, decide: F) -> Result<(T, Position), E>
-    where
-        E: From<Fault>,
-        F: Fn(Tx) -> R,
-        R: Future<Output = Result<T, E>>,
-    {
         let mut attempt = 1;
         loop {
             let tx = self.tx();
             let value = decide(tx.clone()).await?;
             match self.commit(&tx).await {
-                Ok(position) => return Ok((value, position)),
+                Ok(_) => return Ok(value),
                 Err(Fault::Commit(CommitError::Conflict(_))) if attempt < ATTEMPTS => attempt += 1,
                 Err(fault) => return Err(fault.into()),
             }
         }
+    }
+
+    /// What a room gives to an answer about many; nothing if what is stored of it is damaged. That is an error in the
+    /// log, once for each room, and takes no other room from anybody.
+    pub fn unless_damaged<T>(&self, room: RoomNo, outcome: Result<T, Fault>) -> Result<Option<T>, Fault> {
+        let fault = match outcome {
+            Ok(value) => return Ok(Some(value)),
+            Err(fault) if fault.is_damage() => fault,
+            Err(fault) => return Err(fault),
+        };
+        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        if damaged.len() >= DAMAGED {
+            damaged.clear();
+        }
+        if damaged.insert(room) {
+            tracing::error!(room, %fault, "a room cannot be read; it is left out");
+        }
+        Ok(None)
     }
 
     /// Resolves when the server stops.

@@ -9,7 +9,7 @@
 mod tests;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -113,7 +113,14 @@ pub struct Devices {
     base: Arc<Base>,
     followers: Vec<Arc<dyn DeviceFollower>>,
     /// When a last-seen row was last written.
-    seen: Mutex<HashMap<(OwnedUserId, OwnedDeviceId), u64>>,
+    seen: Mutex<SeenAt>,
+}
+
+/// When devices were last noted to be there: two generations, of which the older goes as a whole.
+#[derive(Default)]
+struct SeenAt {
+    young: HashMap<(OwnedUserId, OwnedDeviceId), u64>,
+    old: HashMap<(OwnedUserId, OwnedDeviceId), u64>,
 }
 
 impl Devices {
@@ -251,22 +258,23 @@ impl Devices {
         Ok(())
     }
 
-    /// Puts the end of these devices into the batch.
+    /// Puts the end of these devices into the batch. It costs what the user has, however many ids somebody made up.
     pub(crate) async fn remove(&self, tx: &Tx, user: &UserId, devices: &[OwnedDeviceId]) -> Result<(), Fault> {
         let of_user = (user.to_owned(),);
         let list = tx.read(&DEVICE_LIST, &of_user).await?;
+        let named: HashSet<_> = devices.iter().collect();
         let mut removed = Vec::new();
-        for id in devices {
-            let key = (user.to_owned(), id.clone());
+        for id in self.ids(tx.view(), user).await?.into_iter().filter(|id| named.contains(id)) {
+            let key = (user.to_owned(), id);
             if tx.read(&DEVICE, &key).await?.is_none() {
                 continue;
             }
             tx.delete(&DEVICE, &key);
             tx.delete(&DEVICE_SEEN, &key);
-            sessions::end(tx, user, id).await?;
+            sessions::end(tx, user, &key.1).await?;
             // Another device of the same id must not take over the transaction ids.
             tx.delete_range(TRANSACTION.under(&key));
-            tx.topic(topic::device(user, id));
+            tx.topic(topic::device(user, &key.1));
             removed.push(key.1);
         }
         if removed.is_empty() {
@@ -315,13 +323,14 @@ impl Devices {
 
     fn is_due(&self, key: &(OwnedUserId, OwnedDeviceId), now_ms: u64) -> bool {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.get(key).is_some_and(|at_ms| at_ms + SEEN_EVERY_MS > now_ms) {
+        let last = seen.young.get(key).or_else(|| seen.old.get(key));
+        if last.is_some_and(|at_ms| at_ms + SEEN_EVERY_MS > now_ms) {
             return false;
         }
-        if seen.len() >= SEEN_REMEMBERED && !seen.contains_key(key) {
-            seen.clear();
+        if seen.young.len() >= SEEN_REMEMBERED && !seen.young.contains_key(key) {
+            seen.old = std::mem::take(&mut seen.young);
         }
-        seen.insert(key.clone(), now_ms);
+        seen.young.insert(key.clone(), now_ms);
         true
     }
 }

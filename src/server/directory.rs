@@ -97,8 +97,10 @@ struct Shown {
     watch: Watch,
     /// The snapshot by which the rooms below are those that are published.
     listed_at: Option<Position>,
-    /// The snapshot that shows the rooms as they are kept.
+    /// The snapshot that shows the rooms as they are kept, but for those that are stale.
     read_at: Position,
+    /// Rooms to look at. One goes when it is done: who asks may give up in between, and a read may fail.
+    stale: BTreeSet<RoomNo>,
     entries: HashMap<RoomNo, Entry>,
     order: BTreeSet<Place>,
 }
@@ -125,6 +127,7 @@ impl Directory {
             watch,
             listed_at: None,
             read_at: Position::default(),
+            stale: BTreeSet::new(),
             entries: HashMap::new(),
             order: BTreeSet::new(),
         };
@@ -197,7 +200,8 @@ impl Directory {
             total,
         };
         for (_, room) in places {
-            page.rooms.push(RoomView::open(&view, room).await?.summary().await?.into());
+            let summary = async { RoomView::open(&view, room).await?.summary().await };
+            page.rooms.extend(self.base().unless_damaged(room, summary.await)?.map(PublicRoomsChunk::from));
         }
         Ok(page)
     }
@@ -207,18 +211,19 @@ impl Shown {
     /// Brings what is kept up to the newest snapshot, and returns it.
     async fn refresh(&mut self, base: &Base) -> Result<View, Fault> {
         let mut view = base.view();
-        let mut stale = HashSet::new();
         if self.listed_at.is_none_or(|at| self.watch.last(topic::directory()).is_some_and(|last| last > at)) {
             let published = published(&view).await?;
-            let gone: Vec<_> = self.entries.keys().filter(|room| !published.contains(room)).copied().collect();
+            let known = self.entries.keys().chain(&self.stale);
+            let gone: Vec<_> = known.filter(|room| !published.contains(room)).copied().collect();
             for room in gone {
                 self.watch.remove(topic::room(room));
+                self.stale.remove(&room);
                 self.forget(room);
             }
             for room in published {
                 if !self.entries.contains_key(&room) {
                     self.watch.add(topic::room(room));
-                    stale.insert(room);
+                    self.stale.insert(room);
                 }
             }
             self.listed_at = Some(view.position());
@@ -226,23 +231,35 @@ impl Shown {
             view = base.view();
         }
         let changed: HashSet<_> = self.watch.changed_since(self.read_at).into_iter().collect();
-        stale.extend(self.entries.keys().filter(|room| changed.contains(&topic::room(**room))));
-        let mut stale: Vec<_> = stale.into_iter().map(|room| (room,)).collect();
-        stale.sort_unstable();
-        for ((room,), head) in stale.iter().zip(view.get_many(&HEAD, &stale).await?) {
-            let Some(head) = head else { continue };
-            let stands = match self.entries.get(room) {
-                Some(entry) => entry.is_of(&head) && !entry.has_lost_words(&view, *room).await?,
-                None => false,
+        self.stale.extend(self.entries.keys().filter(|room| changed.contains(&topic::room(**room))));
+        let stale: Vec<_> = self.stale.iter().map(|room| (*room,)).collect();
+        for ((room,), head) in stale.iter().zip(view.get_each(&HEAD, &stale).await?) {
+            let looked = match head {
+                Ok(Some(head)) => self.look_at(&view, *room, head).await,
+                Ok(None) => Ok(()),
+                Err(fault) => Err(fault),
             };
-            if !stands {
-                let of = RoomView::open(&view, *room).await?;
-                let entry = Entry::new(*room, head, of.summary_events().await?, &of.summary().await?);
-                self.put(*room, entry);
+            if base.unless_damaged(*room, looked)?.is_none() {
+                self.forget(*room);
             }
+            self.stale.remove(room);
         }
         self.read_at = view.position();
         Ok(view)
+    }
+
+    /// Makes a room's entry anew, where it says something else now.
+    async fn look_at(&mut self, view: &View, room: RoomNo, head: Head) -> Result<(), Fault> {
+        let stands = match self.entries.get(&room) {
+            Some(entry) => entry.is_of(&head) && !entry.has_lost_words(view, room).await?,
+            None => false,
+        };
+        if !stands {
+            let of = RoomView::open(view, room).await?;
+            let entry = Entry::new(room, head, of.summary_events().await?, &of.summary().await?);
+            self.put(room, entry);
+        }
+        Ok(())
     }
 
     fn put(&mut self, room: RoomNo, entry: Entry) {

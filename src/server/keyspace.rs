@@ -1,4 +1,5 @@
-//! Every table, one line each. A number is never reused; one module writes a table.
+//! Every table, one line each. A number is never reused. One module writes a table, as a rule; each says who does, which a
+//! test holds (`writers.rs`).
 //!
 //! | numbers | whose |
 //! |---|---|
@@ -45,9 +46,9 @@ pub type KeyNo = u32;
 pub type NodeNo = u32;
 
 // The server itself
-/// Who this database belongs to and how it is written. One row.
+/// Who this database belongs to and how it is written. One row. Written by `identity` and `migrations`.
 pub const IDENTITY: Table<(u8,), Identity> = Table::new(0x01, "identity");
-/// Dense counters by name (`room`).
+/// Dense counters by name (`room`). Written by `rooms` and `reports`.
 pub const COUNTER: Table<(String,), u64> = Table::new(0x02, "counter");
 /// What users report, numbered from 1. Written by `reports`.
 pub const REPORT: Table<(u64,), Report> = Table::new(0x04, "report");
@@ -153,22 +154,24 @@ pub const ROOT_AT: Table<(RoomNo, Position), RootRecord> = Table::new(0x3A, "roo
 pub const TIMELINE: Table<(RoomNo, Position, u16, i32), EventNo> = Table::new(0x3B, "timeline");
 /// The rooms a user has or had to do with. Written by `rooms::append`, forgotten by `rooms::members`.
 pub const MEMBER: Table<(OwnedUserId, RoomNo), Membership> = Table::new(0x3C, "member");
-/// What a device's transaction id made: user, device, room and kind of request, transaction id. Written by `rooms::append`.
+/// What a device's transaction id made: user, device, room and kind of request, transaction id. Written by
+/// `rooms::lane`, forgotten by `devices`.
 pub const TRANSACTION: Table<(OwnedUserId, OwnedDeviceId, String, String), OwnedEventId> =
     Table::new(0x3D, "transaction");
-/// The room an alias points to, and who made it. Written by `rooms::aliases`.
+/// The room an alias points to, and who made it. Written by `rooms::aliases`, `workflows::create` and
+/// `workflows::upgrade`.
 pub const ALIAS: Table<(OwnedRoomAliasId,), Alias> = Table::new(0x3E, "alias");
-/// The aliases of a room. Written by `rooms::aliases`.
+/// The aliases of a room. Written by `rooms::aliases`, `workflows::create` and `workflows::upgrade`.
 pub const ROOM_ALIAS: Table<(RoomNo, OwnedRoomAliasId), ()> = Table::new(0x3F, "room_alias");
 /// What a member had read on joining, as an ordinal of the room. Written by `rooms::append`.
 pub const UNREAD: Table<(OwnedUserId, RoomNo), Unread> = Table::new(0x40, "unread");
-/// Events that name a member, by the room's ordinal. Written by `rooms::append`.
+/// Events that name a member, by the room's ordinal. Written by `rooms::count`.
 pub const NAMED: Table<(OwnedUserId, RoomNo, u32), Named> = Table::new(0x41, "named");
 
 /// Rooms in the published room directory. Written by `workflows::create`, `workflows::upgrade` and `directory`.
 pub const PUBLISHED: Table<(RoomNo,), ()> = Table::new(0x42, "published");
 /// What a user said of an event with an annotation: the event's id, a hash of sender, type and key. Written by
-/// `rooms::append`.
+/// `rooms::annotations`.
 pub const ANNOTATION: Table<(RoomNo, String, [u8; 32]), EventNo> = Table::new(0x43, "annotation");
 /// Rooms that everyone may join or read: their members may be found by everyone. Written by `rooms::append`.
 pub const OPEN_ROOM: Table<(RoomNo,), ()> = Table::new(0x4E, "open_room");
@@ -194,33 +197,34 @@ pub const RECEIPT: Table<(RoomNo, OwnedUserId, u8, String), Receipt> = Table::ne
 /// thread. Written by `rooms::receipts`.
 pub const RECEIPT_LOG: Table<(String, Position, RoomNo, OwnedUserId, String), ()> = Table::new(0x49, "receipt_log");
 /// What a thread (empty: the main timeline) has counted with the event of this ordinal. Immutable. Written by
-/// `rooms::append`.
+/// `rooms::count`.
 pub const TALLY: Table<(RoomNo, String, u32), Tally> = Table::new(0x4A, "tally");
-/// The threads of a room by the ordinal of their newest event that notifies anyone. Written by `rooms::append`.
+/// The threads of a room by the ordinal of their newest event that notifies anyone. Written by `rooms::count`.
 pub const COUNTED_THREAD: Table<(RoomNo, u32), String> = Table::new(0x4B, "counted_thread");
-/// What an event of this ordinal had counted, since it was redacted. Written by `rooms::append`.
+/// What an event of this ordinal had counted, since it was redacted. Written by `rooms::count`.
 pub const UNCOUNTED: Table<(RoomNo, u32), Uncounted> = Table::new(0x4F, "uncounted");
 /// How far a member has read: user, room, by what (`rooms::unread::By`), thread. Rows of receipts are written by
-/// `rooms::receipts`, those of own events by `rooms::append`.
+/// `rooms::receipts`, those of own events by `rooms::count`.
 pub const MARK: Table<(OwnedUserId, RoomNo, u8, String), Mark> = Table::new(0x4C, "mark");
 
 // End-to-end keys, backups, to-device messages (0x50..0x6F)
-/// The identity keys of a device (canonical JSON). Written by `keys::upload`.
+/// The identity keys of a device (canonical JSON). Written by `keys::upload`, removed by
+/// `keys::forget`.
 pub const DEVICE_KEYS: Table<(OwnedUserId, OwnedDeviceId), String> = Table::new(0x50, "device_keys");
 /// One-time keys that wait (canonical JSON): user, device, algorithm, where they were uploaded, id with the algorithm.
-/// Written by `keys::one_time`.
+/// Written by `keys::one_time`, removed by `keys::forget`.
 pub const ONE_TIME_KEY: Table<(OwnedUserId, OwnedDeviceId, String, Position, String), String> =
     Table::new(0x51, "one_time_key");
-/// What became of a one-time key, by its id with the algorithm. Written by `keys::one_time`.
+/// What became of a one-time key, by its id with the algorithm. Written by `keys::one_time`, removed by `keys::forget`.
 pub const ONE_TIME_ID: Table<(OwnedUserId, OwnedDeviceId, String), OneTimeId> = Table::new(0x52, "one_time_id");
-/// The fallback key of an algorithm. Written by `keys::one_time`.
+/// The fallback key of an algorithm. Written by `keys::one_time`, removed by `keys::forget`.
 pub const FALLBACK_KEY: Table<(OwnedUserId, OwnedDeviceId, String), FallbackKey> = Table::new(0x53, "fallback_key");
-/// How many keys a device has to be claimed. Written by `keys::one_time`.
+/// How many keys a device has to be claimed. Written by `keys::one_time`, removed by `keys::forget`.
 pub const STOCK: Table<(OwnedUserId, OwnedDeviceId), Stock> = Table::new(0x54, "stock");
 /// A user's cross-signing keys by usage (canonical JSON). Written by `keys::cross_signing`.
 pub const CROSS_SIGNING_KEY: Table<(OwnedUserId, String), String> = Table::new(0x55, "cross_signing_key");
 /// Signatures of users on their own keys, seen by all: user, signed device or public key, id of the signing key.
-/// Written by `keys::signatures`.
+/// Written by `keys::signatures`; removed, with what they sign, by `keys::upload`, `keys::cross_signing` and `keys::forget`.
 pub const OWN_SIGNATURE: Table<(OwnedUserId, String, String), String> = Table::new(0x56, "own_signature");
 /// Signatures of users on others' master keys, seen by the signer alone: signer, signed user, signed public key, id of
 /// the signing key. Written by `keys::signatures`.
@@ -258,7 +262,7 @@ pub const THUMBNAIL: Table<(BlobHash, u32, u32, u8, u8), Thumbnail> = Table::new
 pub const FILE_OF: Table<(OwnedUserId, u64, String), ()> = Table::new(0x73, "file_of");
 /// What a user has uploaded in all. Written by `media::upload` and `media::remove`.
 pub const USAGE: Table<(OwnedUserId,), Usage> = Table::new(0x74, "usage");
-/// A user's announced uploads by their end. Written by `media::upload`.
+/// A user's announced uploads by their end. Written by `media::upload`, removed by `media::remove` too.
 pub const PENDING: Table<(OwnedUserId, u64, String), ()> = Table::new(0x75, "pending");
 /// Bytes that have no row yet, or not any more, with the time: what a crash left is deleted. Written by `media::keep`.
 pub const LOOSE_BLOB: Table<(BlobHash,), u64> = Table::new(0x76, "loose_blob");

@@ -14,6 +14,7 @@ const ORDER: &[&[&str]] = &[
     &["event_cache"],
     &["tx"],
     &["base"],
+    &["tasks"],
     &["identity", "expiry", "migrations"],
     &["turns"],
     &["profiles"],
@@ -65,13 +66,13 @@ fn level(module: &str) -> usize {
 }
 
 /// The files of the crate by their path in it, without tests and without what every crate has.
-fn sources(root: &Path) -> Vec<(String, String)> {
+pub(crate) fn sources(root: &Path) -> Vec<(String, String)> {
     let (mut found, mut folders) = (Vec::new(), vec![root.to_owned()]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
             let path = entry.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
             let stem = entry.file_stem().unwrap().to_str().unwrap();
-            if matches!(stem, "tests" | "testing" | "lib" | "layers") {
+            if matches!(stem, "tests" | "testing" | "lib" | "layers" | "writers") {
                 continue;
             }
             if entry.is_dir() {
@@ -120,6 +121,18 @@ fn module(path: &str) -> String {
     let end = path.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(path.len());
     let name = &path[..end];
     SHORT.iter().find(|(short, _)| *short == name).map_or(name, |(_, module)| module).to_owned()
+}
+
+#[test]
+fn the_map_has_the_same_order() {
+    let map = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/ARCHITECTURE.md")).unwrap();
+    let (_, table) = map.split_once("| Modules | What |\n|---|---|\n").expect("the table of modules");
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .map_while(|row| row.strip_prefix("| ")?.split_once(" | "))
+        .map(|(modules, _)| modules.split('`').skip(1).step_by(2).collect())
+        .collect();
+    assert_eq!(rows, ORDER, "docs/ARCHITECTURE.md, \"Inside `server`\"");
 }
 
 #[test]

@@ -35,6 +35,7 @@ mod server;
 pub mod spaces;
 pub mod sync;
 pub mod table;
+mod tasks;
 pub mod to_device;
 pub mod topic;
 pub mod turn;
@@ -51,6 +52,8 @@ mod layers;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod writers;
 
 pub use base::Base;
 pub use clock::{Clock, Random};

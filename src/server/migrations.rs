@@ -76,6 +76,13 @@ pub enum MigrationError {
     Fault(#[from] Fault),
 }
 
+/// Whether [`run`] would change the database.
+pub async fn is_due(engine: &dyn Engine, schema: u32) -> Result<bool, Fault> {
+    let tx = Tx::new(engine.snapshot());
+    let identity = tx.peek(&IDENTITY, &(0,)).await?;
+    Ok(identity.is_some_and(|identity| identity.schema < schema) || tx.peek(&MIGRATION, &(0,)).await?.is_some())
+}
+
 /// Brings a database up to this schema. Does nothing, and takes no lease, if it is there.
 pub async fn run(engine: &dyn Engine, clock: &Clock, all: &[Migration], schema: u32) -> Result<(), MigrationError> {
     let tx = Tx::new(engine.snapshot());

@@ -20,6 +20,7 @@ mod tests;
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
 };
 
 use depesche_rules::bounds::{MAX_PRESENCE_PER_SYNC, MAX_PRESENCE_ROOMS, MAX_STATUS_BYTES};
@@ -41,6 +42,8 @@ use crate::{
     tx::View,
 };
 
+/// When rooms that could not be told are told again.
+const AGAIN: Duration = Duration::from_secs(30);
 /// Where the position stands in a key: behind the table's number and the room.
 const POSITION_IN_KEY: Stamp = Stamp { at: StampAt::Key, offset: 9 };
 
@@ -255,9 +258,17 @@ impl Presences {
         }
     }
 
-    /// Tells the user's rooms what is shown, if that is not what they were told.
+    /// Tells the user's rooms what is shown, if that is not what they were told. What fails is told again the next time.
     async fn tell(&self, person: &Person) -> Result<(), Fault> {
         let mut told = person.told.lock().await;
+        let outcome = self.tell_rooms(person, &mut told).await;
+        if outcome.is_err() {
+            person.live().tell_again = true;
+        }
+        outcome
+    }
+
+    async fn tell_rooms(&self, person: &Person, told: &mut Told) -> Result<(), Fault> {
         let (shown, again) = {
             let mut live = person.live();
             (live.shown(Instant::now()), std::mem::take(&mut live.tell_again))
@@ -303,6 +314,8 @@ async fn tell_who_went(presences: Weak<Presences>, users: Vec<OwnedUserId>) {
         person.live().tell_again = true;
         if let Err(fault) = presences.tell(&person).await {
             tracing::warn!(%fault, %user, "a presence could not be told");
+            // Their keeper tries again.
+            presences.stir(&person, |_, _| ());
         }
     }
 }
@@ -311,13 +324,16 @@ async fn tell_who_went(presences: Weak<Presences>, users: Vec<OwnedUserId>) {
 async fn keep(presences: Weak<Presences>, person: Arc<Person>) {
     loop {
         let Some(presences) = presences.upgrade() else { return };
-        if let Err(fault) = presences.tell(&person).await {
+        let told = presences.tell(&person).await;
+        if let Err(fault) = &told {
             tracing::warn!(%fault, user = %person.user, "a presence could not be told");
         }
         drop(presences);
         let next = {
             let mut live = person.live();
-            let next = live.next_change(Instant::now());
+            let now = Instant::now();
+            let again = told.is_err().then_some(now + AGAIN);
+            let next = live.next_change(now).into_iter().chain(again).min();
             // Under the lock nobody changes anything, so whoever does so next finds nobody looking.
             live.kept = next.is_some();
             next

@@ -85,7 +85,8 @@ impl Pushers {
     ) -> Result<(), PusherError> {
         let row = &self.row(device, pusher)?;
         let key = &(user.to_owned(), pusher.ids.app_id.clone(), pusher.ids.pushkey.clone());
-        self.base
+        let is_first = self
+            .base
             .transact(|tx| async move {
                 // The device may end in this moment: nobody would end its pusher.
                 if tx.read(&DEVICE, &(user.to_owned(), device.to_owned())).await?.is_none() {
@@ -94,8 +95,9 @@ impl Pushers {
                 if !append {
                     take_from_others(&tx, key).await?;
                 }
+                let mut is_first = false;
                 if tx.read(&PUSHER, key).await?.is_none() {
-                    self.count_one_more(&tx, user).await?;
+                    is_first = self.count_one_more(&tx, user).await?;
                     tx.put(&PUSHER_OWNER, &(key.1.clone(), key.2.clone(), key.0.clone()), &());
                 } else {
                     // Another URL perhaps: the pauses of the old one are not the new one's.
@@ -105,34 +107,32 @@ impl Pushers {
                 // Its queue goes on at once. Of the count nothing is told: the app that sets a pusher knows it.
                 tx.put(&BADGE_DUE, &(user.to_owned(),), &());
                 tx.topic(topic::push());
-                Ok(())
+                Ok::<_, PusherError>(is_first)
             })
             .await?;
-        // Before the client has its answer: what is sent after it leaves a row.
-        self.changed();
+        // Before the client has its answer: what is sent after it leaves a row. Who has lost their last one is found out
+        // when it is asked for.
+        if is_first {
+            self.base.pushers.fetch_add(1, Ordering::Release);
+        }
         Ok(())
     }
 
     /// Removes a pusher, with what waits for it. One that is not there is no error.
     pub async fn remove(&self, user: &UserId, ids: &PusherIds) -> Result<(), Fault> {
         let key = &(user.to_owned(), ids.app_id.clone(), ids.pushkey.clone());
-        self.base.transact(|tx| async move { remove(&tx, key).await }).await?;
-        self.changed();
-        Ok(())
+        self.base.transact(|tx| async move { remove(&tx, key).await }).await
     }
 
-    fn changed(&self) {
-        self.base.pushers.fetch_add(1, Ordering::Release);
-    }
-
-    async fn count_one_more(&self, tx: &Tx, user: &UserId) -> Result<(), PusherError> {
+    /// Says whether it is the user's first.
+    async fn count_one_more(&self, tx: &Tx, user: &UserId) -> Result<bool, PusherError> {
         let of_user = (user.to_owned(),);
         let count = tx.read(&PUSHER_COUNT, &of_user).await?.unwrap_or_default();
         if usize::try_from(count).is_ok_and(|count| count >= self.base.config.push.pushers_per_user) {
             return Err(PusherError::TooMany);
         }
         tx.put(&PUSHER_COUNT, &of_user, &(count + 1));
-        Ok(())
+        Ok(count == 0)
     }
 
     fn row(&self, device: &DeviceId, pusher: &ClientPusher) -> Result<Pusher, PusherError> {

@@ -11,12 +11,14 @@
 //! - **Device lists**: those of all users count as changed, so that each client asks for them again.
 //! - **To-device messages** that wait stay. Those that a client was given in the lost time go with its next request, whose
 //!   token is above them.
+//! - **Tokens** that were made in the lost time are unknown. For a month a token that is unknown is taken for one of those,
+//!   and its client told to keep its keys while its user logs in again ([`Restored::spares_until_ms`]).
 //!
 //! All of it can be done again: what was interrupted is begun anew.
 
 use std::{collections::BTreeSet, time::Instant};
 
-use depesche_store::{MAX_SCAN, Position, Stamp, StampAt};
+use depesche_store::{MAX_SCAN, Position, Stamp, StampAt, reserved::Positions};
 use ruma::OwnedUserId;
 
 use crate::{
@@ -32,6 +34,8 @@ const BYTES: usize = 512 << 10;
 const USERS: usize = 2;
 /// Rows read at a time.
 const PAGE: usize = 500;
+/// For how long after a restore an unknown token is taken for one of the lost time: by then clients have been there.
+const SPARED_MS: u64 = 30 * 24 * 3_600_000;
 /// How often the log says how far it is, in seconds.
 const SAY_EVERY_S: u64 = 5;
 
@@ -45,6 +49,12 @@ impl Restored {
         // One row a restore: nobody restores so often that it would not be all.
         let rows = view.scan(&RESTORED, RESTORED.under(&()), MAX_SCAN).await?;
         Ok(Self(rows.into_iter().map(|((begins,), shared)| (Position(shared), begins)).collect()))
+    }
+
+    /// Until when (in milliseconds since 1970) an unknown token may be one of the lost time; 0 if there was none.
+    pub fn spares_until_ms(&self) -> u64 {
+        let restored = self.0.iter().map(|(_, begins)| Positions::restored_ms(*begins)).max();
+        restored.map_or(0, |restored| restored.saturating_add(SPARED_MS))
     }
 
     /// Whether a position was handed out by an original after this copy of it was made.
@@ -125,5 +135,14 @@ mod tests {
         let restored = Restored(vec![(Position(10), Position(100)), (Position(120), Position(1000))]);
         let lost: Vec<_> = [0, 10, 11, 99, 100, 120, 121, 999, 1000].map(|n| restored.lost(Position(n))).into();
         assert_eq!(lost, [false, false, true, true, false, false, true, true, false]);
+    }
+
+    #[test]
+    fn tokens_are_spared_for_a_month_after_the_last_restore() {
+        assert_eq!(Restored::default().spares_until_ms(), 0);
+        let restored = |ms: u64| (Position(10), Positions::start_restored(Some(Position(20)), ms).hand_out());
+        let now_ms = 1_800_000_000_000;
+        let both = Restored(vec![restored(now_ms), restored(now_ms - 5)]);
+        assert_eq!(both.spares_until_ms(), now_ms + SPARED_MS);
     }
 }

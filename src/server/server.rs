@@ -36,6 +36,7 @@ use crate::{
     schemas::MIGRATIONS,
     search::Searches,
     sync::Syncs,
+    tasks::{supervise, until_done},
     to_device::ToDevice,
     turn::{self, Turn},
     turns::Turns,
@@ -162,7 +163,9 @@ impl Server {
         let server = Arc::new(Self {
             reports: Reports::new(Arc::clone(&base)),
             searches: Searches::new(Arc::clone(&base)),
-            accounts: Arc::new(Accounts::new(Arc::clone(&base), Arc::clone(&devices))),
+            accounts: Arc::new(
+                Accounts::new(Arc::clone(&base), Arc::clone(&devices)).sparing_until(restored.spares_until_ms()),
+            ),
             profiles: Profiles::new(Arc::clone(&base)),
             pushers: Pushers::open(Arc::clone(&base)).await?,
             push_rules: push_rules::Editor::new(Arc::clone(&base), Arc::clone(&account_data)),
@@ -193,19 +196,32 @@ impl Server {
             spreads: Turns::default(),
             stop,
         });
-        server.typing.resume().await?;
+        server.resume_typing().await;
         server.presence.resume().await?;
         server.build_lists().await?;
-        server.resume_deactivations().await?;
+        server.resume_deactivations();
         server.media.sweep().await?;
         server.resume_spreads().await?;
-        tokio::spawn(expiry::sweep_until_stopped(Arc::clone(&server.base)));
+        let base = Arc::clone(&server.base);
+        supervise(&server.base, "the sweeper", move || expiry::sweep_until_stopped(Arc::clone(&base)));
         Ok(server)
+    }
+
+    /// Tells that nobody types any more, later if that cannot be written now: a server whose disk is full starts, to be
+    /// read.
+    async fn resume_typing(self: &Arc<Self>) {
+        let Err(fault) = self.typing.resume().await else { return };
+        tracing::warn!(%fault, "who typed before the start is not told yet");
+        let server = Arc::clone(self);
+        tokio::spawn(async move {
+            until_done(&server.base, "telling who types no longer", || server.typing.resume()).await;
+        });
     }
 
     /// From now on, until the server stops, events go out to push gateways.
     pub fn push_through(&self, gateway: Arc<dyn PushGateway>) {
-        tokio::spawn(Worker::new(Arc::clone(&self.base), gateway).run());
+        let base = Arc::clone(&self.base);
+        supervise(&self.base, "push", move || Worker::new(Arc::clone(&base), Arc::clone(&gateway)).run());
     }
 
     /// From now on, until the server stops, what is said is indexed for search as it comes.

@@ -47,6 +47,12 @@ pub enum FaultKind {
 }
 
 impl Fault {
+    /// Whether it lies in what is stored: it comes again with each reading of the same rows. What is read of other rooms
+    /// or users goes on without them.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Bug(_))
+    }
+
     /// What it means for whoever asked.
     pub fn kind(&self) -> FaultKind {
         match self {
@@ -101,6 +107,22 @@ impl View {
             for (key, value) in keys.iter().zip(values) {
                 found.push(value.map(|value| decode(table, key, &value)).transpose()?);
             }
+        }
+        Ok(found)
+    }
+
+    /// As [`Self::get_many`], but a value that cannot be read fails alone.
+    pub async fn get_each<K: Key, V: Record>(
+        &self,
+        table: &Table<K, V>,
+        keys: &[K],
+    ) -> Result<Vec<Result<Option<V>, Fault>>, Fault> {
+        let mut found = Vec::with_capacity(keys.len());
+        for part in keys.chunks(MAX_SCAN) {
+            let keys: Vec<Bytes> = part.iter().map(|key| table.key(key)).collect();
+            let values = self.snapshot.get_many(keys.clone()).await?;
+            let pairs = keys.iter().zip(values);
+            found.extend(pairs.map(|(key, value)| value.map(|value| decode(table, key, &value)).transpose()));
         }
         Ok(found)
     }

@@ -18,11 +18,12 @@ use std::{
 use depesche_rules::bounds::{MAX_TYPING_SHOWN, MAX_TYPING_TIMEOUT_MS};
 use depesche_store::{Position, Stamp, StampAt};
 use ruma::{OwnedUserId, RoomId, UserId, events::room::member::MembershipState};
-use tokio::task::AbortHandle;
+use tokio::task::{self, AbortHandle};
 
 use crate::{
     Base, Fault,
     keyspace::{MEMBER, ROOM_NO, RoomNo, TYPED, TYPING},
+    tasks::until_done,
     topic,
     tx::{Tx, View},
 };
@@ -88,10 +89,12 @@ impl Typing {
             self.end_after(key.clone(), timeout.min(Duration::from_millis(MAX_TYPING_TIMEOUT_MS)));
             self.write(&key, true).await?;
         } else {
-            if let Some(timer) = self.timers().remove(&key) {
-                timer.abort();
-            }
+            // If this fails, the timer ends it.
+            let timer = self.timers().get(&key).map(AbortHandle::id);
             self.write(&key, false).await?;
+            if let Some(timer) = timer {
+                self.forget(&key, timer);
+            }
         }
         Ok(())
     }
@@ -123,13 +126,21 @@ impl Typing {
         let timer = tokio::spawn(async move {
             tokio::time::sleep(timeout).await;
             let Some(typing) = typing.upgrade() else { return };
-            typing.timers().remove(&owner);
-            if let Err(fault) = typing.write(&owner, false).await {
-                tracing::warn!(%fault, "the end of typing could not be told");
-            }
+            until_done(&typing.base, "telling who types no longer", || typing.write(&owner, false)).await;
+            typing.forget(&owner, task::id());
         });
         if let Some(before) = self.timers().insert(key, timer.abort_handle()) {
             before.abort();
+        }
+    }
+
+    /// Ends a timer, unless it has been set anew.
+    fn forget(&self, key: &(RoomNo, OwnedUserId), timer: task::Id) {
+        let mut timers = self.timers();
+        if timers.get(key).is_some_and(|set| set.id() == timer)
+            && let Some(timer) = timers.remove(key)
+        {
+            timer.abort();
         }
     }
 
@@ -176,4 +187,42 @@ fn change(tx: &Tx, room: RoomNo) {
     let stamp = Stamp { at: StampAt::Value, offset: 0 };
     tx.put_stamped_value(&TYPING, &(room, String::new()), &0, vec![stamp]);
     tx.topic(topic::passing(room));
+}
+
+#[cfg(test)]
+mod tests {
+    use depesche_store::{
+        Options,
+        faults::{Fault as Injected, Faults},
+        memory::Memory,
+    };
+
+    use super::*;
+    use crate::testing::{Fixture, user};
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_typing_is_told_however_often_that_fails() {
+        let engine = Faults::new(Memory::new(Options::default()));
+        let control = engine.control();
+        let server = Fixture::on(Arc::new(engine));
+        let alice = &user("alice");
+        let room = &server.room(alice).await;
+        let no = server.rooms.find(room).await.unwrap().unwrap().no;
+        let typing = Typing::new(Arc::clone(&server.base));
+        let typists = async || {
+            let view = server.base.view();
+            news(&view, no, Some(Position(0))).await.unwrap().unwrap().len()
+        };
+        for stops in [false, true] {
+            typing.set(alice, room, Some(Duration::from_secs(10))).await.unwrap();
+            control.next([Injected::Failed; 3]);
+            if stops {
+                assert!(typing.set(alice, room, None).await.is_err());
+            }
+            tokio::time::sleep(Duration::from_secs(12)).await;
+            assert_eq!(typists().await, 1, "nobody could be told");
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert_eq!((typists().await, control.left(), typing.timers().len()), (0, 0, 0));
+        }
+    }
 }

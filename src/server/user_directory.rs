@@ -82,7 +82,11 @@ impl UserDirectory {
         let (mut ranked, mut seen) = (BTreeMap::<Rank, User>::new(), HashSet::new());
         let mut sharing = 0;
         for _ in 0..PAGES {
-            let Some(from) = range.take().filter(|_| sharing < limit) else { break };
+            // Whoever comes behind so many who share a room will not be shown; that there is more is said.
+            if sharing >= limit {
+                break;
+            }
+            let Some(from) = range.take() else { break };
             let (users, behind) = terms::page(&view, from, PAGE).await?;
             range = behind;
             // Who has two words of this beginning comes twice.

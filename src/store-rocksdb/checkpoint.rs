@@ -13,10 +13,10 @@ use std::{
 };
 
 use depesche_store::ReadError;
-use rocksdb::checkpoint::Checkpoint;
+use rocksdb::{checkpoint::Checkpoint, properties};
 use tokio::sync::oneshot;
 
-use crate::Database;
+use crate::{Database, space, statistics};
 
 /// The file that marks a copy that was not opened yet.
 const MARK: &str = "THIS_IS_A_COPY";
@@ -33,25 +33,50 @@ pub(crate) async fn checkpoint(database: Arc<Database>, into: PathBuf) -> Result
     answer.await.unwrap_or_else(|_| Err(io::Error::other("its thread panicked"))).map_err(failed)
 }
 
-/// Under a name of its own first, so that what has the wished name is whole and marked.
+/// Under a name of its own first, so that what has the wished name is whole and marked. A copy that fails leaves nothing.
 fn copy(database: &Database, into: &Path) -> io::Result<()> {
     if fs::exists(into)? && fs::read_dir(into)?.next().is_some() {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} is not empty", into.display())));
     }
     let name = into.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
     let partial = into.with_file_name(format!("{name}.partial"));
-    match fs::remove_dir_all(&partial) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    remove(&partial)?;
+    let parent = into.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let copied = write(database, &partial, parent).and_then(|()| fs::rename(&partial, into));
+    if copied.is_err() {
+        // RocksDB's own name for what is not whole, and ours. What cannot be removed either is said by the first error.
+        let _ = remove(&into.with_file_name(format!("{name}.partial.tmp")));
+        let _ = remove(&partial);
     }
-    let written = Checkpoint::new(&database.db).and_then(|checkpoint| checkpoint.create_checkpoint(&partial));
+    copied?;
+    File::open(parent)?.sync_all()
+}
+
+/// Copies the database into a folder that is not there, below `parent`.
+fn write(database: &Database, partial: &Path, parent: &Path) -> io::Result<()> {
+    let size = statistics::figure(&database.db, properties::TOTAL_SST_FILES_SIZE);
+    let wanted = if can_link(database, &partial.with_extension("link")) { 0 } else { size };
+    space::check_room(parent, wanted, database.reserve)?;
+    let written = Checkpoint::new(&database.db).and_then(|checkpoint| checkpoint.create_checkpoint(partial));
     written.map_err(|error| io::Error::other(error.into_string()))?;
     File::create(partial.join(MARK))?.sync_all()?;
-    File::open(&partial)?.sync_all()?;
-    fs::rename(&partial, into)?;
-    match into.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
+    File::open(partial)?.sync_all()
+}
+
+/// Whether files of the database can have another name there. If not, RocksDB copies them.
+fn can_link(database: &Database, probe: &Path) -> bool {
+    let linked = fs::hard_link(database.path.join("CURRENT"), probe).is_ok();
+    if linked {
+        // One more name of a file of ours does no harm.
+        let _ = fs::remove_file(probe);
+    }
+    linked
+}
+
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -20,6 +20,7 @@ mod space;
 mod statistics;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod verify;
 mod view;
 
 pub use open::OpenError;
@@ -29,12 +30,16 @@ use std::{
     collections::BTreeSet,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
 };
 
 use depesche_store::{Batch, Changes, CommitError, Engine, Position, ReadError, Reading, Snapshot, Topic, Topics};
 use futures::future::BoxFuture;
+use rocksdb::properties;
 
 use crate::{commit::Queue, pool::Pool, statistics::Figures, view::Published};
 
@@ -54,6 +59,8 @@ struct Shared {
     topics: Arc<Topics>,
     pool: Arc<Pool>,
     figures: Arc<Figures>,
+    /// What takes long gives up.
+    closing: AtomicBool,
 }
 
 /// RocksDB's handle. It closes when the last snapshot that is still held goes.
@@ -62,6 +69,8 @@ struct Database {
     /// Kept for the statistics that hang on it.
     options: rocksdb::Options,
     path: PathBuf,
+    /// How much of the disk must be free for what can wait, in bytes.
+    reserve: u64,
 }
 
 impl RocksDb {
@@ -72,8 +81,10 @@ impl RocksDb {
     }
 
     /// Answers what waits, makes everything durable and stops the threads. Later commits and reads from disk fail; the
-    /// directory is free once the last snapshot is dropped. Blocks until done. Closing twice does nothing.
+    /// directory is free once the last snapshot is dropped. A compaction or a verification under way gives up. Blocks until
+    /// done. Closing twice does nothing.
     pub fn close(&self) {
+        self.shared.closing.store(true, Ordering::Relaxed);
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {
             self.queue.close();
@@ -81,7 +92,14 @@ impl RocksDb {
                 tracing::error!(path = %self.shared.database.path.display(), "the commit thread had panicked");
             }
             self.shared.pool.close();
+            // Everything is in the log, which the next start reads: flushes and compactions need not come to their end.
+            self.shared.database.db.cancel_all_background_work(false);
         }
+    }
+
+    /// Whether what lies at this path is a copy that nobody has yet accepted as the one that goes on. Opens nothing.
+    pub fn is_copy(path: &Path) -> io::Result<bool> {
+        checkpoint::is_copy(path)
     }
 
     /// If this is a copy that nobody has yet accepted as the one that goes on: the newest change it shares with the
@@ -96,14 +114,28 @@ impl RocksDb {
         if self.copied.is_some() { checkpoint::is_copy_no_more(&self.shared.database.path) } else { Ok(()) }
     }
 
-    /// Rewrites the whole database: gives back the space of deleted rows. Blocks, for minutes.
-    pub fn compact(&self) {
-        self.shared.database.db.compact_range(None::<&[u8]>, None::<&[u8]>);
+    /// Rewrites the whole database: gives back the space of deleted rows. Needs its size once more meanwhile, and is not
+    /// begun where the disk has not so much. Blocks, for minutes.
+    pub fn compact(&self) -> io::Result<()> {
+        let Database { db, path, reserve, .. } = &*self.shared.database;
+        space::check_room(path, statistics::figure(db, properties::TOTAL_SST_FILES_SIZE), *reserve)?;
+        // RocksDB's C interface does not say whether it worked; what went wrong is counted.
+        let before = statistics::figure(db, properties::BACKGROUND_ERRORS);
+        db.compact_range(None::<&[u8]>, None::<&[u8]>);
+        if self.shared.closing.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the compaction was given up, since the server stops; nothing is lost"));
+        }
+        if statistics::figure(db, properties::BACKGROUND_ERRORS) > before {
+            let log = path.join("LOG");
+            return Err(io::Error::other(format!("the compaction failed, nothing is lost; see {}", log.display())));
+        }
+        Ok(())
     }
 
-    /// Reads every row and compares the checksums; how many there are. Blocks, for minutes.
-    pub fn verify(&self) -> Result<u64, ReadError> {
-        self.shared.published().count_rows()
+    /// Reads every row from the disk, past what is in memory, and compares the checksums; how many there are. Blocks, for
+    /// minutes; `stop` is asked now and then.
+    pub fn verify(&self, stop: impl Fn() -> bool) -> Result<u64, ReadError> {
+        verify::count_rows(&self.shared.database, || self.shared.closing.load(Ordering::Relaxed) || stop())
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, RwLock},
+    sync::{Arc, Mutex, RwLock, atomic::AtomicBool},
 };
 
 use depesche_store::{
@@ -77,7 +77,8 @@ pub(crate) fn open(path: &Path, options: &RocksOptions) -> Result<RocksDb, OpenE
     let restored = checkpoint::is_copy(path).map_err(directory)?;
     let rocksdb = options.for_rocksdb();
     let db = DB::open(&rocksdb, path).map_err(failed)?;
-    let database = Arc::new(Database { db, options: rocksdb, path: path.to_owned() });
+    let database =
+        Arc::new(Database { db, options: rocksdb, path: path.to_owned(), reserve: 2 * options.reserve_bytes() });
     let positions = first_position(&database, restored.then_some(options.common.now_ms), options.sync)?;
     let trimmed = stored_position(&database, reserved::TRIMMED)?.unwrap_or_default();
     let changes = kept_changes(&database)?;
@@ -100,7 +101,7 @@ fn share(
     let reads = Reads { pool: Arc::clone(&pool), figures: Arc::clone(&figures) };
     let newest = Published::new(Arc::clone(&database), last, trimmed, OrdMap::new(), reads);
     let published = RwLock::new(Arc::new(newest));
-    Ok(Arc::new(Shared { database, published, topics: Arc::default(), pool, figures }))
+    Ok(Arc::new(Shared { database, published, topics: Arc::default(), pool, figures, closing: AtomicBool::new(false) }))
 }
 
 /// Reserves the positions of this run before any is handed out. A copy is given the time.

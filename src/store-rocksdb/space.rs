@@ -8,7 +8,8 @@
 //! bounded time.
 
 use std::{
-    path::PathBuf,
+    io,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -77,6 +78,23 @@ impl Space {
     }
 }
 
+/// Fails if a disk has not room for so many bytes beside what is kept in reserve: for what can wait.
+pub(crate) fn check_room(path: &Path, bytes: u64, reserve: u64) -> io::Result<()> {
+    let disk = rustix::fs::statvfs(path)?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let wanted = bytes.saturating_add(reserve);
+    if free >= wanted {
+        return Ok(());
+    }
+    let text = format!(
+        "there is not enough room: {} MB are free for {}, and {} MB are needed",
+        free >> 20,
+        path.display(),
+        wanted.div_ceil(1 << 20)
+    );
+    Err(io::Error::new(io::ErrorKind::StorageFull, text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,5 +116,15 @@ mod tests {
         assert!(space.check_disk().is_ok());
         space.reserve = free / 10 * 9;
         assert!(space.check_disk().is_ok());
+    }
+
+    #[test]
+    fn room_is_for_what_can_wait_when_the_reserve_is_left() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(check_room(folder.path(), 1 << 20, 1 << 20).is_ok());
+        for (bytes, reserve) in [(1, u64::MAX), (1 << 60, 0)] {
+            let refused = check_room(folder.path(), bytes, reserve).expect_err("too little").to_string();
+            assert!(refused.contains("not enough room"), "{refused}");
+        }
     }
 }

@@ -2,7 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rocksdb::{properties, statistics::Ticker};
+use rocksdb::{
+    DB,
+    properties::{self, PropName},
+    statistics::Ticker,
+};
 
 use crate::Shared;
 
@@ -77,4 +81,9 @@ pub(crate) fn all(shared: &Shared) -> Vec<(String, u64)> {
     let size =
         |(name, property): (&str, _)| Some((name.to_owned(), shared.database.db.property_int_value(property).ok()??));
     own.into_iter().chain(tickers).chain(sizes.into_iter().filter_map(size)).collect()
+}
+
+/// One of RocksDB's figures; 0 if this version of it has none of this name.
+pub(crate) fn figure(db: &DB, name: &PropName) -> u64 {
+    db.property_int_value(name).ok().flatten().unwrap_or_default()
 }

@@ -96,21 +96,6 @@ impl Published {
         self.rows(reserved::changes_above(after), false, limit, decode)
     }
 
-    /// Reads every row, past the cache, and counts.
-    pub(crate) fn count_rows(&self) -> Result<u64, ReadError> {
-        let mut options = ReadOptions::default();
-        options.fill_cache(false);
-        let mut rows = self.0.pin.borrow_dependent().raw_iterator_opt(options);
-        rows.seek_to_first();
-        let mut count = 0;
-        while rows.valid() {
-            count += 1;
-            rows.next();
-        }
-        rows.status().map_err(|error| failed(&error))?;
-        Ok(count)
-    }
-
     /// In place if it is small and all there, else on the pool.
     fn rows<T: Send + 'static>(
         &self,

@@ -103,6 +103,12 @@ impl Positions {
         Self::start(Some(Position(above_original.max(above_earlier))))
     }
 
+    /// When a copy was restored, in milliseconds since 1970, by the first position it handed out. Near enough: a copy that was
+    /// made of a restored one in the same second begins a second later. Long ago if the clock was not set.
+    pub fn restored_ms(first: Position) -> u64 {
+        first.0 >> PER_MS
+    }
+
     /// The newest position handed out.
     pub fn last(&self) -> Position {
         Position(self.last)
@@ -195,6 +201,8 @@ mod tests {
         assert_eq!(Positions::start_restored(copied, 0).last(), Position(5000 + RESTORED_AHEAD), "without a clock");
         let mut first = Positions::start_restored(copied, now_ms);
         assert!(first.last() > Positions::start_restored(copied, 0).last());
+        assert_eq!(Positions::restored_ms(first.hand_out()), now_ms);
+        assert!(Positions::restored_ms(Positions::start_restored(copied, 0).last()) < 2000);
         for _ in 0..3 {
             first.hand_out();
         }

@@ -1,8 +1,11 @@
 //! Who waits for what: commits announce topics, watches collect them.
 
 use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::Notify;
@@ -17,11 +20,15 @@ pub struct Topic(pub u64);
 /// The watches of an engine, by topic.
 #[derive(Default)]
 pub struct Topics {
-    waiting: Mutex<HashMap<Topic, Vec<Weak<Watched>>>>,
+    /// By topic and watch, in an order that does not depend on chance.
+    waiting: Mutex<HashMap<Topic, BTreeMap<u64, Arc<Watched>>>>,
+    watches: AtomicU64,
 }
 
 /// A standing interest in some topics. It remembers, per topic, the newest commit since it was registered.
 pub struct Watch {
+    /// Which of all that there ever were.
+    number: u64,
     topics: Arc<Topics>,
     interests: HashSet<Topic>,
     watched: Arc<Watched>,
@@ -36,6 +43,7 @@ impl Topics {
     /// A watch without topics.
     pub fn watch(self: &Arc<Self>) -> Watch {
         Watch {
+            number: self.watches.fetch_add(1, Ordering::Relaxed),
             topics: Arc::clone(self),
             interests: HashSet::new(),
             watched: Arc::new(Watched { changed: Mutex::default(), wake: Notify::new() }),
@@ -47,7 +55,7 @@ impl Topics {
     pub fn announce(&self, position: Position, topics: impl IntoIterator<Item = Topic>) {
         let waiting = lock(&self.waiting);
         for topic in topics {
-            for watched in waiting.get(&topic).into_iter().flatten().filter_map(Weak::upgrade) {
+            for watched in waiting.get(&topic).into_iter().flat_map(BTreeMap::values) {
                 lock(&watched.changed).insert(topic, position);
                 watched.wake.notify_one();
             }
@@ -59,7 +67,7 @@ impl Watch {
     /// Adds a topic; commits before this call are not seen.
     pub fn add(&mut self, topic: Topic) {
         if self.interests.insert(topic) {
-            lock(&self.topics.waiting).entry(topic).or_default().push(Arc::downgrade(&self.watched));
+            lock(&self.topics.waiting).entry(topic).or_default().insert(self.number, Arc::clone(&self.watched));
         }
     }
 
@@ -71,7 +79,7 @@ impl Watch {
     /// Takes a topic off.
     pub fn remove(&mut self, topic: Topic) {
         if self.interests.remove(&topic) {
-            self.topics.forget(topic, &self.watched);
+            self.topics.forget(topic, self.number);
             lock(&self.watched.changed).remove(&topic);
         }
     }
@@ -103,10 +111,11 @@ impl Watch {
 }
 
 impl Topics {
-    fn forget(&self, topic: Topic, watched: &Arc<Watched>) {
+    /// Commits wait for the lock: however many watch a topic, one goes quickly.
+    fn forget(&self, topic: Topic, watch: u64) {
         let mut waiting = lock(&self.waiting);
         if let Some(watches) = waiting.get_mut(&topic) {
-            watches.retain(|other| other.strong_count() > 0 && !std::ptr::eq(other.as_ptr(), Arc::as_ptr(watched)));
+            watches.remove(&watch);
             if watches.is_empty() {
                 waiting.remove(&topic);
             }
@@ -117,7 +126,7 @@ impl Topics {
 impl Drop for Watch {
     fn drop(&mut self) {
         for topic in &self.interests {
-            self.topics.forget(*topic, &self.watched);
+            self.topics.forget(*topic, self.number);
         }
     }
 }
@@ -125,4 +134,30 @@ impl Drop for Watch {
 /// A poisoned lock means that a thread panicked between two plain map operations: the maps are still whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn watches_that_go_leave_nothing_and_do_not_wait_for_each_other() {
+        let topics = Arc::new(Topics::default());
+        let watch = || {
+            let mut watch = topics.watch();
+            watch.add(Topic(1));
+            watch
+        };
+        // Going through all for each of them takes minutes.
+        let (begun, mut watches) = (Instant::now(), (0..60_000).map(|_| watch()).collect::<Vec<_>>());
+        let last = watches.pop().unwrap();
+        drop(watches);
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        topics.announce(Position(7), [Topic(1)]);
+        assert_eq!(last.last(Topic(1)), Some(Position(7)));
+        drop(last);
+        assert!(lock(&topics.waiting).is_empty());
+    }
 }

@@ -27,7 +27,8 @@ const DONE: &str = "if (window.onAuthDone) { window.onAuthDone(); } \
 pub async fn get(context: Context, _: Anyone, Show(request): Show) -> Result<Page, Error> {
     let Request { auth_type, session } = request;
     Ok(match context.app.server.accounts.asked_on_page(&session, &auth_type) {
-        Ok(asked) => question(&session, &asked, None),
+        Ok(None) => done(&context),
+        Ok(Some(asked)) => question(&session, &asked, None),
         Err(error) => refusal(error),
     })
 }
@@ -35,17 +36,20 @@ pub async fn get(context: Context, _: Anyone, Show(request): Show) -> Result<Pag
 /// `POST /_matrix/client/v3/auth/{authType}/fallback/web`: what the page of [`get`] sends.
 pub async fn post(context: Context, _: Anyone, request: Sent) -> Result<Page, Error> {
     let Sent { auth_type, form: Form { session, token } } = request;
-    let server = &context.app.server;
-    match server.accounts.pass_on_page(&session, &auth_type, token.trim()).await? {
-        Ok(()) => {
-            let body = "<p>Thank you. You may close this window and go back to your client.</p>".to_owned();
-            Ok(Page::new("Done", body).with_script(server.base.random.secret(), DONE))
-        }
+    let accounts = &context.app.server.accounts;
+    match accounts.pass_on_page(&session, &auth_type, token.trim()).await? {
+        Ok(()) => Ok(done(&context)),
         Err(error @ StageError::InvalidRegistrationToken) => {
             Ok(question(&session, &Asked::RegistrationToken, Some(error)))
         }
         Err(error) => Ok(refusal(error)),
     }
+}
+
+/// The end of a stage, however often it is asked for.
+fn done(context: &Context) -> Page {
+    let body = "<p>Thank you. You may close this window and go back to your client.</p>".to_owned();
+    Page::new("Done", body).with_script(context.app.server.base.random.secret(), DONE)
 }
 
 /// The form of a stage. It is sent to the address of the page.

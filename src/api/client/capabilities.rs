@@ -15,8 +15,9 @@ use crate::{
     route::{Answering, Context, JsonResponse},
 };
 
-/// `GET /_matrix/client/v3/capabilities`. ruma's response leaves out what is as clients would take it to be; whether the
-/// password may be changed is said in any case, as there are clients that look for it.
+/// `GET /_matrix/client/v3/capabilities`. ruma's response leaves out what is as clients would take it to be. Some of it is
+/// said in any case: whether the password may be changed, as there are clients that look for it, and whether name and
+/// avatar may be, as the specification wants of who says so of profile fields.
 pub async fn get(context: Context, user: User, _: Answering<Request, JsonResponse>) -> Result<JsonResponse, Error> {
     let change_password = context.app.config.accounts.change_password;
     let mut capabilities = Capabilities::new();
@@ -33,6 +34,9 @@ pub async fn get(context: Context, user: User, _: Answering<Request, JsonRespons
     // their users can look back at them.
     let mut answer = json!({ "capabilities": capabilities });
     answer["capabilities"]["m.change_password"] = json!({ "enabled": change_password });
+    for deprecated in ["m.set_displayname", "m.set_avatar_url"] {
+        answer["capabilities"][deprecated] = json!({ "enabled": true });
+    }
     Ok(JsonResponse(answer))
 }
 

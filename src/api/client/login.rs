@@ -1,8 +1,9 @@
 //! `/_matrix/client/v3/login`: from a proof to an access token.
 //! <https://spec.matrix.org/v1.19/client-server-api/#legacy-login>
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use bytes::Bytes;
 use depesche_server::accounts::{Credentials, LoggedIn, LoginError, NewSession, Purpose, login::named_user};
 use ruma::api::{
     client::session::{
@@ -11,6 +12,10 @@ use ruma::api::{
         login::v3::{DiscoveryInfo, HomeserverInfo, LoginInfo, Password, Request, Response},
     },
     error::ErrorKind,
+};
+use serde_json::{
+    Map,
+    value::{RawValue, to_raw_value},
 };
 
 use crate::{
@@ -46,6 +51,21 @@ pub async fn post(context: Context, _: Anyone, request: Request) -> Result<Respo
     };
     let new = NewSession { device: device_id, display_name: initial_device_display_name, refreshable: refresh_token };
     Ok(answer(&context.app, context.app.server.accounts.login(credentials, &new).await?))
+}
+
+/// Makes of a body one that ruma reads as it is meant: an identifier of a medium and an address is one of a third party,
+/// also where it has no type.
+pub fn as_meant(body: Bytes) -> Bytes {
+    let Ok(mut fields) = serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(&body) else { return body };
+    let identifier = fields.get("identifier").and_then(|value| serde_json::from_str::<Map<_, _>>(value.get()).ok());
+    let Some(mut identifier) = identifier else { return body };
+    if identifier.contains_key("type") || !["medium", "address"].iter().all(|field| identifier.contains_key(*field)) {
+        return body;
+    }
+    identifier.insert("type".to_owned(), "m.id.thirdparty".into());
+    let Ok(identifier) = to_raw_value(&identifier) else { return body };
+    fields.insert("identifier".to_owned(), identifier);
+    serde_json::to_vec(&fields).map_or(body, Bytes::from)
 }
 
 /// `POST /_matrix/client/v1/login/get_token`

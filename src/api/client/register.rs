@@ -2,17 +2,18 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#legacy-account-registration>
 
 use depesche_server::accounts::{Fingerprint, LoggedIn, NewSession, Register, Registered};
-use http::StatusCode;
+use http::{Method, StatusCode, header};
 use ruma::{
     UserId,
     api::{
+        IncomingRequest, Metadata,
         client::account::{
             check_registration_token_validity::v1 as validity,
             get_username_availability::v3 as availability,
             register::{LoginType, RegistrationKind, v3::Request},
             request_registration_token_via_email as by_email, request_registration_token_via_msisdn as by_msisdn,
         },
-        error::ErrorKind,
+        error::{DeserializationError, ErrorKind},
     },
 };
 use serde_json::json;
@@ -20,26 +21,19 @@ use serde_json::json;
 use crate::{
     caller::Anyone,
     error::Error,
-    route::{Answering, Context, JsonResponse},
+    route::{Context, JsonResponse},
 };
 
 /// `POST /_matrix/client/v3/register`. ruma's response has a `device_id` of `null` where nobody is logged in; the
 /// specification's has none.
-pub async fn post(
-    context: Context,
-    _: Anyone,
-    Answering { request, .. }: Answering<Request, JsonResponse>,
-) -> Result<JsonResponse, Error> {
+pub async fn post(context: Context, _: Anyone, Asked { request, shows_token }: Asked) -> Result<JsonResponse, Error> {
     match request.kind {
         RegistrationKind::User => {}
         RegistrationKind::Guest => return Err(Error::forbidden("There are no guests on this server")),
         _ => return Err(Error::invalid_param("There is no such kind of account")),
     }
     if request.login_type == Some(LoginType::ApplicationService) {
-        return Err(Error::bad_request(
-            ErrorKind::AppserviceLoginUnsupported,
-            "There are no application services here",
-        ));
+        return Err(no_service(request.inhibit_login, shows_token));
     }
     let session = NewSession {
         device: request.device_id.clone(),
@@ -56,6 +50,40 @@ pub async fn post(
     match context.app.server.accounts.register(&register).await? {
         Registered::Done { user, session } => Ok(answer(&user, session)),
         Registered::NeedMore(needed) => Err(needed.into()),
+    }
+}
+
+/// Why an application service registers nobody: there are none, so that no token is one's. Services that want to log in
+/// as their users are refused that before anything else.
+fn no_service(inhibit_login: bool, shows_token: bool) -> Error {
+    if !inhibit_login {
+        let words = "Application services cannot log in here";
+        return Error::bad_request(ErrorKind::AppserviceLoginUnsupported, words);
+    }
+    if shows_token { Error::unknown_token(false) } else { Error::missing_token() }
+}
+
+/// The request of [`post`], and whether it has a token, as those of application services have.
+pub struct Asked {
+    request: Request,
+    shows_token: bool,
+}
+
+impl Metadata for Asked {
+    const METHOD: Method = Request::METHOD;
+    const RATE_LIMITED: bool = Request::RATE_LIMITED;
+    type Authentication = <Request as Metadata>::Authentication;
+    type PathBuilder = <Request as Metadata>::PathBuilder;
+    const PATH_BUILDER: Self::PathBuilder = Request::PATH_BUILDER;
+}
+
+impl IncomingRequest for Asked {
+    type EndpointError = <Request as IncomingRequest>::EndpointError;
+    type OutgoingResponse = JsonResponse;
+
+    fn try_from_http_request_inner(request: http::Request<&[u8]>, path: &[&str]) -> Result<Self, DeserializationError> {
+        let shows_token = request.headers().contains_key(header::AUTHORIZATION);
+        Ok(Self { request: Request::try_from_http_request_inner(request, path)?, shows_token })
     }
 }
 

@@ -32,7 +32,7 @@ impl From<RefreshError> for Error {
     fn from(error: RefreshError) -> Self {
         match error {
             RefreshError::Unknown => Self::unknown_token(false),
-            RefreshError::Replaced => Self::unknown_token(true),
+            RefreshError::Replaced | RefreshError::Lost => Self::unknown_token(true),
             RefreshError::Locked => Self::locked(),
             RefreshError::Fault(fault) => fault.into(),
         }

@@ -1,8 +1,10 @@
 //! What holds for every endpoint alike.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use axum::Router;
 use depesche_rules::bounds::{MAX_BODY_BYTES, MAX_KEYS_BODY_BYTES};
-use http::StatusCode;
+use http::{Method, StatusCode};
 use ruma::api::{
     IncomingRequest,
     client::{
@@ -18,6 +20,7 @@ use crate::{
     envelope,
     error::Error,
     route::{Context, Endpoint, endpoint, unrecognized},
+    routes::endpoints,
 };
 
 #[tokio::test]
@@ -168,6 +171,17 @@ async fn a_missing_field_is_bad_json_unless_the_endpoint_calls_it_a_parameter() 
 }
 
 #[tokio::test]
+async fn an_empty_body_is_no_json_wherever_something_is_required() {
+    let home = Home::open().await;
+    let alice = home.user("alice").await;
+    let base = "/_matrix/client/v3";
+    for path in ["login", "rooms/!room:test/report", "pushers/set", "keys/claim", "account/password"] {
+        let answer = home.ask_as(&alice, &format!("POST {base}/{path}"), "").await;
+        assert_eq!(refused(&answer), (400, "M_NOT_JSON"), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_may_be_as_large_as_its_endpoint_allows() {
     let path = "/_matrix/client/v3/sendToDevice/m.test/1";
     let of_size = |size: usize| {
@@ -255,4 +269,65 @@ async fn an_event_content_must_be_an_object_with_nothing_behind_it() {
     ] {
         assert_eq!(refused(&as_alice(&router, "PUT", path, body).await), expected, "{body}");
     }
+}
+
+#[tokio::test]
+async fn what_only_reads_ends_when_its_client_hangs_up() {
+    static BEGUN: AtomicBool = AtomicBool::new(false);
+    static ENDED: AtomicBool = AtomicBool::new(false);
+
+    struct Ends;
+
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            ENDED.store(true, Ordering::Relaxed);
+        }
+    }
+
+    async fn endless(_: Context, _: User, _: create_filter::v3::Request) -> Result<create_filter::v3::Response, Error> {
+        let _ends = Ends;
+        BEGUN.store(true, Ordering::Relaxed);
+        std::future::pending().await
+    }
+
+    let begun = async {
+        while !BEGUN.load(Ordering::Relaxed) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let router = alone(endpoint(endless).reads()).await;
+    tokio::select! {
+        biased;
+        () = begun => {}
+        _ = as_alice(&router, "POST", "/_matrix/client/v3/user/@alice:test/filter", r#"{"room":{}}"#) => {}
+    }
+    assert!(ENDED.load(Ordering::Relaxed));
+    let reading = endpoints().into_iter().filter(|endpoint| *endpoint.method() == Method::POST && endpoint.is_read());
+    let reading: Vec<_> = reading.map(|endpoint| endpoint.handler()).collect();
+    let expected = ["keys::query", "public_rooms", "search", "user_directory::search"];
+    assert_eq!(reading, expected.map(|module| format!("client::{module}::post")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_large_answers_a_user_gets_one_at_a_time() {
+    static RUNNING: AtomicUsize = AtomicUsize::new(0);
+    static DONE: AtomicUsize = AtomicUsize::new(0);
+
+    async fn slow(
+        _: Context,
+        _: User,
+        _: get_key_changes::v3::Request,
+    ) -> Result<get_key_changes::v3::Response, Error> {
+        assert_eq!(RUNNING.fetch_add(1, Ordering::Relaxed), 0);
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
+        DONE.fetch_add(1, Ordering::Relaxed);
+        Ok(get_key_changes::v3::Response { changed: Vec::new(), left: Vec::new() })
+    }
+
+    let router = alone(endpoint(slow).large_answer()).await;
+    let ask = || as_alice(&router, "GET", "/_matrix/client/v3/keys/changes?from=a&to=b", "");
+    let answers = futures::future::join_all((0..5).map(|_| ask())).await;
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    assert_eq!(DONE.load(Ordering::Relaxed), 5);
 }

@@ -51,10 +51,15 @@ async fn a_login_that_fails_has_the_right_code() {
     let service = json!({ "type": "m.login.application_service", "identifier": { "type": "m.id.user", "user": "a" } });
     let mail = json!({ "type": "m.id.thirdparty", "medium": "email", "address": "alice@example.org" });
     let mail = json!({ "type": "m.login.password", "identifier": mail, "password": "pass-word" });
+    let untyped = json!({ "medium": "email", "address": "alice@example.org" });
+    let untyped = json!({ "type": "m.login.password", "identifier": untyped, "password": "pass-word" });
+    let nothing = json!({ "type": "m.login.password", "identifier": { "user": "alice" }, "password": "pass-word" });
     for (body, expected) in [
         (by_password("alice", "wrong"), (403, "M_FORBIDDEN")),
         (by_password("nobody", "pass-word"), (403, "M_FORBIDDEN")),
         (mail, (403, "M_FORBIDDEN")),
+        (untyped, (403, "M_FORBIDDEN")),
+        (nothing, (400, "M_BAD_JSON")),
         (json!({ "type": "m.login.token", "token": "nothing" }), (403, "M_FORBIDDEN")),
         (unknown, (400, "M_UNKNOWN")),
         (service, (403, "M_FORBIDDEN")),

@@ -66,6 +66,12 @@ async fn get_and_post_auth_fallback_web() {
     let nonce = policy.split("'nonce-").nth(1).unwrap().split('\'').next().unwrap();
     assert!(html.contains(&format!("<script nonce=\"{nonce}\">")), "{policy} {html}");
 
+    // A double click, and a page that is opened again.
+    for line in [send(first), show(first)] {
+        let (status, _, html) = page(&home.router, &line, &format!("session={session}&token={token}")).await;
+        assert!(status == 200 && html.contains("onAuthDone") && !html.contains("<form"), "{line}: {html}");
+    }
+
     let (_, _, html) = page(&home.router, &show(second), "").await;
     assert!(html.contains("Privacy &lt;&amp;&gt; you") && html.contains("https://test/privacy"), "{html}");
     assert!(page(&home.router, &send(second), &format!("session={session}")).await.2.contains("onAuthDone"));

@@ -44,6 +44,7 @@ async fn pushrules_are_put_and_deleted() {
         ("room/!room:test", plain.clone(), (200, "none")),
         ("sender/@bob:test", plain.clone(), (200, "none")),
         ("underride/x", json!({ "actions": [{ "set_tweak": "sound", "value": "x" }] }), (200, "none")),
+        ("underride/x", json!({ "actions": [{ "set_tweak": "sound", "value": 1 }] }), (400, "M_BAD_JSON")),
         ("content/none", plain.clone(), (400, "M_BAD_JSON")),
         ("content/none", json!({ "pattern": "x" }), (400, "M_BAD_JSON")),
         ("override/none", json!({ "actions": "notify" }), (400, "M_BAD_JSON")),
@@ -62,6 +63,9 @@ async fn pushrules_are_put_and_deleted() {
     }
     for (rest, body, expected) in [
         ("override/one/enabled", json!({ "enabled": false }), (200, "none")),
+        ("override/one/enabled", json!(true), (200, "none")),
+        ("override/one/enabled", json!("true"), (400, "M_BAD_JSON")),
+        ("override/one/actions", json!(true), (400, "M_BAD_JSON")),
         ("override/one/enabled", json!({ "enabled": "no" }), (400, "M_BAD_JSON")),
         ("override/one/enabled", json!({}), (400, "M_BAD_JSON")),
         ("override/none/enabled", json!({ "enabled": true }), (404, "M_NOT_FOUND")),

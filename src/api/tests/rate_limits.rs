@@ -77,6 +77,26 @@ async fn who_has_no_token_is_counted_by_address() {
 }
 
 #[tokio::test]
+async fn a_right_password_costs_a_login_wherever_it_is_shown() {
+    let home = Home::with(LIMITED).await;
+    let (alice, bob) = (home.user("alice").await, home.user("bob").await);
+    let delete = async |person: &Person, with_password: bool| {
+        let mut body = json!({ "devices": ["NOTHING"] });
+        if with_password {
+            let identifier = json!({ "type": "m.id.user", "user": person.id });
+            body["auth"] = json!({ "type": "m.login.password", "identifier": identifier, "password": "pass-word" });
+        }
+        home.send_as(person, "POST /_matrix/client/v3/delete_devices", body).await
+    };
+    for _ in 0..2 {
+        assert_eq!(delete(&alice, true).await.status, 200);
+    }
+    assert_eq!(refused(&delete(&alice, true).await), (429, "M_LIMIT_EXCEEDED"));
+    assert_eq!(delete(&alice, false).await.status, 401, "what asks for the password is not limited");
+    assert_eq!(delete(&bob, true).await.status, 200, "others are not limited");
+}
+
+#[tokio::test]
 async fn they_can_be_off() {
     let home = Home::with("[server]\nname = \"test\"\n[rate_limits]\nenabled = false\nmessages_burst = 1\n").await;
     let alice = home.user("alice").await;

@@ -83,6 +83,10 @@ async fn what_cannot_be_registered_is_said_before_any_stage() {
     ] {
         assert_eq!(refused(&home.send(REGISTER, body.clone()).await), expected, "{body}");
     }
+    let service =
+        json!({ "type": "m.login.application_service", "username": "bot", "inhibit_login": true }).to_string();
+    assert_eq!(refused(&home.ask(REGISTER, service.clone()).await), (401, "M_MISSING_TOKEN"));
+    assert_eq!(refused(&ask(&home.router, Some("no service's"), REGISTER, service).await), (401, "M_UNKNOWN_TOKEN"));
     let guest = home.send(&format!("{REGISTER}?kind=guest"), json!({})).await;
     assert_eq!(refused(&guest), (403, "M_FORBIDDEN"));
     let robot = home.send(&format!("{REGISTER}?kind=robot"), alice()).await;

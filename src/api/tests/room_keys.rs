@@ -72,6 +72,27 @@ async fn keys_are_stored_read_and_deleted_whole_by_room_and_by_session() {
 }
 
 #[tokio::test]
+async fn many_keys_come_in_one_answer() {
+    let home = Home::open().await;
+    let alice = home.user("alice").await;
+    home.send_as(&alice, &format!("POST {VERSION}"), description("a")).await;
+    let get = async |path: &str| home.ask_as(&alice, &format!("GET {KEYS}{path}?version=1"), "").await;
+    assert_eq!(get("").await.body, json!({ "rooms": {} }));
+    let sessions = |count: u64| (0..count).map(|n| (format!("\"{n}"), key(n))).collect::<serde_json::Map<_, _>>();
+    let rooms = json!({
+        "!a:test": { "sessions": sessions(230) },
+        "!b:test": { "sessions": sessions(1) },
+        "!c:test": { "sessions": sessions(69) },
+    });
+    let whole = json!({ "rooms": rooms });
+    home.send_as(&alice, &format!("PUT {KEYS}?version=1"), whole.clone()).await;
+    let answer = get("").await;
+    assert_eq!(answer.body, whole);
+    assert_eq!(answer.headers["content-type"], "application/json");
+    assert_eq!(get("/!a:test").await.body, rooms["!a:test"]);
+}
+
+#[tokio::test]
 async fn keys_go_into_the_current_version_only() {
     let home = Home::open().await;
     let alice = home.user("alice").await;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Home;
-use crate::listing;
+use super::{Home, refused};
+use crate::{client::versions::FEATURES, listing};
 
 /// The modules that a path leads to, by the rule of the house.
 fn modules(path: &str) -> Vec<String> {
@@ -95,6 +95,22 @@ async fn get_client_versions() {
     let answer = Home::open().await.ask("GET /_matrix/client/versions", "").await;
     let versions = answer.body["versions"].as_array().unwrap();
     assert_eq!((versions.len(), &versions[0], &versions[18]), (19, &"v1.1".into(), &"v1.19".into()));
+    let features = answer.body["unstable_features"].as_object().unwrap();
+    assert!(features.values().all(|served| *served == true), "{features:?}");
+    assert!(
+        features.contains_key("org.matrix.e2e_cross_signing") && features.contains_key("org.matrix.msc3827.stable")
+    );
+    assert!(!features.contains_key("org.matrix.simplified_msc3575"));
+}
+
+#[test]
+fn a_feature_is_announced_by_its_unstable_name_where_its_unstable_paths_are_served() {
+    let paths: Vec<String> = listing().into_iter().flat_map(|routed| routed.paths).collect();
+    let proposals = FEATURES.iter().filter(|name| name.contains(".msc") && !name.ends_with(".stable"));
+    for name in proposals {
+        let prefix = format!("/_matrix/client/unstable/{name}/");
+        assert!(paths.iter().any(|path| path.starts_with(&prefix)), "{name}");
+    }
 }
 
 #[tokio::test]
@@ -109,4 +125,26 @@ async fn get_client_capabilities() {
     }
     assert_eq!(versions["available"].as_object().unwrap().len(), 10);
     assert_eq!(answer.body["capabilities"]["m.3pid_changes"]["enabled"], false);
+    for name in ["m.profile_fields", "m.set_displayname", "m.set_avatar_url"] {
+        assert_eq!(answer.body["capabilities"][name]["enabled"], true, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn get_client_thirdparty() {
+    let home = Home::open().await;
+    let alice = home.user("alice").await;
+    let path = "/_matrix/client/v3/thirdparty";
+    for (rest, missing) in [("location", "?alias=x"), ("location/irc", ""), ("user", "?userid=x"), ("user/irc", "")] {
+        let line = format!("GET {path}/{rest}");
+        assert_eq!(refused(&home.ask(&line, "").await), (401, "M_MISSING_TOKEN"), "{line}");
+        let expected = if missing.is_empty() { (404, "M_NOT_FOUND") } else { (400, "M_MISSING_PARAM") };
+        assert_eq!(refused(&home.ask_as(&alice, &line, "").await), expected, "{line}");
+        let expected = if missing.is_empty() { (404, "M_NOT_FOUND") } else { (400, "M_INVALID_PARAM") };
+        assert_eq!(refused(&home.ask_as(&alice, &format!("{line}{missing}"), "").await), expected, "{line}");
+    }
+    for query in ["location?alias=%23a:test", "user?userid=@a:test"] {
+        let answer = home.ask_as(&alice, &format!("GET {path}/{query}"), "").await;
+        assert_eq!(refused(&answer), (404, "M_NOT_FOUND"), "{query}");
+    }
 }

@@ -13,15 +13,22 @@ use std::{
     time::Instant,
 };
 
+use depesche_blobs_files::Claim;
 use depesche_config::Config;
 
 use super::{
     DATABASE, MANIFEST, MEDIA, SIGNING_KEY,
-    files::{self, Folder, copy_hashed, sync_folder},
+    files::{self, Blobs, Folder, MediaFolder, about, copy_hashed, sync_folder},
     manifest::{Entry, Manifest},
     media_folder,
 };
-use crate::{commands::moment, data_dir::DataDir, failure::Failure, log, media, node::Node};
+use crate::{
+    commands::moment,
+    data_dir::DataDir,
+    failure::Failure,
+    log, media,
+    node::{Node, Purpose},
+};
 
 /// How often the copying says how far it is, in seconds.
 const SAY_EVERY_S: u64 = 1;
@@ -34,7 +41,7 @@ pub fn run(path: &Path, backup: &Path) -> Result<(), Failure> {
     check(&config, backup, &manifest)?;
     let data = DataDir::open(&config.server.data_dir)?;
     let targets = Targets::find(&config, &data)?;
-    targets.fill(backup, &manifest).map_err(|error| Failure::Failed(format!("nothing was restored: {error}")))?;
+    targets.fill(backup, &manifest)?;
     drop(data);
     adopt(&config)?;
     println!("Restored the backup of {} with {} files.", moment(manifest.created_ms), manifest.files.len());
@@ -81,7 +88,8 @@ fn check(config: &Config, backup: &Path, manifest: &Manifest) -> Result<(), Fail
     if *theirs != ours.as_str() {
         return Err(Failure::Usage(format!("this is a backup of {theirs}, and the configuration says {ours}")));
     }
-    let list = Folder(backup.to_owned()).list().map_err(|error| Failure::failed(backup.display(), error))?;
+    let list = Folder(backup.to_owned()).list();
+    let list = list.map_err(|error| Failure::Failed(format!("the backup cannot be read: {error}")))?;
     let there: BTreeSet<_> = list.iter().map(|(name, size)| (name.as_str(), *size)).collect();
     let wanted: BTreeSet<_> = manifest.files.iter().map(|file| (file.name.as_str(), file.size)).collect();
     if let Some((name, size)) = wanted.difference(&there).next() {
@@ -98,16 +106,24 @@ struct Targets {
     database: PathBuf,
     media: PathBuf,
     signing_key: PathBuf,
-    /// The key is there already, and the same.
-    has_key: bool,
+}
+
+/// Where they are gathered until all of them are there.
+struct Gathered {
+    database: PathBuf,
+    /// With the folder that it is in, which is ours meanwhile. None if the backup has no media.
+    media: Option<(PathBuf, Claim)>,
+    /// None if the key is there already.
+    signing_key: Option<PathBuf>,
 }
 
 impl Targets {
     fn find(config: &Config, data: &DataDir) -> Result<Self, Failure> {
-        let database = data.database();
-        let media = media_folder(config);
-        for folder in [&database, &media] {
-            let files = Folder(folder.clone()).list().map_err(|error| Failure::failed(folder.display(), error))?;
+        let (database, media) = (data.database(), media_folder(config));
+        let failed = |error: io::Error| Failure::Failed(format!("nothing was restored: {error}"));
+        let files = Folder(database.clone()).list().map_err(failed)?;
+        let media_files = MediaFolder(media.clone()).list().map_err(failed)?;
+        for (folder, files) in [(&database, files), (&media, media_files)] {
             if !files.is_empty() {
                 return Err(Failure::Failed(format!(
                     "{} is not empty, and a restore overwrites nothing: move it away first",
@@ -115,35 +131,34 @@ impl Targets {
                 )));
             }
         }
-        Ok(Self { database, media, signing_key: config.server.signing_key_file(), has_key: false })
+        Ok(Self { database, media, signing_key: config.server.signing_key_file() })
     }
 
     /// Copies everything, and gives it its names at the end.
-    fn fill(mut self, backup: &Path, manifest: &Manifest) -> io::Result<()> {
-        let key = fs::read(backup.join(SIGNING_KEY))?;
-        if self.signing_key.exists() {
-            self.has_key = fs::read(&self.signing_key)? == key;
-            if !self.has_key {
-                let path = self.signing_key.display();
-                return Err(io::Error::other(format!(
-                    "{path} is another key than that of the backup: move it away first"
-                )));
-            }
-        }
-        let partial =
-            [files::partial(&self.database)?, files::partial(&self.media)?, files::partial(&self.signing_key)?];
-        let [database, media, signing_key] = &partial;
-        files::remove_folder(database)?;
-        files::remove_folder(media)?;
-        let _ = fs::remove_file(signing_key);
+    fn fill(self, backup: &Path, manifest: &Manifest) -> Result<(), Failure> {
+        let gathered = self.gather(backup, manifest);
+        let gathered = gathered.map_err(|error| Failure::Failed(format!("nothing was restored: {error}")))?;
+        self.name(gathered).map_err(|error| {
+            let media = self.media.display();
+            Failure::Failed(format!(
+                "the restore did not come to its end: {error}. There is no database yet. Before it is begun again, move \
+                 away what is in {media}"
+            ))
+        })
+    }
+
+    fn gather(&self, backup: &Path, manifest: &Manifest) -> io::Result<Gathered> {
+        let gathered = self.places(backup, manifest)?;
         let all: u64 = manifest.files.iter().map(|file| file.size).sum();
         let (mut done, mut said) = (0, Instant::now());
         for file in &manifest.files {
-            let to = match file.name.split_once('/') {
-                Some((DATABASE, name)) => database.join(name),
-                Some((MEDIA, name)) => media.join(name),
-                _ if file.name == SIGNING_KEY && !self.has_key => signing_key.clone(),
-                _ => continue,
+            let to = match (file.name.split_once('/'), &gathered.media) {
+                (Some((DATABASE, name)), _) => gathered.database.join(name),
+                (Some((MEDIA, name)), Some((media, _))) => media.join(name),
+                _ => match &gathered.signing_key {
+                    Some(key) if file.name == SIGNING_KEY => key.clone(),
+                    _ => continue,
+                },
             };
             copy(&backup.join(&file.name), &to, file)?;
             done += file.size;
@@ -152,24 +167,51 @@ impl Targets {
                 eprintln!("copying: {} of {} MB", done >> 20, all >> 20);
             }
         }
-        self.name(&partial)
+        Ok(gathered)
+    }
+
+    /// Empty ones. Each is on the file system of what it becomes: the folder of media, which may be a disk of its own or
+    /// lie behind a link, is never replaced.
+    fn places(&self, backup: &Path, manifest: &Manifest) -> io::Result<Gathered> {
+        let key = backup.join(SIGNING_KEY);
+        let key = fs::read(&key).map_err(about(&key))?;
+        let has_key = self.signing_key.exists();
+        if has_key && fs::read(&self.signing_key).map_err(about(&self.signing_key))? != key {
+            let path = self.signing_key.display();
+            return Err(io::Error::other(format!("{path} is another key than that of the backup: move it away first")));
+        }
+        let database = files::partial(&self.database)?;
+        files::remove_folder(&database)?;
+        let signing_key = files::partial(&self.signing_key)?;
+        let _ = fs::remove_file(&signing_key);
+        let has_media = manifest.files.iter().any(|file| file.name.split_once('/').is_some_and(|(of, _)| of == MEDIA));
+        let media = if has_media {
+            let claim = Claim::take(&self.media, 0).map_err(about(&self.media))?;
+            Some((claim.restore(), claim))
+        } else {
+            None
+        };
+        Ok(Gathered { database, media, signing_key: (!has_key).then_some(signing_key) })
     }
 
     /// The database last: with it the restore counts.
-    fn name(&self, [database, media, signing_key]: &[PathBuf; 3]) -> io::Result<()> {
-        let folders = [files::folders(database)?, files::folders(media)?].concat();
-        folders.iter().try_for_each(|folder| sync_folder(folder))?;
-        if !self.has_key {
-            fs::rename(signing_key, &self.signing_key)?;
+    fn name(&self, Gathered { database, media, signing_key }: Gathered) -> io::Result<()> {
+        let of_media = media.as_ref().map_or(Ok(Vec::new()), |(media, _)| files::folders(media))?;
+        [files::folders(&database)?, of_media].concat().iter().try_for_each(|folder| sync_folder(folder))?;
+        if let Some(key) = signing_key {
+            files::rename(&key, &self.signing_key)?;
             sync_parent(&self.signing_key)?;
         }
-        if media.exists() {
-            files::remove_folder(&self.media)?;
-            fs::rename(media, &self.media)?;
-            sync_parent(&self.media)?;
+        if let Some((media, _claim)) = media {
+            for entry in fs::read_dir(&media).map_err(about(&media))? {
+                let entry = entry.map_err(about(&media))?;
+                files::rename(&entry.path(), &self.media.join(entry.file_name()))?;
+            }
+            files::remove_folder(&media)?;
+            sync_folder(&self.media)?;
         }
         files::remove_folder(&self.database)?;
-        fs::rename(database, &self.database)?;
+        files::rename(&database, &self.database)?;
         sync_parent(&self.database)
     }
 }
@@ -195,7 +237,8 @@ fn adopt(config: &Arc<Config>) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::failed("cannot start threads", error))?;
     runtime.block_on(async {
-        let node = Node::open(config, false).await?;
+        let data = DataDir::open(&config.server.data_dir)?;
+        let node = Node::open(config, data, Purpose::GoOn).await?;
         node.stop().await;
         Ok(())
     })
@@ -203,9 +246,75 @@ fn adopt(config: &Arc<Config>) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use depesche_blobs_files::FileBlobs;
     use depesche_config::Config;
 
-    use super::{Manifest, about_media};
+    use super::{Entry, Manifest, Targets, about_media};
+    use crate::backup::files;
+
+    /// A backup of one file in each part, in a folder of this name.
+    fn backup(folder: &std::path::Path) -> Manifest {
+        let names = ["db/CURRENT".to_owned(), format!("media/ab/{}", "ab".repeat(32)), "signing.key".to_owned()];
+        let entries = names.map(|name| {
+            let path = folder.join(&name);
+            files::create_parents(&path).expect("folders");
+            fs::write(&path, &name).expect("written");
+            files::hash(&path, &name).expect("read")
+        });
+        Manifest {
+            version: String::new(),
+            server_name: "example.org".to_owned(),
+            created_ms: 0,
+            secrets: Vec::new(),
+            media_elsewhere: None,
+            files: Vec::<Entry>::from(entries),
+        }
+    }
+
+    #[test]
+    fn the_folder_of_media_is_filled_and_not_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [from, data, disk] = ["backup", "data", "disk"].map(|name| folder.path().join(name));
+        let manifest = backup(&from);
+        fs::create_dir(&data).expect("a folder");
+        // A disk of its own, behind a link, with what others have on it and what a server made.
+        fs::create_dir_all(disk.join("lost+found")).expect("a folder");
+        drop(FileBlobs::open(&disk, 0).expect("made"));
+        let media = data.join("media");
+        std::os::unix::fs::symlink(&disk, &media).expect("a link");
+        let targets =
+            Targets { database: data.join("db"), media: media.clone(), signing_key: data.join("signing.key") };
+        targets.fill(&from, &manifest).expect("restored");
+        assert!(media.is_symlink() && disk.join("lost+found").is_dir());
+        for file in &manifest.files {
+            assert_eq!(fs::read_to_string(data.join(&file.name)).expect("restored"), file.name);
+        }
+        assert_eq!(fs::read_dir(disk.join("tmp")).expect("a folder").count(), 0, "nothing is left over");
+        assert!(!data.join("db.partial").exists());
+    }
+
+    #[test]
+    fn what_fails_says_what_there_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [from, data] = ["backup", "data"].map(|name| folder.path().join(name));
+        let manifest = backup(&from);
+        fs::create_dir(&data).expect("a folder");
+        let targets =
+            || Targets { database: data.join("db"), media: data.join("media"), signing_key: data.join("signing.key") };
+        let blob = from.join(&manifest.files[1].name);
+        fs::rename(&blob, from.join("aside")).expect("renamed");
+        let said = targets().fill(&from, &manifest).expect_err("one is missing").to_string();
+        assert!(said.contains("nothing was restored") && said.contains("abab"), "{said}");
+        assert!(!data.join("signing.key").exists() && !data.join("db").exists());
+        fs::rename(from.join("aside"), blob).expect("renamed");
+        // The last step fails: something is where the database goes.
+        fs::write(data.join("db"), "x").expect("written");
+        let said = targets().fill(&from, &manifest).expect_err("no folder").to_string();
+        assert!(said.contains("did not come to its end") && said.contains("move away"), "{said}");
+        assert!(data.join("signing.key").exists());
+    }
 
     #[test]
     fn files_in_an_object_store_are_not_forgotten() {

@@ -5,16 +5,18 @@ use std::path::Path;
 use http::Method;
 use serde_json::json;
 
-use super::{entries, text};
-use crate::{admin::Admin, failure::Failure};
+use super::{entries, place::place, text};
+use crate::{admin::Admin, backup::MANIFEST, failure::Failure};
 
 /// Carries the command out.
 pub fn run(config: &Path, into: &Path) -> Result<(), Failure> {
     let into = std::path::absolute(into).map_err(|error| Failure::failed(into.display(), error))?;
+    let written = place(&into, MANIFEST)?;
     let admin = Admin::reach(config)?;
     let made = admin.ask_long(Method::POST, &["backup"], Some(&json!({ "into": into })));
     admin.finish();
     let made = made?;
+    written.is_there()?;
     let megabytes = made["bytes"].as_u64().unwrap_or_default() >> 20;
     println!("Backed up to {}: {} files, {megabytes} MB.", into.display(), text(&made["files"]));
     if let Some(place) = made["media_elsewhere"].as_str() {

@@ -1,11 +1,11 @@
 //! `depesche config`: needs no server and no database.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use depesche_config::Config;
 use url::Host;
 
-use crate::{cli::ConfigCommand, failure::Failure, log, signing_key};
+use crate::{cli::ConfigCommand, failure::Failure, log, media, signing_key, turn};
 
 /// Carries the command out.
 pub fn run(path: &Path, command: ConfigCommand) -> Result<(), Failure> {
@@ -19,14 +19,24 @@ pub fn run(path: &Path, command: ConfigCommand) -> Result<(), Failure> {
 }
 
 fn check(path: &Path) -> Result<(), Failure> {
-    let config = Config::load(path)?;
-    log::filter(&config)?;
+    let config = valid(path)?;
     for warning in warnings(&config) {
         eprintln!("warning: {warning}");
     }
     println!("# {} is valid. In force:\n", path.display());
     print!("{}", config.in_force());
     Ok(())
+}
+
+/// The configuration, if a server would start with it.
+fn valid(path: &Path) -> Result<Config, Failure> {
+    let config = Config::load(path)?;
+    log::filter(&config)?;
+    turn::secret(&config)?;
+    if let Some(store) = &config.media.store {
+        media::bucket(store)?;
+    }
+    Ok(config)
 }
 
 /// What works and may be meant, but is worth a second look.
@@ -40,27 +50,42 @@ pub fn warnings(config: &Config) -> Vec<String> {
     if let Some(address) = config.metrics.listen.filter(|address| !address.ip().is_loopback()) {
         warnings.push(format!("metrics.listen: {address} is reached from other machines, by anyone"));
     }
-    let key = config.server.signing_key_file();
-    if signing_key::readable_by_others(&key) {
-        warnings.push(format!("server.signing_key_file: {0} can be read by others: chmod 600 {0}", key.display()));
+    let server = &config.server;
+    if server.base_url.as_ref().is_some_and(|url| url.scheme() == "https") && server.trusted_proxies.is_empty() {
+        warnings.push(
+            "server.trusted_proxies: none is named, but server.base_url is https: all people who come through your \
+             reverse proxy count as one address, and share its rate limits; name the proxy's address"
+                .to_owned(),
+        );
     }
-    if let Some(store) = &config.media.store {
-        if store.endpoint.scheme() == "http" && !is_here(store.endpoint.host().as_ref()) {
-            warnings
-                .push("media.store.endpoint: files and their names cross the network without encryption".to_owned());
+    for (key, path) in secrets(config) {
+        if signing_key::readable_by_others(&path) {
+            warnings.push(format!("{key}: {0} can be read by others: chmod 600 {0}", path.display()));
         }
-        let secret = &store.secret_access_key_file;
-        if signing_key::readable_by_others(secret) {
-            warnings.push(format!(
-                "media.store.secret_access_key_file: {0} can be read by others: chmod 600 {0}",
-                secret.display()
-            ));
-        }
+    }
+    if let Some(store) = &config.media.store
+        && store.endpoint.scheme() == "http"
+        && !is_here(store.endpoint.host().as_ref())
+    {
+        warnings.push("media.store.endpoint: files and their names cross the network without encryption".to_owned());
     }
     if config.registration.mode == depesche_config::RegistrationMode::Open {
         warnings.push("registration.mode: whoever reaches this server can make accounts".to_owned());
     }
     warnings
+}
+
+/// The files that are for the server's eyes alone, by their keys.
+fn secrets(config: &Config) -> Vec<(&'static str, PathBuf)> {
+    let (turn, store) = (&config.turn, config.media.store.as_ref());
+    let named = [
+        ("turn.shared_secret_file", turn.shared_secret_file.as_ref()),
+        ("turn.password_file", turn.password_file.as_ref()),
+        ("media.store.access_key_id_file", store.map(|store| &store.access_key_id_file)),
+        ("media.store.secret_access_key_file", store.map(|store| &store.secret_access_key_file)),
+    ];
+    let named = named.into_iter().filter_map(|(key, path)| Some((key, path?.clone())));
+    std::iter::once(("server.signing_key_file", config.server.signing_key_file())).chain(named).collect()
 }
 
 /// Whether a host is this machine.
@@ -94,7 +119,7 @@ fn example(name: Option<String>, data_dir: Option<&Path>) -> Result<String, Fail
 mod tests {
     use depesche_config::Config;
 
-    use super::{example, warnings};
+    use super::{example, valid, warnings};
 
     #[test]
     fn the_first_configuration_is_valid_and_safe() {
@@ -110,6 +135,13 @@ mod tests {
         let text = "[server]\nname = \"example.org\"\nlisten = [\"0.0.0.0:8008\"]\n\
                     [metrics]\nlisten = \"[::]:1\"\n[registration]\nmode = \"open\"\n";
         assert_eq!(warnings(&Config::parse(text).expect("valid")).len(), 3);
+        let proxy = |text: &str| {
+            let text = format!("[server]\nname = \"example.org\"\nbase_url = {text}\n");
+            warnings(&Config::parse(&text).expect("valid"))
+        };
+        assert!(proxy("\"https://example.org\"")[0].starts_with("server.trusted_proxies: none"));
+        assert_eq!(proxy("\"https://example.org\"\ntrusted_proxies = \"::1/128\""), Vec::<String>::new());
+        assert_eq!(proxy("\"http://localhost:8008\""), Vec::<String>::new());
         let store = |endpoint: &str| {
             let text = format!(
                 "[server]\nname = \"example.org\"\n[media.store]\nendpoint = \"{endpoint}\"\nbucket = \"b\"\n\
@@ -120,5 +152,24 @@ mod tests {
         assert!(store("http://s3.example.org")[0].contains("without encryption"));
         assert_eq!(store("http://127.0.0.1:9000"), Vec::<String>::new());
         assert_eq!(store("https://s3.example.org"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn secrets_are_looked_at() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let secret = folder.path().join("secret");
+        let file = folder.path().join("depesche.toml");
+        let text = "[server]\nname = \"example.org\"\ndata_dir = \".\"\n[turn]\nuris = \"turn:a.org\"\n\
+                    shared_secret_file = \"secret\"\n";
+        std::fs::write(&file, text).expect("written");
+        let refused = valid(&file).expect_err("the secret is not there");
+        assert!(refused.exit_code() == 2 && refused.to_string().starts_with("turn.shared_secret_file: /"), "{refused}");
+        let mode = |mode| std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(mode));
+        std::fs::write(&secret, "a secret\n").expect("written");
+        mode(0o600).expect("set");
+        let config = valid(&file).expect("the secret is there");
+        assert_eq!(warnings(&config), Vec::<String>::new());
+        mode(0o644).expect("set");
+        assert!(warnings(&config)[0].starts_with("turn.shared_secret_file: "), "{:?}", warnings(&config));
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{entries, print_json, print_table, text};
+use super::{entries, place::place, print_json, print_table, text};
 use crate::{admin::Admin, cli::DbCommand, failure::Failure};
 
 /// Carries the command out.
@@ -22,7 +22,7 @@ fn carry_out(admin: &Admin, command: DbCommand) -> Result<(), Failure> {
             let found = admin.ask_long(Method::POST, &["db", "verify"], None)?;
             if output.json {
                 print_json(&found);
-            } else {
+            } else if found["rows"].is_u64() {
                 let [rows, rooms, events] = ["row", "room", "event"].map(|what| {
                     let count = text(&found[format!("{what}s")]);
                     if count == "1" { format!("1 {what}") } else { format!("{count} {what}s") }
@@ -49,7 +49,9 @@ fn carry_out(admin: &Admin, command: DbCommand) -> Result<(), Failure> {
         }
         DbCommand::Checkpoint { into } => {
             let into = std::path::absolute(&into).map_err(|error| Failure::failed(into.display(), error))?;
+            let copied = place(&into, "CURRENT")?;
             admin.ask(Method::POST, &["db", "checkpoint"], Some(&json!({ "into": into })))?;
+            copied.is_there()?;
             println!("Copied to {}.", into.display());
             Ok(())
         }

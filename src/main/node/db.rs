@@ -1,5 +1,5 @@
 //! `/_depesche/admin/db/`: the operator's requests to the engine itself. They stand here and not in `api`, because only
-//! `main` knows which engine there is.
+//! `main` knows which engine there is. A compaction and a copy go on when whoever asked has gone; a verification ends.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -15,14 +15,15 @@ use depesche_store::Engine;
 use depesche_store_rocksdb::RocksDb;
 use http::{StatusCode, header};
 use serde_json::{Map, Value, json};
+use tokio_util::task::TaskTracker;
 
-use super::long;
+use super::long::{self, Progress};
 
 type Answer = Result<Value, (StatusCode, String)>;
 
 /// The routes, below the prefix of the admin API.
-pub fn router(engine: Arc<RocksDb>, server: Arc<Server>) -> Router {
-    let both = (Arc::clone(&engine), server);
+pub fn router(engine: Arc<RocksDb>, server: Arc<Server>, long: TaskTracker) -> Router {
+    let both = (Arc::clone(&engine), server, long);
     let verify = Router::new().route("/_depesche/admin/db/verify", post(verify)).with_state(both);
     Router::new()
         .route("/_depesche/admin/db/stats", get(async |State(engine): Shared| reply(Ok(stats(&engine)))))
@@ -43,30 +44,42 @@ fn stats(engine: &RocksDb) -> Value {
 
 /// First every row as the engine has it, then what the rows say of each other, both as of now. Damage is no error of the
 /// request: it is what was asked for.
-async fn verify(State((engine, server)): State<(Arc<RocksDb>, Arc<Server>)>) -> Response {
-    long::respond(|mut progress| async move {
-        progress.begin(&json!({ "what": "reading every row" }));
-        let read = tokio::task::spawn_blocking(move || engine.verify()).await.map_err(|error| error.to_string())?;
-        let rows = match read {
-            Ok(rows) => rows,
-            Err(problem) => return Ok(json!({ "problems": [problem.to_string()] })),
-        };
-        let view = server.base.view();
-        let told = |found: verify::Progress| {
-            progress.say(
-                || json!({ "what": "comparing what the rows say", "done": found.rows, "of": rows, "unit": "rows" }),
-            );
-        };
-        let report = verify::verify(&view, told).await.map_err(|fault| fault.to_string())?;
-        let verify::Report { checked, problems, more } = report;
-        Ok(json!({
-            "rows": rows, "rooms": checked.rooms, "events": checked.events, "problems": problems, "more": more
-        }))
+async fn verify(State((engine, server, tracker)): State<(Arc<RocksDb>, Arc<Server>, TaskTracker)>) -> Response {
+    long::respond(&tracker, |progress| async move {
+        let gone = progress.gone();
+        tokio::select! {
+            found = look_through(engine, server, progress) => found,
+            () = gone => Err("nobody waits for it any more".to_owned()),
+        }
     })
 }
 
+async fn look_through(engine: Arc<RocksDb>, server: Arc<Server>, mut progress: Progress) -> Result<Value, String> {
+    progress.begin(&json!({ "what": "reading every row" }));
+    // Falls when this is dropped.
+    let wanted = Arc::new(());
+    let unwanted = Arc::downgrade(&wanted);
+    let read = tokio::task::spawn_blocking(move || engine.verify(|| unwanted.strong_count() == 0));
+    let read = read.await.map_err(|error| error.to_string())?;
+    drop(wanted);
+    let rows = match read {
+        Ok(rows) => rows,
+        Err(problem) => return Ok(json!({ "problems": [problem.to_string()] })),
+    };
+    let view = server.base.view();
+    let told = |found: verify::Progress| {
+        progress
+            .say(|| json!({ "what": "comparing what the rows say", "done": found.rows, "of": rows, "unit": "rows" }));
+    };
+    let report = verify::verify(&view, told).await.map_err(|fault| fault.to_string())?;
+    let verify::Report { checked, problems, more } = report;
+    Ok(json!({
+        "rows": rows, "rooms": checked.rooms, "events": checked.events, "problems": problems, "more": more
+    }))
+}
+
 async fn compact(engine: Arc<RocksDb>) -> Answer {
-    blocking(move || engine.compact()).await?;
+    blocking(move || engine.compact()).await?.map_err(failed)?;
     Ok(json!({}))
 }
 
@@ -109,6 +122,7 @@ mod tests {
     use http::Request;
     use http_body_util::BodyExt;
     use serde_json::{Value, json};
+    use tokio_util::task::TaskTracker;
     use tower::ServiceExt;
 
     use super::router;
@@ -135,7 +149,8 @@ mod tests {
         let engine_of = Arc::<RocksDb>::clone(&engine);
         let parts =
             Parts { config, engine: engine_of, key, clock, random, copied: None, blobs, thumbnailer, turn: None };
-        let router = router(engine, Server::start(parts).await.expect("started"));
+        let server = Server::start(parts).await.expect("started");
+        let router = router(engine, server, TaskTracker::new());
         let (status, figures) = ask(&router, "GET", "stats", json!({})).await;
         assert!(status == 200 && figures.as_object().is_some_and(|figures| !figures.is_empty()), "{figures}");
         let (status, found) = ask(&router, "POST", "verify", json!({})).await;

@@ -1,7 +1,8 @@
 //! Answers that take long: a line of JSON for each step of the way, and a last one with the outcome.
 //!
 //! `{"progress": ...}`, any number of times; then `{"done": ...}` or `{"error": "..."}`. The status says only that the work
-//! began. Whoever asked and went away ends the work at its next step.
+//! began. Whoever asked and went away ends the work at its next step; it cleans up after itself. So does the end of the
+//! server, which waits a while for that.
 
 use std::{
     convert::Infallible,
@@ -15,6 +16,7 @@ use axum::{
 use http::header;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
 
 /// How often progress is told.
 const EVERY: Duration = Duration::from_secs(1);
@@ -40,6 +42,12 @@ impl Progress {
         let _ = self.lines.try_send(line(&json!({ "progress": what })));
     }
 
+    /// When nobody waits any more.
+    pub fn gone(&self) -> impl Future<Output = ()> + Send + use<> {
+        let lines = self.lines.clone();
+        async move { lines.closed().await }
+    }
+
     /// Fails if nobody waits any more.
     pub fn check(&self) -> Result<(), String> {
         if self.lines.is_closed() { Err("nobody waits for it any more".to_owned()) } else { Ok(()) }
@@ -48,12 +56,13 @@ impl Progress {
 
 /// Begins the work and answers with what it says.
 pub fn respond<W: Future<Output = Result<Value, String>> + Send + 'static>(
+    tracker: &TaskTracker,
     work: impl FnOnce(Progress) -> W,
 ) -> Response {
     let (lines, receiver) = mpsc::channel(16);
     let begun = Instant::now();
     let work = work(Progress { lines: lines.clone(), said: begun.checked_sub(EVERY).unwrap_or(begun) });
-    tokio::spawn(async move {
+    tracker.spawn(async move {
         let last = match work.await {
             Ok(done) => json!({ "done": done }),
             Err(error) => {
@@ -73,4 +82,37 @@ pub fn respond<W: Future<Output = Result<Value, String>> + Send + 'static>(
 
 fn line(value: &Value) -> Bytes {
     format!("{value}\n").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+        time::Duration,
+    };
+
+    use serde_json::json;
+    use tokio_util::task::TaskTracker;
+
+    use super::respond;
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_ends_and_is_waited_for() {
+        let (tracker, cleaned) = (TaskTracker::new(), Arc::new(AtomicBool::new(false)));
+        let mark = Arc::clone(&cleaned);
+        let response = respond(&tracker, |progress| async move {
+            progress.gone().await;
+            let outcome = progress.check();
+            mark.store(outcome.is_err(), Ordering::Relaxed);
+            outcome.map(|()| json!({}))
+        });
+        tracker.close();
+        assert!(!tracker.is_empty());
+        drop(response);
+        tokio::time::timeout(Duration::from_secs(30), tracker.wait()).await.expect("it ends");
+        assert!(cleaned.load(Ordering::Relaxed));
+    }
 }

@@ -73,15 +73,21 @@ impl Acceptor {
 
     /// Serves this router to clients on this listener, until [`Self::stop`].
     pub fn spawn<L: Listener>(&self, listener: L, router: Router) {
-        self.accept_on(listener, router, Arc::clone(&self.places));
+        self.accept_on(listener, router, Arc::clone(&self.places), Some(Connection::open));
     }
 
     /// As [`Self::spawn`], for others than clients: however many those are, there is a place.
     pub fn spawn_apart<L: Listener>(&self, listener: L, router: Router) {
-        self.accept_on(listener, router, Arc::new(Semaphore::new(APART)));
+        self.accept_on(listener, router, Arc::new(Semaphore::new(APART)), None);
     }
 
-    fn accept_on<L: Listener>(&self, listener: L, router: Router, places: Arc<Semaphore>) {
+    fn accept_on<L: Listener>(
+        &self,
+        listener: L,
+        router: Router,
+        places: Arc<Semaphore>,
+        counted: Option<fn() -> Connection>,
+    ) {
         let (limits, peers, tasks) = (self.limits.clone(), self.peers.clone(), self.tasks.clone());
         let (stop, abort) = (self.stop.clone(), self.abort.clone());
         self.tasks.spawn(async move {
@@ -94,7 +100,7 @@ impl Acceptor {
                 let connection = connection(stream, peer, router.clone(), limits.clone(), stop.clone());
                 let abort = abort.clone();
                 tasks.spawn(async move {
-                    let _counted = Connection::open();
+                    let _counted = counted.map(|count| count());
                     abort.run_until_cancelled_owned(connection).await;
                     drop((place, share));
                 });

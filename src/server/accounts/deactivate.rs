@@ -90,9 +90,13 @@ impl Accounts {
             .await
     }
 
-    /// Deactivations that a restart interrupted, at most a page: to be resumed and finished.
-    pub async fn unfinished(&self) -> Result<Vec<Unfinished>, Fault> {
-        let rows = self.base.view().scan(&DEACTIVATION, DEACTIVATION.under(&()), PAGE).await?;
+    /// Deactivations that were interrupted, at most a page, behind that of a user: to be resumed and finished.
+    pub async fn unfinished(&self, after: Option<&UserId>) -> Result<Vec<Unfinished>, Fault> {
+        let mut range = DEACTIVATION.under(&());
+        if let Some(after) = after {
+            range.from = [&DEACTIVATION.key(&(after.to_owned(),))[..], &[0]].concat().into();
+        }
+        let rows = self.base.view().scan(&DEACTIVATION, range, PAGE).await?;
         Ok(rows.into_iter().map(|((user,), row)| Unfinished { user, erase: row.erase }).collect())
     }
 }

@@ -8,7 +8,7 @@
 use depesche_config::Term;
 use ruma::api::client::uiaa::{AuthData, AuthType, Dummy, RegistrationToken, Terms};
 
-use crate::accounts::{Accounts, Confirmation, Fingerprint, StageError, UiaError};
+use crate::accounts::{Accounts, Confirmation, Fingerprint, StageError, UiaError, uia::State};
 
 /// What a page asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,43 +22,47 @@ pub enum Asked {
 }
 
 impl Accounts {
-    /// What the page of a stage asks for in this session. The session is unknown, or it is not the turn of this stage.
-    pub fn asked_on_page(&self, session: &str, stage: &AuthType) -> Result<Asked, StageError> {
+    /// What the page of a stage asks for in this session; `None` if the stage has been passed. The session is unknown, or
+    /// it is not the turn of this stage.
+    pub fn asked_on_page(&self, session: &str, stage: &AuthType) -> Result<Option<Asked>, StageError> {
         let state = self.session(session).ok_or(StageError::UnknownSession)?;
-        if !self.is_turn_of(&state, stage) {
+        self.asked(&state, stage)
+    }
+
+    fn asked(&self, state: &State, stage: &AuthType) -> Result<Option<Asked>, StageError> {
+        if state.has_passed(stage) {
+            return Ok(None);
+        }
+        if !self.is_turn_of(state, stage) {
             return Err(StageError::NotOffered);
         }
         match stage {
-            AuthType::Dummy => Ok(Asked::Dummy),
-            AuthType::Terms => Ok(Asked::Terms(self.base.config.registration.terms.clone())),
-            AuthType::RegistrationToken => Ok(Asked::RegistrationToken),
+            AuthType::Dummy => Ok(Some(Asked::Dummy)),
+            AuthType::Terms => Ok(Some(Asked::Terms(self.base.config.registration.terms.clone()))),
+            AuthType::RegistrationToken => Ok(Some(Asked::RegistrationToken)),
             _ => Err(StageError::NotOffered),
         }
     }
 
-    /// Passes the stage, with the registration token that was typed where one is asked for.
+    /// Passes the stage, with the registration token that was typed where one is asked for. A stage is passed once: the
+    /// second of two requests, as a double click sends them, is answered as the first.
     pub async fn pass_on_page(
         &self,
         session: &str,
         stage: &AuthType,
         token: &str,
     ) -> Result<Result<(), StageError>, UiaError> {
-        let asked = match self.asked_on_page(session, stage) {
-            Ok(asked) => asked,
-            Err(error) => return Ok(Err(error)),
-        };
         let Some(state) = self.session(session) else { return Ok(Err(StageError::UnknownSession)) };
-        let auth = match asked {
-            Asked::Dummy => AuthData::Dummy(Dummy::new()),
-            Asked::Terms(_) => AuthData::Terms(Terms::new()),
-            Asked::RegistrationToken => AuthData::RegistrationToken(RegistrationToken::new(token.to_owned())),
+        let auth = match self.asked(&state, stage) {
+            Ok(None) => return Ok(Ok(())),
+            Ok(Some(Asked::Dummy)) => AuthData::Dummy(Dummy::new()),
+            Ok(Some(Asked::Terms(_))) => AuthData::Terms(Terms::new()),
+            Ok(Some(Asked::RegistrationToken)) => AuthData::RegistrationToken(RegistrationToken::new(token.to_owned())),
+            Err(error) => return Ok(Err(error)),
         };
         let request =
             Confirmation { purpose: state.purpose, caller: None, request: Fingerprint::of(&()), auth: Some(&auth) };
-        match self.step(&request, &auth, &state).await? {
-            Ok(Some(passed)) => Ok(self.note_passed(session, passed)),
-            Ok(None) => Ok(Ok(())),
-            Err(error) => Ok(Err(error)),
-        }
+        let stepped = self.step(&request, &auth, &state).await?;
+        Ok(stepped.and_then(|passed| passed.map_or(Ok(()), |passed| self.note_passed(session, passed))))
     }
 }

@@ -64,6 +64,8 @@ pub struct Accounts {
     passwords: passwords::Passwords,
     backoff: backoff::Backoff,
     confirmations: uia::Confirmations,
+    /// Until when an unknown token may be one that a restore has lost, in milliseconds since 1970.
+    spares_until_ms: u64,
 }
 
 impl Accounts {
@@ -72,7 +74,13 @@ impl Accounts {
         let lifetime = base.config.accounts.confirmation_lifetime;
         let confirmations = uia::Confirmations::new(lifetime, base.config.limits.confirmations);
         let passwords = passwords::Passwords::new(base.random.clone());
-        Self { base, devices, passwords, backoff: backoff::Backoff::default(), confirmations }
+        Self { base, devices, passwords, backoff: backoff::Backoff::default(), confirmations, spares_until_ms: 0 }
+    }
+
+    /// Until this time (in milliseconds since 1970) a token that nobody knows counts as lost by a restore.
+    #[must_use]
+    pub fn sparing_until(self, spares_until_ms: u64) -> Self {
+        Self { spares_until_ms, ..self }
     }
 
     /// An account, whatever its standing.

@@ -27,6 +27,12 @@ use crate::{
 /// Replaced refresh tokens that are still known. Two processes of one client are some refreshes apart at most.
 const REPLACED: usize = 8;
 
+/// How access tokens and refresh tokens begin.
+const ACCESS: &str = "dpa";
+const REFRESH: &str = "dpr";
+/// The characters of a secret.
+const SECRET: usize = 32;
+
 /// What a client asks of its new session.
 #[derive(Clone, Debug, Default)]
 pub struct NewSession {
@@ -84,6 +90,9 @@ pub enum AuthenticateError {
     /// It never did, or the session has ended.
     #[error("the access token is not known")]
     Unknown,
+    /// Nobody knows it, and it may be one that a restore has lost: the device goes on after another login (soft logout).
+    #[error("the access token is not known; a restore may have lost it")]
+    Lost,
     /// It has expired; the session goes on after a refresh or another login of the same device (soft logout).
     #[error("the access token has expired")]
     Expired,
@@ -98,6 +107,9 @@ pub enum RefreshError {
     /// It never did, or the session has ended.
     #[error("the refresh token is not known")]
     Unknown,
+    /// Nobody knows it, and it may be one that a restore has lost: the device goes on after another login (soft logout).
+    #[error("the refresh token is not known; a restore may have lost it")]
+    Lost,
     /// Another took its place, and the session goes on (soft logout).
     #[error("the refresh token has been replaced")]
     Replaced,
@@ -130,7 +142,10 @@ impl Accounts {
     async fn admit(&self, token: &str, even_expired: bool) -> Result<Caller, AuthenticateError> {
         let hash = hash(token).ok_or(AuthenticateError::Unknown)?;
         let view = self.base.view();
-        let token = view.get(&ACCESS_TOKEN, &(hash,)).await?.ok_or(AuthenticateError::Unknown)?;
+        let Some(token) = view.get(&ACCESS_TOKEN, &(hash,)).await? else {
+            let lost = self.may_be_lost(ACCESS, token);
+            return Err(if lost { AuthenticateError::Lost } else { AuthenticateError::Unknown });
+        };
         let account = view.get(&ACCOUNT, &(token.user.clone(),)).await?;
         let account = account.filter(in_use).ok_or(AuthenticateError::Unknown)?;
         if !even_expired && token.expires_ms.is_some_and(|expires| expires <= self.base.clock.now_ms()) {
@@ -157,12 +172,12 @@ impl Accounts {
     /// New tokens for a refresh token.
     pub async fn refresh(&self, token: &str) -> Result<Refreshed, RefreshError> {
         let hash = hash(token).ok_or(RefreshError::Unknown)?;
+        let unknown = || if self.may_be_lost(REFRESH, token) { RefreshError::Lost } else { RefreshError::Unknown };
         let minted = &self.mint(true);
         let (user, device) = self
             .base
             .transact(|tx| async move {
-                let RefreshToken { user, device } =
-                    tx.read(&REFRESH_TOKEN, &(hash,)).await?.ok_or(RefreshError::Unknown)?;
+                let RefreshToken { user, device } = tx.read(&REFRESH_TOKEN, &(hash,)).await?.ok_or_else(unknown)?;
                 let account = tx.read(&ACCOUNT, &(user.clone(),)).await?;
                 let account = account.filter(in_use).ok_or(RefreshError::Unknown)?;
                 if account.locked {
@@ -208,10 +223,15 @@ impl Accounts {
             .await
     }
 
+    /// Whether a token that is not stored may have been made by the original of this restored copy.
+    fn may_be_lost(&self, prefix: &str, token: &str) -> bool {
+        self.base.clock.now_ms() < self.spares_until_ms && is_one(prefix, token)
+    }
+
     /// New tokens, not yet valid.
     pub(super) fn mint(&self, refreshable: bool) -> Minted {
-        let access = secret("dpa", &self.base.random);
-        let refresh = refreshable.then(|| secret("dpr", &self.base.random));
+        let access = secret(ACCESS, &self.base.random);
+        let refresh = refreshable.then(|| secret(REFRESH, &self.base.random));
         let lifetime = u64::try_from(self.base.config.accounts.access_token_lifetime.as_millis()).unwrap_or(u64::MAX);
         let expires_in_ms = refreshable.then_some(lifetime);
         Minted {
@@ -297,6 +317,13 @@ fn in_use(account: &Account) -> bool {
 /// A token of 192 random bits. The prefix says what it is, to people and to programs that look for leaked secrets.
 pub(super) fn secret(prefix: &str, random: &Random) -> String {
     format!("{prefix}_{}", random.secret())
+}
+
+/// Whether a token has the form of those that [`secret`] makes.
+fn is_one(prefix: &str, token: &str) -> bool {
+    let of_secret = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let secret = token.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_'));
+    secret.is_some_and(|secret| secret.len() == SECRET && secret.bytes().all(of_secret))
 }
 
 /// Under what a token is stored. `None` for what is too long to be one.

@@ -29,6 +29,39 @@ use crate::{
 
 /// How many keys are read at a time.
 const PAGE: usize = 1000;
+/// How many of them, where they go on to a client.
+const SHOWN: usize = 100;
+
+/// Keys of a backup, as they are at one moment.
+pub struct KeyPages {
+    view: View,
+    /// What has not been read; `None` if all has.
+    rest: Option<Range>,
+}
+
+/// A stored key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StoredKey {
+    /// The room.
+    pub room: OwnedRoomId,
+    /// The session in it.
+    pub session: String,
+    /// The key, a JSON object.
+    pub json: String,
+}
+
+impl KeyPages {
+    /// Some of the keys, behind those before; `None` if there are no more.
+    pub async fn next(&mut self) -> Result<Option<Vec<StoredKey>>, Fault> {
+        let Some(range) = self.rest.take() else { return Ok(None) };
+        let rows = self.view.scan(&BACKUP_KEY, range.clone(), SHOWN).await?;
+        if let Some((last, _)) = rows.last().filter(|_| rows.len() == SHOWN) {
+            self.rest = Some(Range::new(behind(&BACKUP_KEY.key(last)), range.to));
+        }
+        let keys = rows.into_iter().map(|((_, _, room, session), json)| StoredKey { room, session, json });
+        Ok(Some(keys.collect()))
+    }
+}
 
 /// What decides between two keys of one session.
 #[derive(Deserialize)]
@@ -98,30 +131,13 @@ impl Backups {
             .await
     }
 
-    /// The keys of a version, by room and session.
-    pub async fn keys(
-        &self,
-        user: &UserId,
-        version: &str,
-        selection: Selection<'_>,
-    ) -> Result<BTreeMap<OwnedRoomId, RoomKeyBackup>, BackupError> {
+    /// The keys of a version, by room and session, in pages: a backup is larger than what is held in memory for one
+    /// answer.
+    pub async fn keys(&self, user: &UserId, version: &str, selection: Selection<'_>) -> Result<KeyPages, BackupError> {
         let version = number(version)?;
         let view = self.base.view();
         view.get(&BACKUP, &(user.to_owned(), version)).await?.ok_or(BackupError::NoBackup)?;
-        let mut rooms = BTreeMap::<OwnedRoomId, RoomKeyBackup>::new();
-        let Some(mut range) = range(user, version, selection) else { return Ok(rooms) };
-        loop {
-            let rows = view.scan(&BACKUP_KEY, range.clone(), PAGE).await?;
-            let (end, last) = (rows.len() < PAGE, rows.last().map(|(row, _)| BACKUP_KEY.key(row)));
-            for ((_, _, room, session), text) in rows {
-                let room = rooms.entry(room).or_insert_with(|| RoomKeyBackup::new(BTreeMap::new()));
-                room.sessions.insert(session, stored(text)?);
-            }
-            match last {
-                Some(last) if !end => range.from = behind(&last),
-                _ => return Ok(rooms),
-            }
-        }
+        Ok(KeyPages { view, rest: range(user, version, selection) })
     }
 
     /// The key of a session.

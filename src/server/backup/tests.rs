@@ -48,8 +48,11 @@ impl Backups {
 
     /// The sessions of a selection.
     async fn found(&self, version: &str, selection: Selection<'_>) -> Vec<String> {
-        let rooms = self.keys(&alice(), version, selection).await.unwrap();
-        rooms.into_values().flat_map(|room| room.sessions.into_keys()).collect()
+        let (mut pages, mut found) = (self.keys(&alice(), version, selection).await.unwrap(), Vec::new());
+        while let Some(page) = pages.next().await.unwrap() {
+            found.extend(page.into_iter().map(|key| key.session));
+        }
+        found
     }
 }
 

@@ -4,7 +4,7 @@ use depesche_store::Position;
 use futures::future::BoxFuture;
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId, device_id, event_id};
 
-use super::{DeviceError, DeviceFollower, OpenDeviceError, UnfitDevice};
+use super::{DeviceError, DeviceFollower, Devices, OpenDeviceError, SEEN_EVERY_MS, SEEN_REMEMBERED, UnfitDevice};
 use crate::{
     Fault,
     accounts::{
@@ -12,6 +12,7 @@ use crate::{
         tests::{House, PASSWORD},
     },
     keyspace::{DEVICE_SEEN, TRANSACTION},
+    testing::{Fixture, user},
     topic,
     tx::Tx,
 };
@@ -160,4 +161,30 @@ async fn a_login_cannot_slip_past_the_end_of_all_devices() {
     house.devices.remove(&tx, &alice, &seen).await.unwrap();
     let conflict = house.base.commit(&tx).await;
     assert!(matches!(conflict, Err(Fault::Commit(depesche_store::CommitError::Conflict(_)))));
+}
+
+#[tokio::test]
+async fn one_device_too_many_does_not_make_all_others_due() {
+    let devices = Devices::new(Arc::clone(&Fixture::new().base), Vec::new());
+    let key = |n: usize| (user("alice"), OwnedDeviceId::from(n.to_string()));
+    for n in 0..=SEEN_REMEMBERED {
+        assert!(devices.is_due(&key(n), 1));
+    }
+    let due = (0..=SEEN_REMEMBERED).filter(|n| devices.is_due(&key(*n), 2)).count();
+    assert_eq!(due, 0);
+    assert!(devices.is_due(&key(5), 1 + SEEN_EVERY_MS));
+}
+
+#[tokio::test]
+async fn ids_that_nobody_has_cost_a_deletion_nothing() {
+    let (house, _, alice) = house().await;
+    house.login(&alice, "A").await;
+    let mut named: Vec<OwnedDeviceId> = (0..1000).map(|number| format!("UNKNOWN{number}").into()).collect();
+    named.extend(["A".into(), "A".into()]);
+    let tx = house.base.tx();
+    house.devices.remove(&tx, &alice, &named).await.unwrap();
+    let batch = tx.finish();
+    assert!(batch.requirements.len() < 10, "{}", batch.requirements.len());
+    house.devices.delete(&alice, &named).await.unwrap();
+    assert_eq!(house.devices.list(&alice).await.unwrap(), []);
 }

@@ -3,7 +3,7 @@
 //! Bytes are kept under their SHA-256, so that a name always stands for the same bytes, and writing them twice does no
 //! harm. Which names are in use is the database's to know, not the store's.
 
-use std::{fmt, ops::Range};
+use std::{fmt, io, ops::Range};
 
 use bytes::Bytes;
 use futures::{future::BoxFuture, stream::BoxStream};
@@ -56,11 +56,23 @@ pub enum BlobError {
     /// It does not work at present.
     #[error("the store of media failed: {0}")]
     Failed(String),
+    /// It takes nothing until there is room.
+    #[error("the store of media is full: {0}")]
+    Full(String),
 }
 
 impl BlobError {
     /// Something was tried and this is why it did not work.
     pub fn failed(what: impl fmt::Display, why: impl fmt::Display) -> Self {
         Self::Failed(format!("{what}: {why}"))
+    }
+
+    /// As [`Self::failed`], for what the disk said.
+    pub fn of_disk(what: impl fmt::Display, why: &io::Error) -> Self {
+        let text = format!("{what}: {why}");
+        match why.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full(text),
+            _ => Self::Failed(text),
+        }
     }
 }

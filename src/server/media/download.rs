@@ -78,7 +78,7 @@ impl Media {
                 tracing::error!(%blob, "the bytes of a file are not in the store of media");
                 ReadError::Lost
             }
-            error @ BlobError::Failed(_) => ReadError::Failed(error),
+            error @ (BlobError::Failed(_) | BlobError::Full(_)) => ReadError::Failed(error),
         })
     }
 }

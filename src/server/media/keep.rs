@@ -36,7 +36,12 @@ impl Media {
             let tx = self.base.tx();
             tx.put(&LOOSE_BLOB, &(name.0,), &self.base.clock.now_ms());
             self.base.commit(&tx).await?;
-            draft.publish(name).await?;
+            if let Err(error) = draft.publish(name).await {
+                drop(turn);
+                // Whatever of it was kept.
+                self.discard(&[name]).await;
+                return Err(error.into());
+            }
         }
         let (decide, key) = (&decide, &(name.0,));
         let kept = self

@@ -31,11 +31,14 @@ use std::{
 };
 
 use depesche_store::{Position, Watch};
-use tokio::task::{self, JoinSet};
+use tokio::{
+    task::{self, JoinSet},
+    time::{Instant, sleep_until},
+};
 
 pub use self::gateway::{GatewayError, PushGateway};
 use self::{
-    deliver::{Courier, Next},
+    deliver::{Courier, LONGEST_PAUSE_MS, Next},
     distribute::Distributor,
     lines::Lines,
 };
@@ -44,6 +47,7 @@ use crate::{
     keyspace::{BADGE_DUE, PUSH_DELIVERY, PUSH_QUEUE},
     pushers::{self, PusherKey},
     topic,
+    tx::View,
 };
 
 /// How long the worker pauses when the database fails.
@@ -61,6 +65,10 @@ pub struct Worker {
     lines: Lines,
     /// There is more to distribute.
     more: bool,
+    /// What the clock said last.
+    now_ms: u64,
+    /// When to distribute again after the database failed. Deliveries go on.
+    pauses_until: Option<Instant>,
     running: JoinSet<(Next, bool)>,
     /// Which pusher a running delivery is for.
     tasks: HashMap<task::Id, PusherKey>,
@@ -77,6 +85,8 @@ impl Worker {
             distributor: Distributor::new(Arc::clone(&base)),
             lines: Lines::default(),
             more: false,
+            now_ms: 0,
+            pauses_until: None,
             running: JoinSet::new(),
             tasks: HashMap::new(),
             watch,
@@ -93,14 +103,8 @@ impl Worker {
             }
         }
         loop {
-            let pause = match self.step().await {
-                Ok(seen) => self.wait(seen).await,
-                Err(fault) => {
-                    tracing::error!(%fault, "push cannot go on");
-                    self.stopped_within(PAUSE).await
-                }
-            };
-            if pause {
+            let seen = self.step().await;
+            if self.wait(seen).await {
                 return;
             }
         }
@@ -110,31 +114,45 @@ impl Worker {
     async fn resume(&mut self) -> Result<(), Fault> {
         let view = self.base.view();
         let mut range = PUSH_QUEUE.under(&());
-        while let Some(((user, app, pushkey, ..), _)) =
-            view.scan(&PUSH_QUEUE, range.clone(), 1).await?.into_iter().next()
-        {
+        // As they are stored: a row that cannot be read is its pusher's affair.
+        while let Some((row, _)) = view.scan_stored(range.clone(), 1).await?.into_iter().next() {
+            let Some((user, app, pushkey, ..)) = PUSH_QUEUE.parse(&row) else {
+                range.from = [&row[..], &[0]].concat().into();
+                continue;
+            };
             let key = (user, app, pushkey);
             range.from = PUSH_QUEUE.under(&key).to;
-            let delivery = view.get(&PUSH_DELIVERY, &key).await?.unwrap_or_default();
-            self.lines.wake_at(key, delivery.retry_at_ms);
+            let due_ms = retry_at_ms(&view, &key, self.base.clock.now_ms()).await?;
+            self.lines.wake_at(key, due_ms);
         }
         Ok(())
     }
 
     /// Distributes what is new and begins the deliveries that are due. Says what the newest commit was that it saw.
-    async fn step(&mut self) -> Result<Position, Fault> {
+    async fn step(&mut self) -> Position {
         let seen = self.base.view().position();
         let now_ms = self.base.clock.now_ms();
-        let mut woken = BTreeSet::new();
-        let distributed = self.distributor.distribute(&mut woken).await;
-        // What was committed before something failed waits now.
-        for key in woken {
-            self.lines.wake(key, now_ms);
+        if now_ms < self.now_ms {
+            self.lines.set_back(self.now_ms - now_ms);
         }
-        self.more = distributed?;
-        self.take_badges(now_ms).await?;
+        self.now_ms = now_ms;
+        if self.pauses_until.is_none_or(|until| until <= Instant::now()) {
+            self.pauses_until = None;
+            let mut woken = BTreeSet::new();
+            let distributed = self.distributor.distribute(&mut woken).await;
+            // What was committed before something failed waits now.
+            for key in woken {
+                self.lines.wake(key, now_ms);
+            }
+            let badges = self.take_badges(now_ms).await;
+            self.more = *distributed.as_ref().unwrap_or(&true);
+            if let Err(fault) = distributed.and(badges) {
+                tracing::error!(%fault, "push cannot go on");
+                self.pauses_until = Some(Instant::now() + PAUSE);
+            }
+        }
         self.deliver_due(now_ms);
-        Ok(seen)
+        seen
     }
 
     async fn take_badges(&mut self, now_ms: u64) -> Result<(), Fault> {
@@ -147,10 +165,17 @@ impl Worker {
         // What a crash loses of this is told with the next event.
         tx.lazy();
         for (of_user, ()) in due {
-            for (key, _) in pushers::of(&view, &of_user.0).await? {
-                let delivery = view.get(&PUSH_DELIVERY, &key).await?.unwrap_or_default();
+            let pushers = match pushers::of(&view, &of_user.0).await {
+                Err(fault) if fault.is_damage() => {
+                    tracing::error!(%fault, user = %of_user.0, "a user's pushers cannot be read");
+                    Vec::new()
+                }
+                pushers => pushers?,
+            };
+            for (key, _) in pushers {
                 // A pusher that was set anew does not go on with the pause of the old gateway.
-                self.lines.wake_for_badge(key, delivery.retry_at_ms.max(now_ms));
+                let due_ms = retry_at_ms(&view, &key, now_ms).await?.max(now_ms);
+                self.lines.wake_for_badge(key, due_ms);
             }
             tx.delete(&BADGE_DUE, &of_user);
         }
@@ -172,10 +197,13 @@ impl Worker {
     /// server stops.
     async fn wait(&mut self, seen: Position) -> bool {
         let now_ms = self.base.clock.now_ms();
-        let pause_ms = if self.more { Some(0) } else { self.lines.next_pause(now_ms).map(|due_ms| due_ms - now_ms) };
+        let now = Instant::now();
+        let delivery = self.lines.next_pause(now_ms).map(|due_ms| now + Duration::from_millis(due_ms - now_ms));
+        let more = self.more.then_some(now);
+        let until = delivery.into_iter().chain(self.pauses_until.or(more)).min();
         let pause = async {
-            match pause_ms {
-                Some(pause_ms) => tokio::time::sleep(Duration::from_millis(pause_ms)).await,
+            match until {
+                Some(until) => sleep_until(until).await,
                 None => std::future::pending().await,
             }
         };
@@ -207,5 +235,15 @@ impl Worker {
 
     async fn stopped_within(&self, pause: Duration) -> bool {
         tokio::time::timeout(pause, self.base.stopped()).await.is_ok()
+    }
+}
+
+/// Until when a pusher pauses; one whose row cannot be read does not. Only a clock that was set back makes it later than
+/// the longest pause.
+async fn retry_at_ms(view: &View, key: &PusherKey, now_ms: u64) -> Result<u64, Fault> {
+    match view.get(&PUSH_DELIVERY, key).await {
+        Ok(delivery) => Ok(delivery.unwrap_or_default().retry_at_ms.min(now_ms.saturating_add(LONGEST_PAUSE_MS))),
+        Err(fault) if fault.is_damage() => Ok(0),
+        Err(fault) => Err(fault),
     }
 }

@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
+use depesche_store::{
+    Options,
+    faults::{Fault as Injected, Faults},
+    memory::Memory,
+};
+
 use super::*;
+use crate::testing::{Fixture, user};
 
 const PHONE: &str = "PHONE";
 const DESK: &str = "DESK";
@@ -121,4 +128,38 @@ fn how_long_ago_and_what_is_said() {
     let now = course.now();
     course.live.say(&PresenceState::Online, Some(String::new()), now);
     assert_eq!(course.live.shown(now).status, None, "an empty status is none");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_went_while_nothing_could_be_written_is_told_to_have_gone() {
+    let engine = Faults::new(Memory::new(Options::default()));
+    let control = engine.control();
+    let server = Fixture::on(Arc::new(engine));
+    let alice = &user("alice");
+    let room = &server.room(alice).await;
+    let no = server.rooms.find(room).await.unwrap().unwrap().no;
+    let presences = Presences::new(Arc::clone(&server.base));
+    presences.set(alice, &PresenceState::Online, None).await.unwrap();
+    let told_at = async || {
+        let rows = server.base.view().scan(&PRESENCE, PRESENCE.under(&(no,)), 10).await.unwrap();
+        rows.into_iter().map(|((_, position, _), ())| position).collect::<Vec<_>>()
+    };
+    let online = told_at().await;
+    control.next([Injected::Failed; 2]);
+    tokio::time::sleep(GONE_AFTER + AGAIN).await;
+    assert_eq!((presences.shown(alice).state, told_at().await), (PresenceState::Offline, online.clone()));
+    tokio::time::sleep(AGAIN * 2).await;
+    assert_eq!(control.left(), 0);
+    assert!(told_at().await > online, "the room is told");
+    assert!(server.base.view().get(&THERE, &(alice.clone(),)).await.unwrap().is_none());
+    // Somebody who is new in a room is told there, though nothing else changed.
+    let _polling = presences.poll(alice, PHONE.into(), &PresenceState::Online);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let known = told_at().await;
+    control.next([Injected::Failed]);
+    presences.moved(alice);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!((told_at().await, control.left()), (known.clone(), 0));
+    tokio::time::sleep(AGAIN).await;
+    assert!(told_at().await > known);
 }

@@ -114,3 +114,24 @@ async fn bounds() {
     let gone = pushers.set(&ann, "gone".into(), &one_more, false).await.unwrap_err();
     assert!(matches!(gone, PusherError::NoDevice), "{gone}");
 }
+
+#[tokio::test]
+async fn only_who_comes_to_have_a_pusher_makes_rooms_look_for_them_anew() {
+    let (fixture, pushers) = open().await;
+    let (ann, ben) = (user("ann"), user("ben"));
+    let generation = || fixture.base.pushers.load(Ordering::Relaxed);
+    let set = |key: &str| pusher(key, json!({ "url": URL }));
+    pushers.set(&ann, "D".into(), &set("key"), true).await.unwrap();
+    let first = generation();
+    pushers.set(&ann, "D".into(), &set("key"), true).await.unwrap();
+    pushers.set(&ann, "D".into(), &set("other"), true).await.unwrap();
+    pushers.remove(&ann, &set("other").ids).await.unwrap();
+    assert_eq!(generation(), first);
+    pushers.set(&ben, "D".into(), &set("bens"), true).await.unwrap();
+    assert!(generation() > first);
+    let second = generation();
+    pushers.remove(&ann, &set("key").ids).await.unwrap();
+    assert_eq!(generation(), second);
+    pushers.set(&ann, "D".into(), &set("key"), true).await.unwrap();
+    assert!(generation() > second);
+}

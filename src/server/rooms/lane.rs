@@ -2,7 +2,8 @@
 //! them as one batch.
 //!
 //! Each intent has its own answer; one that is refused leaves the others alone. A conflict with another node's batch
-//! throws the working state away and decides all of it again, three times at most.
+//! throws the working state away and decides all of it again, three times at most. Where the conflict is not about the
+//! room but about a row that one of the intents relies on, each is then decided alone, so that it alone fails.
 
 use std::{
     collections::HashMap,
@@ -33,7 +34,7 @@ use super::{
 use crate::{
     base::Base,
     expiry,
-    keyspace::{RoomNo, TRANSACTION},
+    keyspace::{HEAD, RoomNo, TRANSACTION},
     records::events::SentWith,
     tx::{Fault, Tx},
 };
@@ -227,6 +228,11 @@ impl Lanes {
                 Err(Setback::Fault(Fault::Commit(CommitError::Conflict(_)))) if conflicts + 1 < ATTEMPTS => {
                     conflicts += 1;
                 }
+                Err(Setback::Fault(Fault::Commit(CommitError::Conflict(key))))
+                    if jobs.len() > 1 && key != HEAD.key(&(room,)) =>
+                {
+                    return self.one_by_one(room, jobs).await;
+                }
                 Err(Setback::Fault(Fault::Commit(CommitError::Contract(_)))) if jobs.len() > 1 => {
                     return self.one_by_one(room, jobs).await;
                 }
@@ -240,7 +246,7 @@ impl Lanes {
         }
     }
 
-    /// One of several intents made a batch that no engine takes: each gets a batch of its own, so that it alone fails.
+    /// One of several intents made a batch that no engine takes, or that conflicts time and again: each gets a batch of its own, so that it alone fails.
     async fn one_by_one(&self, room: RoomNo, jobs: Vec<Job>) -> Option<Working> {
         let mut working = None;
         for job in jobs {

@@ -48,6 +48,8 @@ use crate::{
     tx::Fault,
 };
 
+/// How far ahead of the clock a room's time of creation may be, of rooms that are created in the same moment.
+const AHEAD_MS: u64 = 60_000;
 /// How many room numbers are taken from the counter at once, so that creating rooms does not queue for it.
 const NUMBERS: u64 = 1000;
 
@@ -95,9 +97,11 @@ impl Rooms {
     /// hash of its create event, and two that one user creates in the same millisecond would be one.
     pub fn creation_time(&self) -> MilliSecondsSinceUnixEpoch {
         let now = self.base.clock.now_ms();
-        let next = |last: u64| Some(now.max(last + 1));
+        // Of a clock that was far ahead for a while nothing is to remain.
+        let after = |last: u64| if last.saturating_sub(now) < AHEAD_MS { now.max(last + 1) } else { now };
+        let next = |last: u64| Some(after(last));
         let last = self.last_created_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or(now);
-        MilliSecondsSinceUnixEpoch(UInt::new_wrapping(now.max(last + 1)))
+        MilliSecondsSinceUnixEpoch(UInt::new_wrapping(after(last)))
     }
 
     /// A number no other room has. A crash may lose some numbers, which does no harm.

@@ -15,13 +15,8 @@ mod own_rules;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::BTreeMap,
-    ops::AddAssign,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, ops::AddAssign, sync::Arc};
 
-use depesche_store::Range;
 use ruma::{OwnedEventId, OwnedUserId, UserId};
 
 use self::own_rules::{Kept, Rules};
@@ -111,7 +106,7 @@ impl Unread {
 /// Counts for members, and keeps what was counted by rules of their own. All of it is a cache.
 #[derive(Default)]
 pub struct Counter {
-    kept: Mutex<Kept>,
+    kept: Kept,
 }
 
 /// What one user's counts depend on besides the room: read once for many rooms.
@@ -141,14 +136,15 @@ impl Counter {
 pub async fn unread_of(view: &View, user: &UserId, rooms: &[RoomNo]) -> Result<Vec<RoomNo>, Fault> {
     let mut unread = Vec::new();
     for rooms in rooms.chunks(ROOMS) {
-        let heads = view.get_many(&HEAD, &rooms.iter().map(|room| (*room,)).collect::<Vec<_>>()).await?;
+        // A damaged one is not looked at by anybody.
+        let heads = view.get_each(&HEAD, &rooms.iter().map(|room| (*room,)).collect::<Vec<_>>()).await?;
         let keys: Vec<_> = rooms.iter().map(|room| (user.to_owned(), *room)).collect();
         let joins = view.get_many(&UNREAD, &keys).await?;
         let receipt = |(user, room)| (user, room, By::Receipt as u8, String::new());
         let marks = view.get_many(&MARK, &keys.into_iter().map(receipt).collect::<Vec<_>>()).await?;
         for (((room, head), join), mark) in rooms.iter().zip(heads).zip(joins).zip(marks) {
             let read = join.unwrap_or_default().ordinal.max(mark.unwrap_or_default().ordinal);
-            if head.is_some_and(|head| head.ordinal > read) {
+            if head.ok().flatten().is_some_and(|head| head.ordinal > read) {
                 unread.push(*room);
             }
         }
@@ -186,13 +182,15 @@ impl Marks {
     async fn read(room: &RoomView, user: &UserId) -> Result<Self, Fault> {
         let key = (user.to_owned(), room.no);
         let joined = room.view.get(&UNREAD, &key).await?.unwrap_or_default().ordinal;
-        let end = MARK.key(&(key.0.clone(), key.1, By::ReceiptInThread as u8, String::new()));
-        let rows = room.view.scan(&MARK, Range::new(MARK.under(&key).from, end), 3).await?;
+        let by = [By::Receipt, By::ReceiptInMain, By::OwnEvent];
+        let keys = by.map(|by| (key.0.clone(), key.1, by as u8, String::new()));
+        let found = room.view.get_many(&MARK, &keys).await?;
         let mut marks = Self::default();
         marks.all.ordinal = joined;
         marks.main = marks.all;
-        for ((_, _, by, _), mark) in rows {
-            if by == By::Receipt as u8 && mark.ordinal >= marks.all.ordinal {
+        for (by, mark) in by.into_iter().zip(found) {
+            let Some(mark) = mark else { continue };
+            if by == By::Receipt && mark.ordinal >= marks.all.ordinal {
                 marks.all = mark;
             }
             let further = (mark.ordinal, mark.event) >= (marks.main.ordinal, marks.main.event);
@@ -215,43 +213,49 @@ async fn marks_in(room: &RoomView, user: &UserId, threads: &[String]) -> Result<
     Ok(found.chunks(2).map(|pair| further(pair).unwrap_or_default()).collect())
 }
 
+/// By thread (the main timeline under an empty name): the ordinal up to which it is read, and what came since.
+type Counts = BTreeMap<String, (u32, Count)>;
+
 /// What a member with the default rules has not read.
 async fn by_default(room: &RoomView, user: &UserId, marks: &Marks) -> Result<Unread, Fault> {
-    if room.head.ordinal <= marks.all.ordinal {
-        return Ok(Unread::default());
-    }
-    let mut counts: BTreeMap<String, (u32, Count)> = BTreeMap::new();
-    let read = if marks.tally_known { marks.main.tally } else { tally_at(room, "", marks.main.ordinal).await? };
-    counts.insert(String::new(), (marks.main.ordinal, between(read, room.head.main)));
-    if room.head.threaded > marks.all.ordinal {
-        threads(room, user, marks, &mut counts).await?;
-    }
-    add_named(room, user, marks, &mut counts).await?;
-    if room.head.uncounted > marks.all.ordinal {
-        take_redacted(room, marks, &mut counts).await?;
-    }
+    let counts = default_counts(room, user, marks, room.head.ordinal).await?;
     Ok(Unread::of(counts.into_iter().map(|(thread, (_, count))| (thread, count)).collect()))
 }
 
+/// The same up to an ordinal of the room.
+async fn default_counts(room: &RoomView, user: &UserId, marks: &Marks, until: u32) -> Result<Counts, Fault> {
+    let mut counts = Counts::new();
+    if until <= marks.all.ordinal {
+        return Ok(counts);
+    }
+    let read = if marks.tally_known { marks.main.tally } else { tally_at(room, "", marks.main.ordinal).await? };
+    let now = if until < room.head.ordinal { tally_at(room, "", until).await? } else { room.head.main };
+    counts.insert(String::new(), (marks.main.ordinal, between(read, now)));
+    if room.head.threaded > marks.all.ordinal {
+        threads(room, user, marks, until, &mut counts).await?;
+    }
+    add_named(room, user, marks, until, &mut counts).await?;
+    if room.head.uncounted > marks.all.ordinal {
+        take_redacted(room, marks, until, &mut counts).await?;
+    }
+    Ok(counts)
+}
+
 /// Adds the threads in which something came since the whole room was read.
-async fn threads(
-    room: &RoomView,
-    user: &UserId,
-    marks: &Marks,
-    counts: &mut BTreeMap<String, (u32, Count)>,
-) -> Result<(), Fault> {
+async fn threads(room: &RoomView, user: &UserId, marks: &Marks, until: u32, counts: &mut Counts) -> Result<(), Fault> {
     let range = COUNTED_THREAD.from(&(room.no,), &(room.no, marks.all.ordinal.saturating_add(1)));
     let rows = room.view.scan_back(&COUNTED_THREAD, range, MAX_THREADS).await?;
     let names: Vec<String> = rows.iter().map(|(_, thread)| thread.clone()).collect();
     let keys: Vec<_> = rows.iter().map(|((_, newest), thread)| (room.no, thread.clone(), *newest)).collect();
     let tallies = room.view.get_many(&TALLY, &keys).await?;
-    for ((thread, tally), mark) in names.iter().zip(tallies).zip(marks_in(room, user, &names).await?) {
+    for (((_, thread, newest), tally), mark) in keys.iter().zip(tallies).zip(marks_in(room, user, &names).await?) {
+        let now = if *newest <= until { tally.unwrap_or_default() } else { tally_at(room, thread, until).await? };
         let (from, read) = if mark.ordinal >= marks.all.ordinal && mark.event > 0 {
             (mark.ordinal, mark.tally)
         } else {
             (marks.all.ordinal, tally_at(room, thread, marks.all.ordinal).await?)
         };
-        counts.insert(thread.clone(), (from, between(read, tally.unwrap_or_default())));
+        counts.insert(thread.clone(), (from, between(read, now)));
     }
     Ok(())
 }
@@ -261,12 +265,12 @@ async fn add_named(
     room: &RoomView,
     user: &UserId,
     marks: &Marks,
-    counts: &mut BTreeMap<String, (u32, Count)>,
+    until: u32,
+    counts: &mut Counts,
 ) -> Result<(), Fault> {
-    let of_room = (user.to_owned(), room.no);
-    let first = (of_room.0.clone(), of_room.1, marks.all.ordinal.saturating_add(1));
-    let rows = room.view.scan_back(&NAMED, NAMED.from(&of_room, &first), MAX_NAMED).await?;
-    for ((_, _, ordinal), Named { thread, silent, room }) in rows {
+    let at = |ordinal: u32| (user.to_owned(), room.no, ordinal.saturating_add(1));
+    let range = NAMED.between(&at(marks.all.ordinal), &at(until));
+    for ((_, _, ordinal), Named { thread, silent, room }) in room.view.scan_back(&NAMED, range, MAX_NAMED).await? {
         let Some((read, count)) = counts.get_mut(&thread) else { continue };
         if ordinal > *read {
             *count += Count { notifications: silent.into(), highlights: (!room).into() };
@@ -276,12 +280,9 @@ async fn add_named(
 }
 
 /// Takes off what was redacted before the member has read it.
-async fn take_redacted(
-    room: &RoomView,
-    marks: &Marks,
-    counts: &mut BTreeMap<String, (u32, Count)>,
-) -> Result<(), Fault> {
-    let range = UNCOUNTED.from(&(room.no,), &(room.no, marks.all.ordinal.saturating_add(1)));
+async fn take_redacted(room: &RoomView, marks: &Marks, until: u32, counts: &mut Counts) -> Result<(), Fault> {
+    let at = |ordinal: u32| (room.no, ordinal.saturating_add(1));
+    let range = UNCOUNTED.between(&at(marks.all.ordinal), &at(until));
     for ((_, ordinal), Uncounted { thread, tally }) in room.view.scan_back(&UNCOUNTED, range, MAX_UNCOUNTED).await? {
         let Some((read, count)) = counts.get_mut(&thread) else { continue };
         if ordinal > *read {

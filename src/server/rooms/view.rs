@@ -301,6 +301,28 @@ impl RoomView {
         Ok(Some(rows))
     }
 
+    /// At most `limit` events from a place on and before another, newest first.
+    pub async fn timeline_between(
+        &self,
+        from: Place,
+        before: Place,
+        limit: usize,
+    ) -> Result<Vec<(Place, EventNo)>, Fault> {
+        let range = TIMELINE.between(&self.timeline_key(from), &self.timeline_key(before));
+        if limit < RUN {
+            return Ok(stands(self.view.scan_back(&TIMELINE, range, limit).await?));
+        }
+        // Mostly there are few, and forwards they are read for less.
+        let mut rows = stands(self.view.scan(&TIMELINE, range, limit).await?);
+        if rows.len() < limit {
+            rows.reverse();
+            return Ok(rows);
+        }
+        rows = self.timeline_before(before, limit).await?;
+        rows.retain(|(place, _)| *place >= from);
+        Ok(rows)
+    }
+
     /// The place behind every event at or below a position.
     pub fn place_after(position: Position) -> Place {
         Place { anchor: Position(position.0.saturating_add(1)), sub: 0, back: i32::MIN }

@@ -189,7 +189,7 @@ impl Index {
             if batch.is_full() {
                 break;
             }
-            if batch.what_is_new(*room, seen.stored.walk.is_some()).await? {
+            if self.what_is_new(&mut batch, *room, seen.stored.walk.is_some()).await? {
                 done.push(*room);
             }
         }
@@ -212,6 +212,21 @@ impl Index {
         if seen.due.is_empty() { self.note(seen).await } else { Ok(()) }
     }
 
+    /// Takes in what is new in a room. What cannot be read is passed over.
+    async fn what_is_new(&self, batch: &mut Batch<'_>, room: RoomNo, walking: bool) -> Result<bool, Fault> {
+        let taken = batch.what_is_new(room, walking).await;
+        match self.base.unless_damaged(room, taken)? {
+            Some(all) => Ok(all),
+            None => self.base.unless_damaged(room, batch.pass_over(room).await).map(|_| true),
+        }
+    }
+
+    /// Takes in what came before. What cannot be read ends it.
+    async fn history(&self, batch: &mut Batch<'_>, room: RoomNo) -> Result<bool, Fault> {
+        let taken = batch.history(room).await;
+        Ok(self.base.unless_damaged(room, taken)?.unwrap_or(true))
+    }
+
     /// A step through the history of the rooms. Answers where it goes on, if it does.
     pub async fn walk(&self) -> Result<Option<RoomNo>, Fault> {
         let mut seen = self.seen.lock().await;
@@ -219,11 +234,15 @@ impl Index {
         let Some(from) = seen.stored.walk else { return Ok(None) };
         let tx = self.base.tx();
         tx.lazy();
-        let rooms = tx.view().scan(&ROOM, ROOM.from(&(), &(from,)), ROOMS).await?;
+        let rooms = tx.view().scan_stored(ROOM.from(&(), &(from,)), ROOMS).await?;
+        let rooms: Vec<RoomNo> = rooms.iter().filter_map(|(key, _)| ROOM.parse(key)).map(|(room,)| room).collect();
         let mut batch = Batch::new(&tx);
-        let mut next = if rooms.len() < ROOMS { None } else { rooms.last().map(|((room,), _)| room + 1) };
-        for ((room,), _) in rooms {
-            if batch.is_full() || !batch.what_is_new(room, true).await? || !batch.history(room).await? {
+        let mut next = if rooms.len() < ROOMS { None } else { rooms.last().map(|room| room + 1) };
+        for room in rooms {
+            if batch.is_full()
+                || !self.what_is_new(&mut batch, room, true).await?
+                || !self.history(&mut batch, room).await?
+            {
                 next = Some(room);
                 break;
             }

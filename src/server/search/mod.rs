@@ -33,7 +33,7 @@ use serde_json::value::RawValue;
 
 pub use self::token::{Group, Token};
 use self::{index::Index, query::Search};
-use crate::{Base, Fault, rooms::tokens::BadToken};
+use crate::{Base, Fault, rooms::tokens::BadToken, tasks::supervise};
 
 pub use crate::records::search::Part;
 
@@ -165,7 +165,10 @@ impl Searches {
     pub(crate) fn follow(&self) {
         if self.base.config.search.enabled {
             let index = Arc::clone(&self.index);
-            tokio::spawn(async move { index.run().await });
+            supervise(&self.base, "the index of messages", move || {
+                let index = Arc::clone(&index);
+                async move { index.run().await }
+            });
         }
     }
 

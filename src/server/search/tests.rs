@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    keyspace::{EVENT_NO, FOLLOWED, INDEXED, POSTING, RoomNo},
+    keyspace::{EVENT_NO, FOLLOWED, INDEXED, META, POSTING, RoomNo},
     records::search::{Followed, Indexed},
     rooms::membership::Action,
     testing::{Fixture, engine, user},
@@ -133,6 +133,22 @@ fn filter(json: Value) -> RoomEventFilter {
 
 fn body(hit: &Hit) -> Value {
     serde_json::from_str::<Value>(hit.event.get()).unwrap()["content"]["body"].clone()
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_stops_the_index_of_nothing_else() {
+    let house = House::new().await;
+    let other = house.server.public_room(&house.alice).await;
+    let broken = house.say("a broken kettle").await;
+    let place = house.view().get(&EVENT_NO, &(broken,)).await.unwrap().unwrap();
+    let tx = house.server.base.tx();
+    tx.put_stored(META.key(&place), "nonsense".into());
+    house.server.base.commit(&tx).await.unwrap();
+    let whole = house.server.say(&other, &house.alice, "a whole kettle").await;
+    assert_eq!(house.found(&house.alice, "kettle").await, [whole.clone()]);
+    let later = house.say("another kettle").await;
+    let found: BTreeSet<_> = house.found(&house.alice, "kettle").await.into_iter().collect();
+    assert_eq!(found, BTreeSet::from([whole, later]));
 }
 
 #[tokio::test]

@@ -124,9 +124,18 @@ async fn changed(
 /// take it away again.
 #[derive(Default)]
 pub struct Sent {
-    rooms: HashMap<RoomNo, HashMap<OwnedUserId, (EventNo, Position)>>,
+    rooms: HashMap<RoomNo, HashMap<OwnedUserId, Told>>,
     count: usize,
     newest: Position,
+}
+
+/// What was sent of a member.
+struct Told {
+    event: EventNo,
+    /// In the answer of this snapshot.
+    at: Position,
+    /// A state that has this event, where one is known.
+    root: Option<RootRecord>,
 }
 
 impl Sent {
@@ -141,7 +150,7 @@ impl Sent {
             return;
         }
         for sent in self.rooms.values_mut() {
-            sent.retain(|_, (_, at)| *at <= since);
+            sent.retain(|_, told| told.at <= since);
         }
         self.count = self.rooms.values().map(HashMap::len).sum();
         self.newest = since;
@@ -154,7 +163,13 @@ impl Sent {
 
     /// Whether the device has this membership event.
     pub fn has(&self, room: RoomNo, user: &OwnedUserId, event: EventNo) -> bool {
-        self.rooms.get(&room).and_then(|sent| sent.get(user)).is_some_and(|(sent, _)| *sent == event)
+        self.rooms.get(&room).and_then(|sent| sent.get(user)).is_some_and(|told| told.event == event)
+    }
+
+    /// Whether the device is known to have what a state says of all these members.
+    pub fn has_all(&self, room: RoomNo, users: &BTreeSet<OwnedUserId>, root: RootRecord) -> bool {
+        let Some(sent) = self.rooms.get(&room) else { return users.is_empty() };
+        users.iter().all(|user| sent.get(user).is_some_and(|told| told.root == Some(root)))
     }
 
     /// An answer at this position has the membership event.
@@ -162,8 +177,18 @@ impl Sent {
         if self.count >= MAX_SENT {
             self.clear();
         }
-        let new = self.rooms.entry(room).or_default().insert(user, (event, at)).is_none();
+        let new = self.rooms.entry(room).or_default().insert(user, Told { event, at, root: None }).is_none();
         self.count += usize::from(new);
         self.newest = self.newest.max(at);
+    }
+
+    /// A state has these membership events. Of those that were not sent nothing is kept.
+    pub fn hold(&mut self, room: RoomNo, members: &[(OwnedUserId, EventNo)], root: RootRecord) {
+        let Some(sent) = self.rooms.get_mut(&room) else { return };
+        for (user, event) in members {
+            if let Some(told) = sent.get_mut(user).filter(|told| told.event == *event) {
+                told.root = Some(root);
+            }
+        }
     }
 }

@@ -15,9 +15,8 @@ use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId, events::room::member::Member
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Syncs, session::Session};
+use super::{Syncs, session::Session, stripped};
 use crate::{
-    account_data::blocks_invites,
     base::Base,
     keyspace::RoomNo,
     records::{events::Place, rooms::Membership},
@@ -169,8 +168,7 @@ impl Syncs {
         // Their own membership is theirs to know, whatever else of the room is.
         let own = room.event(member.event).await?;
         let is_invite = member.state == MembershipState::Invite;
-        let hidden = is_invite
-            && (viewer.ignores(own.pdu.sender()).await? || blocks_invites(&room.view, &listening.user).await?);
+        let hidden = is_invite && stripped::is_hidden(room, &listening.user, &own, viewer.ignored().await?).await?;
         let place = own.meta.place;
         if !hidden && place.anchor > after && place.anchor <= through && events.iter().all(|event| event.no != own.no) {
             events.push(own);

@@ -11,16 +11,14 @@ use ruma::{
     OwnedDeviceId, OwnedRoomId, OwnedUserId,
     api::client::filter::RoomEventFilter,
     events::{presence::PresenceEvent, room::member::MembershipState},
-    presence::PresenceState,
     serde::Raw,
 };
 use serde_json::value::RawValue;
 
-use super::{Syncs, events::token, session::memberships, v3::presence_event};
+use super::{Syncs, events::token, session::memberships, stripped};
 use crate::{
-    account_data::{Entry, GLOBAL, blocks_invites, ignored_users},
+    account_data::{Entry, GLOBAL, ignored_users},
     keyspace::RoomNo,
-    profiles,
     records::rooms::Membership,
     rooms::{
         history::{PageQuery, ReadRefusal},
@@ -28,7 +26,7 @@ use crate::{
         shown::{Format, Shown},
         view::RoomView,
     },
-    tx::{Fault, View},
+    tx::Fault,
 };
 
 /// What is asked for.
@@ -90,7 +88,7 @@ pub struct Messages {
 impl Syncs {
     /// All that a user has, as it is now.
     pub async fn snapshot(&self, question: &Question) -> Result<Snapshot, Fault> {
-        let _turn = self.first.acquire().await.map_err(|_| Fault::Bug("the turns of first syncs are closed".into()))?;
+        let _turn = self.first_turn(&question.user).await?;
         let view = self.base.view();
         let ignored = ignored_users(&view, &question.user).await?;
         let (mut global, mut data) = (Vec::new(), HashMap::<RoomNo, Vec<Entry>>::new());
@@ -112,7 +110,7 @@ impl Syncs {
             // Long work with everything in memory: others want a turn.
             tokio::task::yield_now().await;
         }
-        let presence = self.who_is_there(&view, &joined, question, &ignored).await?;
+        let presence = self.who_is_there(&view, &joined, &ignored).await?;
         Ok(Snapshot { end: token(view.position()), presence, rooms, account_data: global })
     }
 
@@ -139,7 +137,7 @@ impl Syncs {
         match member.state {
             MembershipState::Invite => {
                 let invite = room.event(member.event).await?;
-                if ignored.contains(invite.pdu.sender()) || blocks_invites(&room.view, &question.user).await? {
+                if stripped::is_hidden(room, &question.user, &invite, ignored).await? {
                     return Ok(None);
                 }
                 info.invite = Some(viewer.show_one(&invite, Format::WithRoom).await?);
@@ -153,28 +151,6 @@ impl Syncs {
             _ => return Ok(None),
         }
         Ok(Some(info))
-    }
-
-    async fn who_is_there(
-        &self,
-        view: &View,
-        rooms: &[RoomNo],
-        question: &Question,
-        ignored: &BTreeSet<OwnedUserId>,
-    ) -> Result<Vec<Raw<PresenceEvent>>, Fault> {
-        let mut users = BTreeSet::new();
-        for room in rooms {
-            self.presence.news(view, *room, None, &mut users).await?;
-        }
-        let mut events = Vec::new();
-        for user in users {
-            let shown = self.presence.shown(&user);
-            if user != question.user && !ignored.contains(&user) && shown.state != PresenceState::Offline {
-                let profile = profiles::of(view, &user).await?;
-                events.push(presence_event(user, shown, &profile)?);
-            }
-        }
-        Ok(events)
     }
 }
 

@@ -35,6 +35,12 @@ use crate::{
 /// How many entries of the log of key changes are read at a time.
 const PAGE: usize = 1000;
 
+/// Users looked at before others have a turn.
+const AT_ONCE: usize = 64;
+
+/// In no more rooms than this, a viewer's rooms are asked for a user; of who is in more, the user's rooms are read.
+const FEW_ROOMS: usize = 50;
+
 /// Up to how many members of a room that is not encrypted are told to whoever joins or leaves it.
 const FEW_MEMBERS: u32 = 100;
 
@@ -59,6 +65,8 @@ impl Syncs {
     /// say next.
     pub async fn key_changes(&self, user: &UserId, from: &str, to: &str) -> Result<DeviceLists, SyncError> {
         let (from, _) = (self.token(from)?, self.token(to)?);
+        let turn = self.changing.acquire().await;
+        let _turn = turn.map_err(|_| Fault::Bug("the turns of changed keys are closed".into()))?;
         let view = self.base.view();
         let rooms = session::memberships(&view, user).await?;
         let joined = rooms.iter().filter(|(_, member)| member.state == MembershipState::Join);
@@ -66,15 +74,19 @@ impl Syncs {
         Ok(self.device_lists(&view, user, from.position, (&rooms, &joined), true).await?)
     }
 
-    /// The lists of an answer to a device: what no topic spoke of since is not looked for.
+    /// The lists of an answer to a device: what no topic spoke of since is not looked for, and not in rooms that are known
+    /// to have the state they had.
     pub(super) async fn device_lists_of(
         &self,
         view: &View,
         session: &Session,
         since: Position,
+        unchanged: &BTreeSet<RoomNo>,
     ) -> Result<DeviceLists, Fault> {
         let keys = session.user_changed(since) || self.keys_changed(since);
-        let rooms = (&session.rooms, &session.changed_rooms(since)[..]);
+        let mut perhaps = session.changed_rooms(since);
+        perhaps.retain(|room| !unchanged.contains(room));
+        let rooms = (&session.rooms, &perhaps[..]);
         self.device_lists(view, session.user(), since, rooms, keys).await
     }
 
@@ -104,14 +116,17 @@ impl Syncs {
             went: BTreeMap::new(),
         };
         for room in perhaps {
-            if compare.state_changed(*room).await? {
-                compare.joined(*room).await?;
-            }
+            let compared = match compare.state_changed(*room).await {
+                Ok(true) => compare.joined(*room).await,
+                other => other.map(|_| ()),
+            };
+            self.base.unless_damaged(*room, compared)?;
         }
         for (room, member) in rooms {
             // Whoever was invited anew, or knocked, has left before.
             if member.position > since.0 && member.state != MembershipState::Join {
-                compare.left(*room).await?;
+                let compared = compare.left(*room).await;
+                self.base.unless_damaged(*room, compared)?;
             }
         }
         let mut lists = DeviceLists::default();
@@ -135,8 +150,11 @@ impl Syncs {
         loop {
             let page = self.keys.changed_since(compare.view, since, PAGE).await?;
             let (count, last) = (page.len(), page.last().map(|(position, _)| *position));
-            for (_, changed) in page {
-                if !compare.shared(&changed).await?.is_empty() {
+            for (n, (_, changed)) in page.into_iter().enumerate() {
+                if n % AT_ONCE == AT_ONCE - 1 {
+                    tokio::task::yield_now().await;
+                }
+                if !sharing.contains(&changed) && compare.shares_any(&changed).await? {
                     sharing.insert(changed);
                 }
             }
@@ -232,6 +250,17 @@ impl Compare<'_> {
         Ok(shared.map(|(room, _)| *room).collect())
     }
 
+    /// Whether a user shares a room with the viewer now, by the rooms of whichever of both is likely to be in fewer.
+    async fn shares_any(&self, user: &UserId) -> Result<bool, Fault> {
+        let joined = |member: &Membership| member.state == MembershipState::Join;
+        let own = self.rooms.iter().filter(|(_, member)| joined(member));
+        let keys: Vec<_> = own.map(|(room, _)| (user.to_owned(), *room)).take(FEW_ROOMS + 1).collect();
+        if keys.len() > FEW_ROOMS {
+            return Ok(!self.shared(user).await?.is_empty());
+        }
+        Ok(self.view.get_many(&MEMBER, &keys).await?.iter().flatten().any(joined))
+    }
+
     /// Whether a user shares a room with the viewer now, an encrypted one if it must be one.
     async fn shares(&mut self, user: &UserId, encrypted: bool) -> Result<bool, Fault> {
         let shared = self.shared(user).await?;
@@ -242,8 +271,15 @@ impl Compare<'_> {
             let encrypted = if let Some(known) = self.encrypted.get(&no) {
                 *known
             } else {
-                let room = RoomView::open(self.view, no).await?;
-                is_encrypted(&room, room.root()).await?
+                let encrypted = async {
+                    let room = RoomView::open(self.view, no).await?;
+                    is_encrypted(&room, room.root()).await
+                };
+                match encrypted.await {
+                    // Nobody reads there what somebody says.
+                    Err(fault) if fault.is_damage() => false,
+                    known => known?,
+                }
             };
             self.encrypted.insert(no, encrypted);
             if encrypted {

@@ -30,6 +30,7 @@ pub mod initial;
 mod lists;
 mod passing;
 mod polls;
+mod presence;
 mod room;
 mod session;
 mod shape;
@@ -44,14 +45,14 @@ mod tests;
 use std::{future::Future, sync::Arc, time::Duration};
 
 use depesche_rules::filter::{self, BadFilter};
-use depesche_store::{Position, Watch};
+use depesche_store::{Changes, Position, Watch};
 use ruma::{
-    OwnedDeviceId, OwnedUserId,
+    OwnedDeviceId, OwnedUserId, UserId,
     api::client::{filter::FilterDefinition, sync::sync_events::v3 as wire},
     presence::PresenceState,
 };
 use tokio::{
-    sync::Semaphore,
+    sync::{Semaphore, SemaphorePermit},
     time::{Instant, sleep_until},
 };
 
@@ -72,12 +73,14 @@ use crate::{
     },
     to_device::ToDevice,
     topic,
-    turns::Turns,
+    turns::{self, Turns},
     tx::Fault,
 };
 
-/// First syncs under way at a time, of as many users: each may read much. The others wait.
+/// Answers with all of a user's rooms under way at a time, of as many users: each may read much. The others wait.
 const FIRST_AT_ONCE: usize = 4;
+/// Answers to `/keys/changes` under way at a time: each may look at many users.
+const KEY_CHANGES_AT_ONCE: usize = 1;
 
 /// What a device asks for.
 #[derive(Clone, Debug)]
@@ -131,6 +134,13 @@ pub struct Syncs {
     first: Semaphore,
     /// A user's turn for a first sync: whoever has many devices keeps nobody else from theirs.
     first_of: Turns,
+    changing: Semaphore,
+}
+
+/// The turn of an answer with all of a user's rooms, until this is dropped.
+struct FirstTurn<'a> {
+    _own: turns::Held<'a>,
+    _of_all: SemaphorePermit<'a>,
 }
 
 impl Syncs {
@@ -145,7 +155,7 @@ impl Syncs {
     ) -> Arc<Self> {
         let (sessions, polls) = (Sessions::default(), Polls::default());
         let (first, first_of) = (Semaphore::new(FIRST_AT_ONCE), Turns::default());
-        let unread = Counter::default();
+        let (unread, changing) = (Counter::default(), Semaphore::new(KEY_CHANGES_AT_ONCE));
         let mut watch = base.topics().watch();
         watch.add(topic::keys());
         let key_news = (base.view().position(), watch);
@@ -162,6 +172,7 @@ impl Syncs {
             polls,
             first,
             first_of,
+            changing,
         })
     }
 
@@ -187,12 +198,33 @@ impl Syncs {
     }
 
     async fn first(&self, request: &Request) -> Result<wire::Response, SyncError> {
-        let _own_turn = self.first_of.of(&request.user).await;
-        let _turn = self.first.acquire().await.map_err(|_| Fault::Bug("the turns of first syncs are closed".into()))?;
+        let _turn = self.first_turn(&request.user).await?;
         let mut session = self.session(request);
         session.sent.clear();
         let view = session.refresh(&self.base).await?;
         Ok(self.answer(request, None, &view, &mut session).await?.response)
+    }
+
+    /// Waits for the turn of an answer that has all of a user's rooms.
+    async fn first_turn(&self, user: &UserId) -> Result<FirstTurn<'_>, Fault> {
+        let own = self.first_of.of(user).await;
+        let of_all = self.first.acquire().await;
+        Ok(FirstTurn {
+            _own: own,
+            _of_all: of_all.map_err(|_| Fault::Bug("the turns of first syncs are closed".into()))?,
+        })
+    }
+
+    /// Whether an answer since a token costs as much as a first one: it was asked for all state, or its token says
+    /// nothing, or is from before the changes of which the database knows.
+    async fn is_as_a_first(&self, request: &Request, since: SyncToken, session: &Session) -> Result<bool, Fault> {
+        if request.full_state || self.restored.lost(since.position) {
+            return Ok(true);
+        }
+        if session.has_watched(since.position) {
+            return Ok(false);
+        }
+        Ok(matches!(self.base.engine.changes(since.position, 1).await?, Changes::Trimmed))
     }
 
     async fn later<E, F>(
@@ -216,9 +248,16 @@ impl Syncs {
             session.acknowledged = since.to_device;
         }
         let mut waited = false;
+        let mut turn = if self.is_as_a_first(request, since, &session).await.map_err(SyncError::from)? {
+            Some(self.first_turn(&request.user).await.map_err(SyncError::from)?)
+        } else {
+            None
+        };
         loop {
             let view = session.refresh(&self.base).await.map_err(SyncError::from)?;
             let answer = self.answer(request, Some(since), &view, &mut session).await.map_err(SyncError::from)?;
+            // Whoever waits has nothing in memory.
+            drop(turn.take());
             let ends = !answer.empty || Instant::now() >= until || *self.base.stopping.borrow();
             if if ends { waited } else { !waited && !session.has_watched(since.position) } {
                 still_here().await?;

@@ -6,7 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use depesche_rules::{bounds::MAX_RECEIPTS_PER_SYNC, filter};
+use depesche_rules::{
+    bounds::{MAX_MOVED_RECEIPTS_PER_SYNC, MAX_RECEIPTS_PER_SYNC},
+    filter,
+};
 use depesche_store::Position;
 use ruma::{OwnedEventId, OwnedUserId, RoomId, UInt, events::AnySyncEphemeralRoomEvent, serde::Raw};
 use serde::Serialize;
@@ -46,8 +49,9 @@ impl Passing {
         private: Vec<Shown>,
     ) -> Result<Self, Fault> {
         let user = &request.user;
-        let mut shown = receipts::public(view, room, since, MAX_RECEIPTS_PER_SYNC).await?;
-        if shown.len() == MAX_RECEIPTS_PER_SYNC {
+        let most = if since.is_some() { MAX_MOVED_RECEIPTS_PER_SYNC } else { MAX_RECEIPTS_PER_SYNC };
+        let mut shown = receipts::public(view, room, since, most).await?;
+        if shown.len() == most {
             // Where many have read since, the user's own one is told all the same.
             let own = receipts::own(view, room, user, Kind::Public, MAX_RECEIPTS_PER_SYNC).await?;
             let is_new = |own: &Shown| since.is_none_or(|since| own.receipt.position > since);

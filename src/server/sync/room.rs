@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use depesche_rules::{bounds, filter, visibility};
@@ -32,7 +35,7 @@ use super::{
     timeline::{Most, Span, Timeline},
 };
 use crate::{
-    keyspace::EventNo,
+    keyspace::{EventNo, RoomNo},
     records::{
         events::Place,
         rooms::{Membership, RootRecord},
@@ -67,6 +70,8 @@ pub struct Asked<'a> {
     now: MilliSecondsSinceUnixEpoch,
     /// Bytes of timelines that are in the answer already.
     shown: AtomicUsize,
+    /// Rooms in which something was said since, and whose state is as it was.
+    unchanged: Mutex<BTreeSet<RoomNo>>,
 }
 
 impl<'a> Asked<'a> {
@@ -99,6 +104,7 @@ impl<'a> Asked<'a> {
             redundant,
             now,
             shown: AtomicUsize::new(0),
+            unchanged: Mutex::default(),
         }
     }
 
@@ -122,6 +128,11 @@ impl<'a> Asked<'a> {
     fn viewer<'r>(&self, room: &'r RoomView, member: &Membership) -> Viewer<'r> {
         let (user, device) = (self.request.user.clone(), Some(self.request.device.clone()));
         Viewer::of(room, user, device, self.now, Some(member.clone())).ignoring(&self.own.ignored)
+    }
+
+    /// Of the rooms that were looked at, those whose state has not changed since the token.
+    pub fn unchanged(&self) -> BTreeSet<RoomNo> {
+        self.unchanged.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Up to where the client knows the room: the position of its token, if the user was joined there.
@@ -267,7 +278,7 @@ async fn frame(
     end: RootRecord,
 ) -> Result<Frame, Fault> {
     let known = match known {
-        Some(known) => Some(room.root_at(known).await?),
+        Some(known) => Some(state_at(asked, room, known, timeline, end).await?),
         None => None,
     };
     let start = match (known, timeline.first) {
@@ -276,6 +287,26 @@ async fn frame(
         (_, None) => end,
     };
     Ok(Frame { before: known.filter(|_| !asked.request.full_state), known, start, end, last: None })
+}
+
+/// The state that the client has. Where the one before the first event since then is that of the end, nothing has changed:
+/// mostly it is so, and it need not be looked up.
+async fn state_at(
+    asked: &Asked<'_>,
+    room: &RoomView,
+    known: Position,
+    timeline: &Timeline,
+    end: RootRecord,
+) -> Result<RootRecord, Fault> {
+    let first = match timeline.oldest {
+        Some(oldest) => room.roots_before(&[oldest]).await?.pop().flatten(),
+        None => None,
+    };
+    let unchanged = first == Some(end);
+    if unchanged && end == room.root() {
+        asked.unchanged.lock().unwrap_or_else(PoisonError::into_inner).insert(room.no);
+    }
+    if unchanged { Ok(end) } else { room.root_at(known).await }
 }
 
 /// Adds the members that the client needs to show the timeline and the room's name, and does not have. Where the state is
@@ -301,12 +332,12 @@ async fn add_members(
     }
     let everything = frame.before.is_none();
     let said: BTreeSet<EventNo> = state.iter().chain(taken).map(|event| event.no).collect();
-    let mut missing = Vec::new();
-    for (user, no) in delta::members(room, asked.want.target(frame), &needed).await? {
-        if !said.contains(&no) && (asked.redundant || everything || !sent.has(room.no, &user, no)) {
-            missing.push(no);
-        }
-    }
+    let target = asked.want.target(frame);
+    let repeats = asked.redundant || everything;
+    let known = !repeats && sent.has_all(room.no, &needed, target);
+    let members = if known { Vec::new() } else { delta::members(room, target, &needed).await? };
+    let wanted = members.iter().filter(|(user, no)| !said.contains(no) && (repeats || !sent.has(room.no, user, *no)));
+    let missing: Vec<_> = wanted.map(|(_, no)| *no).collect();
     state.extend(delta::events(room, &missing).await?);
     // What the filter keeps out was not sent.
     state.retain(|event| event.passes(&asked.filter().room.state));
@@ -315,6 +346,7 @@ async fn add_members(
             sent.note(room.no, user, event.no, at);
         }
     }
+    sent.hold(room.no, &members, target);
     Ok(())
 }
 

@@ -41,8 +41,8 @@ use crate::{
 const MAX_SESSIONS: usize = 20_000;
 /// How long a session is kept without a poll.
 const IDLE_MS: u64 = 15 * 60 * 1000;
-/// How often such sessions are looked for.
-const SWEEP_MS: u64 = 60 * 1000;
+/// The most that go when one comes back: dropping a session ends all its watches.
+const GO_AT_ONCE: usize = 16;
 
 type Owner = (OwnedUserId, OwnedDeviceId);
 
@@ -270,12 +270,18 @@ pub struct Sessions(Mutex<Shelf>);
 #[derive(Default)]
 struct Shelf {
     idle: HashMap<Owner, Idle>,
-    swept_ms: u64,
+    /// Those that were put back first come first.
+    by_age: BTreeMap<Age, Owner>,
+    /// How many were ever put back.
+    put: u64,
 }
+
+/// When a session was put back, and as which of all.
+type Age = (u64, u64);
 
 struct Idle {
     session: Session,
-    since_ms: u64,
+    age: Age,
 }
 
 /// A session in the hands of a poll. It goes back when the poll ends or is given up.
@@ -289,18 +295,14 @@ pub struct Held<'a> {
 impl Sessions {
     /// Takes a device's session, or a new one.
     pub fn hold(&self, owner: Owner, now_ms: u64, new: impl FnOnce() -> Session) -> Held<'_> {
-        let kept = self.lock().idle.remove(&owner).map(|idle| idle.session);
+        let kept = self.lock().take(&owner);
         Held { sessions: self, owner, now_ms, session: Some(kept.unwrap_or_else(new)) }
     }
 
     fn put_back(&self, owner: Owner, session: Session, now_ms: u64) {
-        let mut shelf = self.lock();
-        shelf.sweep(now_ms);
-        if shelf.idle.len() >= MAX_SESSIONS {
-            let oldest = shelf.idle.iter().min_by_key(|(_, other)| other.since_ms).map(|(owner, _)| owner.clone());
-            oldest.map(|oldest| shelf.idle.remove(&oldest));
-        }
-        shelf.idle.insert(owner, Idle { session, since_ms: now_ms });
+        let gone = self.lock().put(owner, session, now_ms);
+        // Behind the lock: ending hundreds of watches takes its time.
+        drop(gone);
     }
 
     fn lock(&self) -> MutexGuard<'_, Shelf> {
@@ -309,12 +311,27 @@ impl Sessions {
 }
 
 impl Shelf {
-    /// Drops what nobody asked for in a long time, now and then.
-    fn sweep(&mut self, now_ms: u64) {
-        if now_ms >= self.swept_ms.saturating_add(SWEEP_MS) {
-            self.idle.retain(|_, other| other.since_ms.saturating_add(IDLE_MS) > now_ms);
-            self.swept_ms = now_ms;
+    fn take(&mut self, owner: &Owner) -> Option<Session> {
+        let idle = self.idle.remove(owner)?;
+        self.by_age.remove(&idle.age);
+        Some(idle.session)
+    }
+
+    /// Puts a session in, and returns those that have to go: what nobody asked for in a long time, and what is too much.
+    fn put(&mut self, owner: Owner, session: Session, now_ms: u64) -> Vec<Session> {
+        let mut gone: Vec<Session> = self.take(&owner).into_iter().collect();
+        let age = (now_ms, self.put);
+        self.put += 1;
+        self.by_age.insert(age, owner.clone());
+        self.idle.insert(owner, Idle { session, age });
+        while gone.len() < GO_AT_ONCE
+            && let Some(((since_ms, _), oldest)) = self.by_age.first_key_value()
+            && (self.idle.len() > MAX_SESSIONS || since_ms.saturating_add(IDLE_MS) <= now_ms)
+        {
+            let oldest = oldest.clone();
+            gone.extend(self.take(&oldest));
         }
+        gone
     }
 }
 
@@ -337,5 +354,42 @@ impl Deref for Held<'_> {
 impl DerefMut for Held<'_> {
     fn deref_mut(&mut self) -> &mut Session {
         self.session.as_mut().expect("only drop takes it")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Fixture, user};
+
+    #[tokio::test]
+    async fn the_oldest_go_first_and_what_is_used_stays() {
+        let server = Fixture::new();
+        let sessions = Sessions::default();
+        let owner = |n: usize| (user("alice"), OwnedDeviceId::from(n.to_string()));
+        let poll = |n: usize, now_ms: u64| {
+            let owner = owner(n);
+            let is_new = std::cell::Cell::new(false);
+            let new = || {
+                is_new.set(true);
+                Session::new(server.base.topics(), &owner.0, &owner.1)
+            };
+            drop(sessions.hold(owner.clone(), now_ms, new));
+            is_new.get()
+        };
+        for n in 0..MAX_SESSIONS {
+            assert!(poll(n, 1));
+        }
+        assert!(!poll(0, 1), "it is kept, and the youngest now");
+        assert!(poll(MAX_SESSIONS, 1));
+        assert!(!poll(0, 2) && !poll(2, 2) && poll(1, 2), "the oldest made room");
+        assert_eq!(sessions.lock().idle.len(), MAX_SESSIONS);
+        // What is idle for long goes, some at a time.
+        for n in 0..MAX_SESSIONS / 8 {
+            poll(n, 2 + IDLE_MS);
+        }
+        let shelf = sessions.lock();
+        assert!(shelf.idle.len() <= MAX_SESSIONS / 4, "{}", shelf.idle.len());
+        assert_eq!(shelf.idle.len(), shelf.by_age.len());
     }
 }

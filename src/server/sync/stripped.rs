@@ -4,10 +4,13 @@
 //!
 //! Spec: [stripped state](https://spec.matrix.org/v1.19/client-server-api/#stripped-state).
 
+use std::collections::BTreeSet;
+
 use depesche_rules::{client_event, visibility::STRIPPED_STATE};
-use ruma::{events::AnyStrippedStateEvent, serde::Raw};
+use ruma::{OwnedUserId, UserId, events::AnyStrippedStateEvent, serde::Raw};
 
 use crate::{
+    account_data::blocks_invites,
     records::rooms::Membership,
     rooms::view::{Event, RoomView},
     tx::Fault,
@@ -27,4 +30,14 @@ pub async fn state(room: &RoomView, member: &Membership) -> Result<Vec<Raw<AnySt
     events.push(own);
     let strip = |event: Event| Ok(client_event::stripped(&room.readable(event)?));
     events.into_iter().map(strip).collect()
+}
+
+/// Whether a user is not to see an invite: its sender is one whom they ignore, or they take none.
+pub async fn is_hidden(
+    room: &RoomView,
+    user: &UserId,
+    invite: &Event,
+    ignored: &BTreeSet<OwnedUserId>,
+) -> Result<bool, Fault> {
+    Ok(ignored.contains(invite.pdu.sender()) || blocks_invites(&room.view, user).await?)
 }

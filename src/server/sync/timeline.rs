@@ -41,6 +41,8 @@ pub struct Timeline {
     pub limited: bool,
     /// Where these begin: the oldest event, or if there is none the oldest that was looked at.
     pub first: Option<(Place, EventNo)>,
+    /// The oldest event of the span, shown or not, if all of it was looked at.
+    pub oldest: Option<EventNo>,
     /// How many bytes they have.
     pub bytes: usize,
 }
@@ -67,14 +69,15 @@ impl Timeline {
         if !filter::section(wanted, room.room_id()) {
             return Ok(timeline);
         }
-        let (mut before, mut looked_at) = (span.before, 0);
+        let (mut before, mut looked_at, mut oldest) = (span.before, 0, None);
         loop {
             // As long as all that is looked at is shown, no more than is wanted; then no longer row by row.
             let lacking = most.events + 1 - timeline.events.len();
             let page = if timeline.events.len() == looked_at { lacking.min(STEP) } else { STEP };
-            let rows = span.rows(&room.view, room.no, before, page).await?;
+            let rows = room.timeline_between(span.begin(), before, page).await?;
             let numbers: Vec<_> = rows.iter().filter(|(place, _)| place.back == 0).map(|(_, no)| *no).collect();
             viewer.foresee(&numbers).await?;
+            oldest = numbers.last().copied().or(oldest);
             for event in room.stretch(&numbers).await? {
                 if timeline.take(viewer, wanted, span, event, most).await?.is_break() {
                     timeline.events.reverse();
@@ -90,6 +93,7 @@ impl Timeline {
                 break;
             }
         }
+        timeline.oldest = oldest.filter(|_| !timeline.limited);
         timeline.events.reverse();
         Ok(timeline)
     }
@@ -121,20 +125,12 @@ impl Timeline {
 impl Span {
     /// Whether nothing happened in it.
     pub async fn is_empty(&self, view: &View, room: RoomNo) -> Result<bool, Fault> {
-        Ok(self.rows(view, room, self.before, 1).await?.is_empty())
+        let key = |place: Place| (room, place.anchor, place.sub, place.back);
+        let range = TIMELINE.between(&key(self.begin()), &key(self.before));
+        Ok(view.scan(&TIMELINE, range, 1).await?.is_empty())
     }
 
-    /// The last rows of the span before a place, newest first.
-    async fn rows(
-        &self,
-        view: &View,
-        room: RoomNo,
-        before: Place,
-        limit: usize,
-    ) -> Result<Vec<(Place, EventNo)>, Fault> {
-        let key = |place: Place| (room, place.anchor, place.sub, place.back);
-        let after = self.after.map_or(Place { anchor: Position(0), sub: 0, back: i32::MIN }, RoomView::place_after);
-        let rows = view.scan_back(&TIMELINE, TIMELINE.between(&key(after), &key(before)), limit).await?;
-        Ok(rows.into_iter().map(|((_, anchor, sub, back), no)| (Place { anchor, sub, back }, no)).collect())
+    fn begin(&self) -> Place {
+        self.after.map_or(Place { anchor: Position(0), sub: 0, back: i32::MIN }, RoomView::place_after)
     }
 }

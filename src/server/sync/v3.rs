@@ -8,14 +8,9 @@ use std::{
 use depesche_rules::filter;
 use depesche_store::Position;
 use ruma::{
-    OwnedUserId, RoomId, UInt,
+    RoomId,
     api::client::sync::sync_events::{DeviceLists as WireLists, v3},
-    events::{
-        presence::{PresenceEvent, PresenceEventContent},
-        room::member::MembershipState,
-    },
-    presence::PresenceState,
-    serde::Raw,
+    events::room::member::MembershipState,
 };
 
 use super::{
@@ -27,11 +22,9 @@ use super::{
     timeline::Span,
 };
 use crate::{
-    account_data::{Entry, GLOBAL, IGNORED_USER_LIST, PUSH_RULES, blocks_invites, ignored_users},
+    account_data::{Entry, GLOBAL, IGNORED_USER_LIST, PUSH_RULES, ignored_users},
     keys::KeyCounts,
     keyspace::{HEAD, ROOM, RoomNo},
-    presence,
-    profiles::{self, Profile},
     records::rooms::Membership,
     rooms::{
         receipts::{self, Shown},
@@ -87,7 +80,7 @@ impl Syncs {
         session.sent.rewind(position.unwrap_or_default());
         let News { global, mut data, counts_otherwise } =
             self.account_data_of(request, position, view, session).await?;
-        let mut passing = asked.passing(view, session).await?;
+        let mut passing = self.passing(&asked, view, session).await?;
         if counts_otherwise {
             let joined: Vec<RoomNo> = session.joined().map(|(room, _)| room).collect();
             for room in unread::unread_of(view, &request.user, &joined).await? {
@@ -99,7 +92,7 @@ impl Syncs {
         let acknowledged = since.unwrap_or_default().to_device;
         let (waiting, counts) = self.waiting(request, view, session, acknowledged).await?;
         let lists = match known {
-            Some(since) => self.device_lists_of(view, session, since).await?,
+            Some(since) => self.device_lists_of(view, session, since, &asked.unchanged()).await?,
             None => super::DeviceLists::default(),
         };
         let next = SyncToken { position: view.position(), to_device: waiting.last };
@@ -156,44 +149,37 @@ impl Syncs {
         Ok((page, counts))
     }
 
-    /// How those are with whom the user shares rooms, as far as it changed.
-    async fn presence_of(
+    /// What passed since the token in the joined rooms, where anything did.
+    async fn passing(
         &self,
         asked: &Asked<'_>,
         view: &View,
         session: &Session,
-    ) -> Result<Vec<Raw<PresenceEvent>>, Fault> {
-        let wanted = &asked.request.filter.presence;
-        // A limit has no meaning here but for none at all: who was left out would never be told again.
-        if !self.presence.enabled() || wanted.limit == Some(UInt::MIN) {
-            return Ok(Vec::new());
-        }
-        let mut users = BTreeSet::new();
-        let rooms = match asked.since {
-            Some(since) => session.rooms_passed(since),
-            None => session.joined().map(|(room, _)| room).collect(),
-        };
-        for room in rooms {
-            // Of a room that is new to the client, all.
-            let is_new =
-                session.rooms.get(&room).is_some_and(|member| asked.since.is_some_and(|at| member.position > at.0));
-            let since = asked.since.filter(|_| !is_new);
-            self.presence.news(view, room, since, &mut users).await?;
-        }
-        let mut events = Vec::new();
-        for user in users {
-            let unwanted = user == asked.request.user || asked.own.ignored.contains(&user);
-            if unwanted || !filter::global(wanted, "m.presence", Some(&user)) {
-                continue;
-            }
-            let shown = self.presence.shown(&user);
-            // A first answer has those who are there.
-            if asked.since.is_some() || shown.state != PresenceState::Offline {
-                let profile = profiles::of(view, &user).await?;
-                events.push(presence_event(user, shown, &profile)?);
+    ) -> Result<HashMap<RoomNo, Passing>, Fault> {
+        let Some(since) = asked.since else { return Ok(HashMap::new()) };
+        let mut own: HashMap<RoomNo, Vec<Shown>> = HashMap::new();
+        if session.has_read(since) {
+            for (room, shown) in receipts::private_since(view, &asked.request.user, since).await? {
+                own.entry(room).or_default().push(shown);
             }
         }
-        Ok(events)
+        let joined = |room: &RoomNo| session.rooms.get(room).is_some_and(|own| own.state == MembershipState::Join);
+        let mut wanted: BTreeSet<RoomNo> = own.keys().copied().filter(joined).collect();
+        wanted.extend(session.rooms_passed(since));
+        let wanted: Vec<RoomNo> = wanted.into_iter().collect();
+        let mut found = HashMap::new();
+        for chunk in wanted.chunks(ROOMS) {
+            let keys: Vec<_> = chunk.iter().map(|room| (*room,)).collect();
+            for (room, row) in chunk.iter().zip(view.get_each(&ROOM, &keys).await?) {
+                let Some(row) = self.base.unless_damaged(*room, row)?.flatten() else { continue };
+                let own = own.remove(room).unwrap_or_default();
+                let whose = (asked.request, &asked.own.ignored);
+                let passing = Passing::of(view, *room, &row.room_id, whose, Some(since), own).await;
+                let passing = self.base.unless_damaged(*room, passing)?.filter(|passing| !passing.is_empty());
+                found.extend(passing.map(|passing| (*room, passing)));
+            }
+        }
+        Ok(found)
     }
 
     /// Account data that is new.
@@ -235,13 +221,15 @@ impl Syncs {
         let wanted = asked.wanted(view, session, data, &passing).await?;
         for chunk in wanted.chunks(ROOMS) {
             let opened = open(view, chunk).await?;
-            for room in opened {
+            for (no, room) in chunk.iter().zip(opened) {
+                let Some(room) = self.base.unless_damaged(*no, room)? else { continue };
                 let Some(member) = session.rooms.get(&room.no).cloned() else { continue };
                 if !filter::room(&asked.request.filter.room, room.room_id()) {
                     continue;
                 }
                 let news = (data.remove(&room.no), passing.remove(&room.no));
-                self.add(&mut rooms, asked, &room, &member, news, session).await?;
+                let added = self.add(&mut rooms, asked, &room, &member, news, session).await;
+                self.base.unless_damaged(room.no, added)?;
                 // A first sync of many rooms is long work with everything in memory: others want a turn.
                 tokio::task::yield_now().await;
             }
@@ -300,10 +288,10 @@ impl Syncs {
 }
 
 impl Asked<'_> {
-    /// Whether the user is not to see an invite: its sender is ignored, or the user takes none.
+    /// Whether the user is not to see an invite.
     async fn hides_invite(&self, room: &RoomView, member: &Membership) -> Result<bool, Fault> {
         let invite = room.event(member.event).await?;
-        Ok(self.own.ignored.contains(invite.pdu.sender()) || blocks_invites(&room.view, &self.request.user).await?)
+        stripped::is_hidden(room, &self.request.user, &invite, &self.own.ignored).await
     }
 
     /// Whether the room was one of the user's at the token: then the device has to learn that it is no more, even if it
@@ -313,35 +301,6 @@ impl Asked<'_> {
         let Some(since) = self.since else { return Ok(false) };
         let then = room.state_event(room.root_at(since).await?, "m.room.member", self.request.user.as_str()).await?;
         Ok(then.is_some_and(|event| matches!(event.pdu.membership(), Some(M::Join | M::Invite | M::Knock))))
-    }
-
-    /// What passed since the token in the joined rooms, where anything did.
-    async fn passing(&self, view: &View, session: &Session) -> Result<HashMap<RoomNo, Passing>, Fault> {
-        let Some(since) = self.since else { return Ok(HashMap::new()) };
-        let mut own: HashMap<RoomNo, Vec<Shown>> = HashMap::new();
-        if session.has_read(since) {
-            for (room, shown) in receipts::private_since(view, &self.request.user, since).await? {
-                own.entry(room).or_default().push(shown);
-            }
-        }
-        let joined = |room: &RoomNo| session.rooms.get(room).is_some_and(|own| own.state == MembershipState::Join);
-        let mut wanted: BTreeSet<RoomNo> = own.keys().copied().filter(joined).collect();
-        wanted.extend(session.rooms_passed(since));
-        let wanted: Vec<RoomNo> = wanted.into_iter().collect();
-        let mut found = HashMap::new();
-        for chunk in wanted.chunks(ROOMS) {
-            let keys: Vec<_> = chunk.iter().map(|room| (*room,)).collect();
-            for (room, row) in chunk.iter().zip(view.get_many(&ROOM, &keys).await?) {
-                let Some(row) = row else { continue };
-                let own = own.remove(room).unwrap_or_default();
-                let whose = (self.request, &self.own.ignored);
-                let passing = Passing::of(view, *room, &row.room_id, whose, Some(since), own).await?;
-                if !passing.is_empty() {
-                    found.insert(*room, passing);
-                }
-            }
-        }
-        Ok(found)
     }
 
     /// The rooms to look at.
@@ -368,9 +327,10 @@ impl Asked<'_> {
         let span = Span { after: Some(since), before: RoomView::place_after(view.position()), always: None };
         for room in session.changed_rooms(since) {
             // What was not watched long enough may have nothing new.
-            if !wanted.contains(&room) && (session.knows(room, since) || !span.is_empty(view, room).await?) {
-                wanted.insert(room);
+            if wanted.contains(&room) || (!session.knows(room, since) && nothing_in(&span, view, room).await?) {
+                continue;
             }
+            wanted.insert(room);
         }
         Ok(wanted.into_iter().collect())
     }
@@ -387,20 +347,12 @@ impl Asked<'_> {
     }
 }
 
-pub(super) fn presence_event(
-    sender: OwnedUserId,
-    shown: presence::Shown,
-    profile: &Profile,
-) -> Result<Raw<PresenceEvent>, Fault> {
-    let presence::Shown { state, currently_active, status, last_active_ago_ms } = shown;
-    let mut content = PresenceEventContent::new(state.clone());
-    content.currently_active = (state == PresenceState::Online).then_some(currently_active);
-    content.status_msg = status;
-    content.last_active_ago = last_active_ago_ms.map(UInt::new_wrapping);
-    content.displayname = profile.displayname().map(str::to_owned);
-    content.avatar_url = profile.avatar_url().map(ToOwned::to_owned);
-    let event = PresenceEvent { content, sender };
-    Raw::new(&event).map_err(|error| Fault::Bug(format!("our own presence is no JSON: {error}")))
+/// Whether nothing happened in a room. Of one that is damaged, whoever opens it finds out.
+async fn nothing_in(span: &Span, view: &View, room: RoomNo) -> Result<bool, Fault> {
+    match span.is_empty(view, room).await {
+        Err(fault) if fault.is_damage() => Ok(false),
+        known => known,
+    }
 }
 
 /// Account data of a room, filtered.
@@ -414,11 +366,11 @@ fn room_data(request: &Request, room: &RoomId, entries: &[Entry]) -> v3::RoomAcc
     v3::RoomAccountData { events: entries.iter().filter(passes).map(Entry::event).collect() }
 }
 
-/// Opens several rooms, which must exist, with two reads.
-async fn open(view: &View, numbers: &[RoomNo]) -> Result<Vec<RoomView>, Fault> {
+/// Opens several rooms, which must exist, with two reads. One that cannot be read fails alone.
+async fn open(view: &View, numbers: &[RoomNo]) -> Result<Vec<Result<RoomView, Fault>>, Fault> {
     let keys: Vec<_> = numbers.iter().map(|no| (*no,)).collect();
-    let rooms = view.get_many(&ROOM, &keys).await?;
-    let heads = view.get_many(&HEAD, &keys).await?;
+    let rooms = view.get_each(&ROOM, &keys).await?;
+    let heads = view.get_each(&HEAD, &keys).await?;
     let rows = numbers.iter().zip(rooms).zip(heads);
-    rows.map(|((no, room), head)| RoomView::of(view, *no, room, head)).collect()
+    Ok(rows.map(|((no, room), head)| RoomView::of(view, *no, room?, head?)).collect())
 }

@@ -2,6 +2,7 @@
 
 use std::{slice::from_ref, sync::Arc};
 
+use depesche_store::{Options, faults::Faults, memory::Memory};
 use ruma::{
     OwnedRoomId, RoomId, RoomVersionId, UserId,
     directory::RoomTypeFilter,
@@ -50,6 +51,28 @@ async fn the_directory_pages_both_ways_by_members() {
     for token in ["", "x", "n", "n1", "n1_x", "p-1_2"] {
         let answer = server.directory.page(&Query { since: Some(token.into()), ..Query::default() }).await;
         assert!(matches!(answer, Err(DirectoryError::BadToken)), "{token}");
+    }
+}
+
+#[tokio::test]
+async fn the_directory_loses_no_room_by_a_read_that_fails() {
+    let engine = Faults::new(Memory::new(Options::default()));
+    let control = engine.control();
+    let server = start(Arc::new(engine)).await;
+    let alice = &account(&server, "alice").await;
+    for passing in 0.. {
+        for name in ["one", "two"] {
+            public_room(&server, alice, name).await;
+        }
+        control.fail_read(Some(passing));
+        let page = server.directory.page(&Query::default()).await;
+        if control.read_left() {
+            control.fail_read(None);
+            assert!(passing > 4, "reads of the rooms have failed");
+            break;
+        }
+        assert!(page.is_err());
+        assert_eq!(server.directory.page(&Query::default()).await.unwrap().total, 2 * passing + 2);
     }
 }
 
@@ -162,6 +185,13 @@ async fn who_shares_a_room_is_found_behind_however_many_others() {
     for term in ["s", "str", "strangest"] {
         assert_eq!(found(term).await, (vec![known.clone()], false), "{term}");
     }
+    // Before all the strangers are as many as are wanted, behind them one more.
+    for name in ["sam", "szymon"] {
+        let user = account(&server, name).await;
+        change(&server, &open, &user, &user, Action::Join).await.unwrap();
+    }
+    let few = server.user_directory.search(searcher, "s", 2).await.unwrap();
+    assert_eq!((few.users.len(), few.limited), (2, true));
 }
 
 #[tokio::test]

@@ -1,6 +1,12 @@
 //! Many who send at once in one room: who waits for whom, what they cost together, and what a fault does to them.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use depesche_store::{
     CommitError, Engine, MAX_VALUE, Options,
@@ -16,6 +22,7 @@ use serde_json::json;
 
 use super::big_room::{self, member};
 use crate::{
+    Base,
     keyspace::PROFILE,
     rooms::{
         lane::{Intent, Refusal, Sent, Transaction, Turn, Verdict},
@@ -331,5 +338,44 @@ async fn one_who_breaks_the_contract_of_the_store_fails_alone() {
     house.is_whole().await;
     // Nothing is left of it in the room's memory.
     ids(house.say_all(&members, "after").await);
+    house.is_whole().await;
+}
+
+/// A message that relies on a row which somebody changes each time before the commit.
+struct Contended {
+    message: Message,
+    base: Arc<Base>,
+    changes: AtomicU32,
+}
+
+impl Intent for Contended {
+    fn decide<'a>(&'a self, turn: &'a mut Turn<'_>) -> BoxFuture<'a, Result<Verdict, Refusal>> {
+        Box::pin(async move {
+            let key = (user("somebody"),);
+            turn.tx.read(&PROFILE, &key).await?;
+            let tx = self.base.tx();
+            tx.put(&PROFILE, &key, &self.changes.fetch_add(1, Ordering::Relaxed).to_string());
+            self.base.commit(&tx).await?;
+            self.message.decide(turn).await
+        })
+    }
+}
+
+#[tokio::test]
+async fn one_whose_row_never_rests_fails_alone() {
+    let house = House::new().await;
+    let members = fifty();
+    let message = house.message(&members[20], "contended");
+    let contended = Contended { message, base: Arc::clone(&house.server.base), changes: AtomicU32::new(0) };
+    let work = async {
+        tokio::join!(
+            house.say_all(&members[..20], "before"),
+            house.submit(contended),
+            house.say_all(&members[21..], "behind"),
+        )
+    };
+    let (_, (before, broken, behind)) = house.behind_one(work).await;
+    assert!(matches!(broken, Err(Refusal::Fault(Fault::Commit(CommitError::Conflict(_))))), "{broken:?}");
+    assert_eq!(house.newest(49).await, [ids(before), ids(behind)].concat());
     house.is_whole().await;
 }

@@ -3,6 +3,7 @@
 mod at_once;
 mod big_room;
 mod crash;
+mod damage;
 mod directories;
 mod growth;
 mod hot_room;

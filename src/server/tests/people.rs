@@ -8,6 +8,12 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use depesche_store::{
+    Options,
+    faults::{Fault as Injected, Faults},
+    memory::Memory,
+};
 use futures::future::BoxFuture;
 use ruma::{
     UserId,
@@ -18,7 +24,7 @@ use serde_json::json;
 use super::{account, change, keep, memory, name_in, public_room, say, set, start, sync, view};
 use crate::{
     Server,
-    keyspace::PROFILE_SPREAD,
+    keyspace::{HEAD, PROFILE_SPREAD},
     rooms::{
         lane::{Intent, Refusal, Turn, Verdict},
         membership::{Action, Change, WithProfile},
@@ -225,4 +231,48 @@ async fn who_is_deactivated_leaves_a_room_that_has_too_much_to_do() {
     done.unwrap();
     let member = view(&server, &room).await.membership(&bob).await.unwrap();
     assert_eq!(member.unwrap().state, MembershipState::Leave);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_deactivated_leaves_all_rooms_that_can_be_left() {
+    let engine = memory();
+    let server = start(Arc::clone(&engine)).await;
+    let [alice, bob] = [account(&server, "alice").await, account(&server, "bob").await];
+    let mut rooms = Vec::new();
+    for name in ["damaged", "whole"] {
+        let room = public_room(&server, &alice, name).await;
+        change(&server, &room, &bob, &bob, Action::Join).await.unwrap();
+        rooms.push(room);
+    }
+    let head = HEAD.key(&(view(&server, &rooms[0]).await.no,));
+    let whole = server.base.view().get_stored(&head).await.unwrap().unwrap();
+    let write = async |value: &Bytes| {
+        let tx = server.base.tx();
+        tx.put_stored(head.clone(), value.clone());
+        server.base.commit(&tx).await.unwrap();
+    };
+    write(&"nonsense".into()).await;
+    server.deactivate(&bob, false).await.unwrap();
+    assert!(!view(&server, &rooms[1]).await.is_joined(&bob).await.unwrap());
+    let unfinished = async |server: &Server| server.accounts.unfinished(None).await.unwrap().len();
+    let again = start(engine).await;
+    assert_eq!(unfinished(&again).await, 1, "a start goes on, and is not kept from starting");
+    write(&whole).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert!(!view(&server, &rooms[0]).await.is_joined(&bob).await.unwrap());
+    assert_eq!(unfinished(&server).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_name_goes_into_all_rooms_however_long_nothing_can_be_written() {
+    let engine = Faults::new(Memory::new(Options::default()));
+    let control = engine.control();
+    let server = start(Arc::new(engine)).await;
+    let alice = &account(&server, "alice").await;
+    let room = public_room(&server, alice, "room").await;
+    server.profiles.set_field(alice, "displayname", json!("Alice L.")).await.unwrap();
+    control.next([Injected::Failed; 12]);
+    server.propagate_profile(alice).await;
+    tokio::time::sleep(Duration::from_hours(3)).await;
+    assert_eq!((name_in(&server, &room, alice).await, control.left()), (json!("Alice L."), 0));
 }

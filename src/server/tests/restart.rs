@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use depesche_store::faults::{Fault as Injected, Faults};
 use ruma::{events::AnySyncEphemeralRoomEvent, serde::Raw};
 use tokio::time::advance;
 
@@ -69,4 +70,32 @@ async fn who_typed_and_who_was_there_is_so_no_more() {
         tokio::task::yield_now().await;
     }
     assert_eq!(news, [(alice.to_string(), "offline".to_owned())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_cannot_write_starts_and_tells_later_who_typed() {
+    let engine = Memory::new(Options::default());
+    let server = start(Arc::new(engine.clone())).await;
+    let [alice, bob] = [account(&server, "alice").await, account(&server, "bob").await];
+    let room = public_room(&server, &alice, "room").await;
+    change(&server, &room, &bob, &bob, Action::Join).await.unwrap();
+    server.typing.set(&alice, &room, Some(Duration::from_mins(1))).await.unwrap();
+    server.accounts.begin_deactivation(&bob, false).await.unwrap();
+    let since = sync(&server, &alice, None).await.next_batch;
+    drop(server);
+
+    let faults = Faults::new(engine.reopen());
+    let control = faults.control();
+    control.next([Injected::Failed; 8]);
+    let server = start(Arc::new(faults)).await;
+    let answer = sync(&server, &alice, Some(since.clone())).await;
+    assert_eq!(typists(&answer, &room), None);
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(control.left(), 0);
+    let answer = sync(&server, &alice, Some(since)).await;
+    assert_eq!(typists(&answer, &room), Some(json!([])));
+    assert!(!view(&server, &room).await.is_joined(&bob).await.unwrap());
+    assert_eq!(server.accounts.unfinished(None).await.unwrap(), []);
 }

@@ -1,4 +1,5 @@
-//! What takes more than one part of the server: creating a room, deactivating an account, changing a profile everywhere.
+//! What takes more than one part of the server: creating a room and upgrading one, what follows a join, deactivating an
+//! account, changing a profile everywhere, building the lists that older databases do not have.
 
 mod build;
 pub mod create;

@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 use depesche_store::CommitError;
 use futures::{StreamExt, stream};
 use ruma::{CanonicalJsonObject, OwnedUserId, UserId, events::room::member::MembershipState};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::submit_patiently;
 use crate::{
@@ -26,6 +26,7 @@ use crate::{
         membership::{Action, Change},
         view::RoomView,
     },
+    tasks::until_done,
 };
 
 /// Rooms between two notes of how far a change came.
@@ -36,10 +37,6 @@ const AT_ONCE: usize = 16;
 const USERS: usize = 100;
 /// How long a request waits until its change is everywhere. It goes on all the same.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How often a change that a fault interrupts is taken up again, and how long after the first one. Beyond, the next
-/// change or the next start takes it up.
-const TRIES: u32 = 6;
-const PAUSE: Duration = Duration::from_secs(1);
 
 impl Server {
     /// The content of a membership event that a user's profile gives.
@@ -70,7 +67,10 @@ impl Server {
                     Err(fault) => return tracing::error!(%fault, "changed profiles could not be carried on"),
                 };
                 for ((user,), _) in &rows {
-                    server.carry_in_the_end(user).await;
+                    let (server, user) = (Arc::clone(&server), user.clone());
+                    // One that fails for long keeps the others from nothing.
+                    let task = tokio::spawn(async move { server.carry_in_the_end(&user).await });
+                    let _ = timeout(PATIENCE, task).await;
                 }
                 let Some((last, _)) = rows.last() else { return };
                 range.from = [&PROFILE_SPREAD.key(last)[..], &[0]].concat().into();
@@ -79,18 +79,14 @@ impl Server {
         Ok(())
     }
 
-    /// As [`Self::carry`], and again after a fault, for a while.
+    /// As [`Self::carry`], and again after a fault, until it is done.
     async fn carry_in_the_end(&self, user: &UserId) {
-        let _turn = self.spreads.of(user).await;
-        let mut pause = PAUSE;
-        for _ in 0..TRIES {
-            let Err(fault) = self.carry(user).await else { return };
-            tracing::warn!(%user, %fault, "a changed profile is not in all rooms yet");
-            tokio::select! {
-                () = sleep(pause) => pause *= 2,
-                () = self.base.stopped() => return,
-            }
-        }
+        let what = format!("the changed profile of {user}");
+        until_done(&self.base, &what, || async {
+            let _turn = self.spreads.of(user).await;
+            self.carry(user).await
+        })
+        .await;
     }
 
     async fn carry(&self, user: &UserId) -> Result<(), Fault> {
@@ -112,7 +108,11 @@ impl Server {
                     content: content.clone(),
                 };
                 let view = &view;
-                async move { self.present(&RoomView::open(view, room).await?, &change).await }
+                async move {
+                    let presented = async { self.present(&RoomView::open(view, room).await?, &change).await };
+                    // In a damaged room nothing can be said; the later ones follow all the same.
+                    self.base.unless_damaged(room, presented.await).map(|_| ())
+                }
             });
             let outcomes: Vec<Result<(), Fault>> = stream::iter(work).buffer_unordered(AT_ONCE).collect().await;
             // A fault in one room does not keep the others from it.

@@ -193,12 +193,75 @@ fn a_database_in_use_says_so() {
 #[test]
 fn rows_are_counted_when_verified() {
     let (_directory, engine) = open(true);
-    let before = engine.verify().expect("whole");
+    let before = engine.verify(|| false).expect("whole");
     for number in 1..=9 {
         block_on(engine.commit(put([number]))).expect("applied");
     }
-    engine.compact();
-    assert_eq!(engine.verify().expect("whole"), before + 9);
+    engine.compact().expect("compacted");
+    assert_eq!(engine.verify(|| false).expect("whole"), before + 9);
+}
+
+/// The file of rows that there is after a compaction.
+fn file_of_rows(directory: &std::path::Path) -> std::path::PathBuf {
+    let entries = std::fs::read_dir(directory).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let mut files = entries.filter(|path| path.extension().is_some_and(|extension| extension == "sst"));
+    files.next().expect("a file of rows")
+}
+
+#[test]
+fn damage_under_what_is_in_memory_is_seen() {
+    let (directory, engine) = open(true);
+    for number in 0..200_u8 {
+        let mut batch = Batch::default();
+        // What no compression makes small.
+        let odd = 2_654_435_761 + u32::from(number);
+        let value: Vec<u8> = (0..1000_u32).map(|n| n.wrapping_mul(odd).to_le_bytes()[2]).collect();
+        batch.operations.insert(vec![1, number].into(), Operation::Put(value.into(), vec![]));
+        block_on(engine.commit(batch)).expect("applied");
+    }
+    engine.compact().expect("compacted");
+    let scan = || block_on(engine.snapshot().scan(Range::prefix(vec![1]), false, 1000));
+    assert_eq!(scan().expect("read").len(), 200);
+    assert!(engine.verify(|| false).is_ok());
+    let path = file_of_rows(directory.path());
+    let mut bytes = std::fs::read(&path).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    std::fs::write(&path, bytes).expect("written");
+    assert_eq!(scan().expect("from memory").len(), 200);
+    let damage = engine.verify(|| false).expect_err("damaged").to_string();
+    assert!(damage.contains("checksum mismatch"), "{damage}");
+}
+
+#[test]
+fn a_verification_can_be_stopped_and_ends_with_the_engine() {
+    let (_directory, engine) = open(false);
+    for start in (0..20_000_u32).step_by(1000) {
+        let mut batch = Batch::default();
+        for number in start..start + 1000 {
+            batch.operations.insert(
+                [&[1][..], &number.to_be_bytes()].concat().into(),
+                Operation::Put(Bytes::from_static(b"x"), vec![]),
+            );
+        }
+        block_on(engine.commit(batch)).expect("applied");
+    }
+    assert!(engine.verify(|| false).expect("whole") > 20_000);
+    assert!(engine.verify(|| true).is_err());
+    engine.close();
+    assert!(engine.verify(|| false).is_err());
+    assert!(engine.compact().is_err(), "nothing is compacted any more");
+}
+
+#[test]
+fn a_copy_that_fails_leaves_nothing() {
+    let (directory, engine) = open(true);
+    block_on(engine.commit(put([1]))).expect("applied");
+    engine.compact().expect("compacted");
+    std::fs::remove_file(file_of_rows(directory.path())).expect("removed");
+    let outside = tempfile::tempdir().expect("a directory");
+    assert!(block_on(engine.checkpoint(&outside.path().join("copy"))).is_err());
+    assert_eq!(std::fs::read_dir(outside.path()).expect("a folder").count(), 0);
 }
 
 #[test]
@@ -229,7 +292,7 @@ fn what_is_in_memory_is_read_in_place_and_the_rest_by_the_pool() {
         assert_eq!(block_on(engine.snapshot().scan(range, false, 1000)).expect("read").len(), 10);
     };
     assert_eq!(counted(&engine, "read.in_place", few), 1, "it might have been large");
-    engine.compact();
+    engine.compact().expect("compacted");
     drop(engine);
     let reopened = || RocksDb::open(directory.path(), &RocksOptions::default()).expect("it opens");
     for read in [&get as &dyn Fn(&RocksDb), &get_many, &|engine: &RocksDb| scan(engine, 10)] {

@@ -73,6 +73,7 @@ impl From<ThumbnailError> for Error {
             ThumbnailError::Unmade(Unmade::TooLarge) => Self::too_large(message),
             ThumbnailError::Unmade(unmade @ Unmade::Failed(_)) => Self::internal(unmade),
             ThumbnailError::Blobs(BlobError::Missing) => ReadError::Lost.into(),
+            ThumbnailError::Blobs(error @ BlobError::Full(_)) => Self::unavailable(STORE_PAUSE, error),
             ThumbnailError::Blobs(error @ BlobError::Failed(_)) => Self::internal(error),
             ThumbnailError::Fault(fault) => fault.into(),
         }

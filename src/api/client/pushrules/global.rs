@@ -1,15 +1,15 @@
 //! `/_matrix/client/v3/pushrules/global/`: the push rules, which are all global.
 //! <https://spec.matrix.org/v1.19/client-server-api/#push-rules-api>
 
+use bytes::Bytes;
 use depesche_server::push_rules::{self, Beside, PushRuleError};
 use ruma::{
     api::{
-        IncomingRequest, Metadata,
         client::push::{
             delete_pushrule, get_pushrule, get_pushrule_actions, get_pushrule_enabled, get_pushrules_global_scope,
             set_pushrule, set_pushrule_actions, set_pushrule_enabled,
         },
-        error::{DeserializationError, ErrorKind},
+        error::ErrorKind,
     },
     push::RuleKind,
 };
@@ -39,36 +39,38 @@ pub async fn get(
     Ok(get_pushrule::v3::Response { rule: rule.into() })
 }
 
-/// ruma's request, in which `conditions` may be missing: only `actions` are required.
-pub struct Put(set_pushrule::v3::Request);
-
-impl Metadata for Put {
-    const METHOD: http::Method = set_pushrule::v3::Request::METHOD;
-    const RATE_LIMITED: bool = set_pushrule::v3::Request::RATE_LIMITED;
-    type Authentication = <set_pushrule::v3::Request as Metadata>::Authentication;
-    type PathBuilder = <set_pushrule::v3::Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = set_pushrule::v3::Request::PATH_BUILDER;
+/// A rule as ruma's type wants it: `conditions` may be missing, and actions be written shorter.
+pub fn rule_as_meant(body: Bytes) -> Bytes {
+    let Ok(mut rule) = serde_json::from_slice::<Map<String, Value>>(&body) else { return body };
+    rule.entry("conditions").or_insert_with(|| Value::Array(Vec::new()));
+    complete_actions(&mut rule);
+    serde_json::to_vec(&rule).map_or(body, Bytes::from)
 }
 
-impl IncomingRequest for Put {
-    type EndpointError = <set_pushrule::v3::Request as IncomingRequest>::EndpointError;
-    type OutgoingResponse = set_pushrule::v3::Response;
+/// Actions as ruma's type wants them.
+pub fn actions_as_meant(body: Bytes) -> Bytes {
+    let Ok(mut fields) = serde_json::from_slice::<Map<String, Value>>(&body) else { return body };
+    complete_actions(&mut fields);
+    serde_json::to_vec(&fields).map_or(body, Bytes::from)
+}
 
-    fn try_from_http_request_inner(
-        request: http::Request<&[u8]>,
-        path_args: &[&str],
-    ) -> Result<Self, DeserializationError> {
-        let (head, body) = request.into_parts();
-        let mut rule: Map<String, Value> = serde_json::from_slice(body)?;
-        rule.entry("conditions").or_insert_with(|| Value::Array(Vec::new()));
-        let body = serde_json::to_vec(&rule)?;
-        let request = http::Request::from_parts(head, body.as_slice());
-        set_pushrule::v3::Request::try_from_http_request_inner(request, path_args).map(Self)
+/// A tweak may come without a value. Of a sound, that is the default one.
+fn complete_actions(fields: &mut Map<String, Value>) {
+    for action in fields.get_mut("actions").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Value::Object(action) = action
+            && action.get("set_tweak").is_some_and(|tweak| tweak == "sound")
+        {
+            action.entry("value").or_insert_with(|| "default".into());
+        }
     }
 }
 
 /// `PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}`
-pub async fn put(context: Context, caller: User, Put(request): Put) -> Result<set_pushrule::v3::Response, Error> {
+pub async fn put(
+    context: Context,
+    caller: User,
+    request: set_pushrule::v3::Request,
+) -> Result<set_pushrule::v3::Response, Error> {
     let beside = Beside { before: request.before.as_deref(), after: request.after.as_deref() };
     context.app.server.push_rules.put(&caller.user_id, &request.rule, beside).await?;
     Ok(set_pushrule::v3::Response {})

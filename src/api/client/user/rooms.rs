@@ -6,10 +6,16 @@ pub mod tags;
 use depesche_server::rooms::view::RoomView;
 use ruma::RoomId;
 
-use crate::{error::Error, route::Context};
+use crate::{caller::User, error::Error, route::Context};
 
-/// The room, or that there is none.
-async fn known(context: &Context, room: &RoomId) -> Result<RoomView, Error> {
-    let found = context.app.server.rooms.find(room).await?;
-    found.ok_or_else(|| Error::not_found("This server does not know the room"))
+/// A room that the caller has to do with, or had. Of others they learn nothing here, not even whether this
+/// server knows them.
+async fn own(context: &Context, caller: &User, room: &RoomId) -> Result<Option<RoomView>, Error> {
+    let Some(room) = context.app.server.rooms.find(room).await? else { return Ok(None) };
+    Ok(room.membership(&caller.user_id).await?.map(|_| room))
+}
+
+/// The same, for what is to be kept.
+async fn own_to_write(context: &Context, caller: &User, room: &RoomId) -> Result<RoomView, Error> {
+    own(context, caller, room).await?.ok_or_else(|| Error::forbidden("You have never been in this room"))
 }

@@ -77,12 +77,12 @@ async fn a_deactivated_account_is_gone_but_its_name_stays_taken() {
     assert_eq!(begun, Some(unfinished.clone()));
     assert!(!house.admits(&session).await);
     assert!(!house.accounts.is_active(&house.base.view(), &alice).await.unwrap());
-    assert_eq!(house.accounts.unfinished().await.unwrap(), std::slice::from_ref(&unfinished));
+    assert_eq!(house.accounts.unfinished(None).await.unwrap(), std::slice::from_ref(&unfinished));
     // After a restart it is begun again.
     assert_eq!(house.accounts.begin_deactivation(&alice, false).await.unwrap(), Some(unfinished));
 
     house.accounts.finish_deactivation(&alice).await.unwrap();
-    assert_eq!(house.accounts.unfinished().await.unwrap(), []);
+    assert_eq!(house.accounts.unfinished(None).await.unwrap(), []);
     assert_eq!(house.accounts.show(&alice).await.unwrap().account.standing, Standing::Deactivated);
     assert_eq!(house.accounts.begin_deactivation(&alice, false).await.unwrap(), None);
 
@@ -112,7 +112,7 @@ async fn erasure_takes_account_data_also_later() {
     house.accounts.begin_deactivation(&alice, true).await.unwrap();
     assert!(data.get(&house.base.view(), &alice, GLOBAL, "a").await.is_err());
     assert!(house.accounts.show(&alice).await.unwrap().account.erased);
-    assert_eq!(house.accounts.unfinished().await.unwrap(), []);
+    assert_eq!(house.accounts.unfinished(None).await.unwrap(), []);
 }
 
 #[tokio::test]

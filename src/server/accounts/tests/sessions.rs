@@ -1,6 +1,8 @@
+use std::sync::Arc;
+
 use super::{House, PASSWORD};
 use crate::{
-    accounts::{AuthenticateError, LoggedIn, NewSession, RefreshError},
+    accounts::{Accounts, AuthenticateError, LoggedIn, NewSession, RefreshError},
     keyspace::{ACCESS_TOKEN, REFRESH_TOKEN},
 };
 
@@ -143,4 +145,29 @@ async fn no_token_is_stored() {
         let holds = |bytes: &[u8]| bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
         assert!(!rows.iter().any(|(key, value)| holds(key) || holds(value)));
     }
+}
+
+#[tokio::test]
+async fn after_a_restore_unknown_tokens_may_be_lost_ones() {
+    // Tokens that were made after the backup: another house has them.
+    let lost = refreshable(&House::new()).await;
+    let mut house = House::new();
+    let ended = refreshable(&house).await;
+    house.devices.log_out_all(&ended.user).await.unwrap();
+    assert!(matches!(refresh(&house, &lost).await, Err(RefreshError::Unknown)), "there was no restore");
+    let until = house.base.clock.now_ms() + HOUR_MS;
+    house.accounts = Accounts::new(Arc::clone(&house.base), Arc::clone(&house.devices)).sparing_until(until);
+    for _ in 0..2 {
+        let access = house.accounts.authenticate(&lost.tokens.access).await;
+        assert!(matches!(access, Err(AuthenticateError::Lost)));
+        assert!(matches!(refresh(&house, &lost).await, Err(RefreshError::Lost)));
+    }
+    let refresh_token = lost.tokens.refresh.as_deref().unwrap();
+    for none in ["", "dpa_", "dpa_short", refresh_token, &format!("{}x", lost.tokens.access)] {
+        assert!(matches!(house.accounts.authenticate(none).await, Err(AuthenticateError::Unknown)), "{none}");
+    }
+    assert!(matches!(house.accounts.refresh(&lost.tokens.access).await, Err(RefreshError::Unknown)));
+    house.pass_ms(HOUR_MS);
+    assert!(matches!(house.accounts.authenticate(&lost.tokens.access).await, Err(AuthenticateError::Unknown)));
+    assert!(matches!(refresh(&house, &lost).await, Err(RefreshError::Unknown)));
 }

@@ -86,6 +86,11 @@ impl State {
             && (self.purpose == Purpose::Register || self.request == request.request)
     }
 
+    /// Whether this stage is behind it.
+    pub(in crate::accounts) fn has_passed(&self, stage: &AuthType) -> bool {
+        self.completed.contains(stage)
+    }
+
     pub(super) fn proof(self) -> Proof {
         let Self { session, user, registration_token, consents, .. } = self;
         Proof { session, user, registration_token, consents }

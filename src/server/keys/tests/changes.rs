@@ -54,8 +54,9 @@ async fn another_name_is_a_change_if_there_are_keys() {
     let home = Home::new();
     let user = &alice();
     let renamed = async || {
-        let tx = home.base.transact_at(|tx| async move { touch_renamed(&tx, user, "PHONE".into()).await });
-        let ((), position) = tx.await.unwrap();
+        let touched = home.base.transact(|tx| async move { touch_renamed(&tx, user, "PHONE".into()).await });
+        touched.await.unwrap();
+        let position = home.base.view().position();
         home.keys.changed_since(&home.base.view(), Position(position.0 - 1), 10).await.unwrap().len()
     };
     home.device(user, "PHONE").await;

@@ -243,3 +243,49 @@ async fn a_refused_upload_leaves_no_bytes() {
     assert!(view.scan(&LOOSE_BLOB, LOOSE_BLOB.under(&()), 10).await.unwrap().is_empty());
     home.is_sound().await;
 }
+
+/// A store that keeps bytes, and says that it failed.
+struct Failing(MemoryBlobs);
+
+struct FailingDraft(Box<dyn Draft>);
+
+impl Blobs for Failing {
+    fn draft(&self) -> BoxFuture<'_, Result<Box<dyn Draft>, BlobError>> {
+        let draft = self.0.draft();
+        async { Ok(Box::new(FailingDraft(draft.await?)) as Box<dyn Draft>) }.boxed()
+    }
+
+    fn open(&self, name: BlobName, range: Range<u64>) -> BoxFuture<'_, Result<ByteStream, BlobError>> {
+        self.0.open(name, range)
+    }
+
+    fn exists(&self, name: BlobName) -> BoxFuture<'_, Result<bool, BlobError>> {
+        self.0.exists(name)
+    }
+
+    fn delete(&self, name: BlobName) -> BoxFuture<'_, Result<(), BlobError>> {
+        self.0.delete(name)
+    }
+}
+
+impl Draft for FailingDraft {
+    fn write(&mut self, bytes: bytes::Bytes) -> BoxFuture<'_, Result<(), BlobError>> {
+        self.0.write(bytes)
+    }
+
+    fn publish(self: Box<Self>, name: BlobName) -> BoxFuture<'static, Result<(), BlobError>> {
+        let kept = self.0.publish(name);
+        async { kept.await.and(Err(BlobError::failed("a test", "on purpose"))) }.boxed()
+    }
+}
+
+#[tokio::test]
+async fn what_could_not_be_kept_leaves_nothing_behind() {
+    let home = Home::new("");
+    let base = Arc::clone(&home.media.base);
+    let media = Media::new(base, Arc::new(Failing(home.blobs.clone())), Arc::new(Fake::default()));
+    let uploaded = media.upload(user_id!("@alice:agency.test"), &NewFile::default(), pieces(&["hello"])).await;
+    assert!(uploaded.is_err() && home.blobs.count() == 0);
+    let view = home.fixture.base.view();
+    assert!(view.scan(&LOOSE_BLOB, LOOSE_BLOB.under(&()), 10).await.unwrap().is_empty());
+}

@@ -1,8 +1,8 @@
 //! Delivering: one pusher's queue to its gateway.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use depesche_store::{MAX_SCAN, Position, Range};
@@ -10,7 +10,7 @@ use ruma::{OwnedUserId, UserId, events::room::member::MembershipState};
 use serde::Deserialize;
 
 use super::{
-    badge,
+    badge::Badges,
     gateway::{GatewayError, PushGateway},
     notice::Device,
 };
@@ -19,10 +19,7 @@ use crate::{
     keyspace::{MEMBER, PUSH_DELIVERY, PUSH_OUTBOX, PUSH_QUEUE, PUSHER, RoomNo},
     pushers::{self, PusherKey},
     records::push::{Delivery, Notice, Pusher},
-    rooms::{
-        unread::{self, Counter},
-        view::RoomView,
-    },
+    rooms::{unread, view::RoomView},
     tx::{Tx, View},
 };
 
@@ -37,8 +34,8 @@ const COALESCE_ABOVE: usize = 10;
 /// The pause after the first failure. It doubles with each further one.
 const FIRST_PAUSE_MS: u64 = 1000;
 /// The longest pause.
-const LONGEST_PAUSE_MS: u64 = 60 * 60 * 1000;
-/// The pause after a failure of ours.
+pub(super) const LONGEST_PAUSE_MS: u64 = 60 * 60 * 1000;
+/// The pause after the first failure of ours. It doubles with each further one, up to the longest.
 const FAULT_PAUSE_MS: u64 = 10_000;
 
 /// Where a row stands: pusher, position and place of the event.
@@ -50,7 +47,27 @@ type Row = (QueueKey, Notice);
 pub struct Courier {
     base: Arc<Base>,
     gateway: Arc<dyn PushGateway>,
-    counter: Counter,
+    badges: Badges,
+    /// Of pushers whose last deliveries the database did not take.
+    troubles: Mutex<HashMap<PusherKey, Trouble>>,
+}
+
+/// What stands between a pusher and the database.
+#[derive(Clone, Default)]
+struct Trouble {
+    /// Failures in a row.
+    faults: u32,
+    /// What the gateway has answered, and is not written down: that is not sent again.
+    answered: Option<Answered>,
+}
+
+/// What became of a notification.
+#[derive(Clone)]
+enum Answered {
+    /// These rows, and this count, are told.
+    Told(Vec<QueueKey>, u32),
+    /// The pushkey of this pusher is no more.
+    Rejected(Pusher),
 }
 
 /// What a delivery comes to.
@@ -77,24 +94,47 @@ enum Setback {
 impl Courier {
     /// Delivers by this gateway.
     pub fn new(base: Arc<Base>, gateway: Arc<dyn PushGateway>) -> Self {
-        Self { base, gateway, counter: Counter::default() }
+        Self { badges: Badges::new(Arc::clone(&base)), base, gateway, troubles: Mutex::default() }
     }
 
     /// Tells a pusher's gateway what waits, up to a bound; with `badge` of the count too, if it has changed. Events that
     /// are not distributed yet stand in `rest`. Says too whether the count is still to be told.
     pub async fn deliver(&self, key: &PusherKey, mut badge: bool, rest: &Range) -> (Next, bool) {
         let next = match self.go(key, &mut badge, rest).await {
-            Ok(next) => next,
+            Ok(next) => Ok(next),
             Err(Setback::Gateway(why)) => self.failed(key, &why).await,
-            Err(Setback::Fault(fault)) => {
+            Err(Setback::Fault(fault)) => Err(fault),
+        };
+        let next = match next {
+            Ok(next) => {
+                self.troubles().remove(key);
+                next
+            }
+            Err(fault) => {
                 tracing::error!(%fault, "a push queue cannot be read or written");
-                Next::At(self.base.clock.now_ms() + FAULT_PAUSE_MS)
+                let mut troubles = self.troubles();
+                let trouble = troubles.entry(key.clone()).or_default();
+                let pause_ms = doubled(FAULT_PAUSE_MS, trouble.faults);
+                trouble.faults = trouble.faults.saturating_add(1);
+                Next::At(self.base.clock.now_ms().saturating_add(pause_ms))
             }
         };
         (next, badge && !matches!(next, Next::Gone | Next::Nothing))
     }
 
+    fn troubles(&self) -> MutexGuard<'_, HashMap<PusherKey, Trouble>> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn go(&self, key: &PusherKey, badge: &mut bool, rest: &Range) -> Result<Next, Setback> {
+        let answered = self.troubles().get(key).and_then(|trouble| trouble.answered.clone());
+        if let Some(answered) = answered {
+            let next = self.write_down(key, &answered).await?;
+            self.troubles().remove(key);
+            if next == Next::Gone {
+                return Ok(next);
+            }
+        }
         if *badge && self.begin(key).await? {
             *badge = false;
         }
@@ -115,7 +155,7 @@ impl Courier {
         if !self.base.config.push.enabled || view.get(&PUSH_DELIVERY, key).await?.is_some() {
             return Ok(false);
         }
-        let unread = badge::count(&self.base, &self.counter, &view, &key.0).await?;
+        let unread = self.badges.count(&view, &key.0).await?;
         self.settle(key, &[], Some(unread)).await?;
         Ok(true)
     }
@@ -138,7 +178,7 @@ impl Courier {
             self.settle(key, &stale, None).await?;
             return Ok(Next::Nothing);
         }
-        let unread = badge::count(&self.base, &self.counter, &view, &key.0).await?;
+        let unread = self.badges.count(&view, &key.0).await?;
         let Some((row, notice)) = first else {
             if unread == view.get(&PUSH_DELIVERY, key).await?.unwrap_or_default().told {
                 self.settle(key, &stale, None).await?;
@@ -225,25 +265,42 @@ impl Courier {
         let answer = self.gateway.notify(url, body).await.map_err(Setback::Gateway)?;
         let answer: Answer = serde_json::from_slice(&answer)
             .map_err(|_| Setback::Gateway(GatewayError("the gateway's answer is not what it has to be".to_owned())))?;
-        if answer.rejected.contains(&key.2) {
+        let answered = if answer.rejected.contains(&key.2) {
             count("rejected");
-            let removed = self.base.transact(|tx| async move {
-                // The gateway does not speak of what the app has set meanwhile.
-                if tx.read(&PUSHER, key).await?.as_ref() != Some(pusher) {
-                    return Ok(false);
-                }
-                pushers::remove(&tx, key).await?;
-                Ok::<_, Fault>(true)
-            });
-            if !removed.await? {
+            Answered::Rejected(pusher.clone())
+        } else {
+            count("delivered");
+            Answered::Told(rows.to_vec(), unread)
+        };
+        let written = self.write_down(key, &answered).await;
+        if written.is_err() {
+            self.troubles().entry(key.clone()).or_default().answered = Some(answered);
+        }
+        Ok(written?)
+    }
+
+    /// Writes down what the gateway has answered. May be repeated.
+    async fn write_down(&self, key: &PusherKey, answered: &Answered) -> Result<Next, Fault> {
+        let pusher = match answered {
+            Answered::Told(rows, unread) => {
+                self.settle(key, rows, Some(*unread)).await?;
                 return Ok(Next::More);
             }
-            tracing::info!(user = %key.0, app = key.1, "a push gateway has rejected a pushkey; its pusher is removed");
-            return Ok(Next::Gone);
+            Answered::Rejected(pusher) => pusher,
+        };
+        let removed = self.base.transact(|tx| async move {
+            // The gateway does not speak of what the app has set meanwhile.
+            if tx.read(&PUSHER, key).await?.as_ref() != Some(pusher) {
+                return Ok(false);
+            }
+            pushers::remove(&tx, key).await?;
+            Ok::<_, Fault>(true)
+        });
+        if !removed.await? {
+            return Ok(Next::More);
         }
-        count("delivered");
-        self.settle(key, rows, Some(unread)).await?;
-        Ok(Next::More)
+        tracing::info!(user = %key.0, app = key.1, "a push gateway has rejected a pushkey; its pusher is removed");
+        Ok(Next::Gone)
     }
 
     /// Deletes rows that are done with, and writes down the count that was told, if it was. A crash that loses this has
@@ -267,7 +324,7 @@ impl Courier {
             .await
     }
 
-    async fn failed(&self, key: &PusherKey, why: &GatewayError) -> Next {
+    async fn failed(&self, key: &PusherKey, why: &GatewayError) -> Result<Next, Fault> {
         count("failed");
         let now_ms = self.base.clock.now_ms();
         let noted = self.base.transact(|tx| async move {
@@ -275,23 +332,15 @@ impl Courier {
                 return Ok(None);
             }
             let mut delivery = tx.read(&PUSH_DELIVERY, key).await?.unwrap_or_default();
-            delivery.retry_at_ms = now_ms.saturating_add(pause_ms(delivery.failures));
+            delivery.retry_at_ms = now_ms.saturating_add(doubled(FIRST_PAUSE_MS, delivery.failures));
             delivery.failures = delivery.failures.saturating_add(1);
             tx.put(&PUSH_DELIVERY, key, &delivery);
             Ok::<_, Fault>(Some(delivery))
         });
-        match noted.await {
-            Ok(Some(delivery)) => {
-                let failures = delivery.failures;
-                tracing::info!(user = %key.0, app = key.1, failures, %why, "a push gateway does not take a notification");
-                Next::At(delivery.retry_at_ms)
-            }
-            Ok(None) => Next::Gone,
-            Err(fault) => {
-                tracing::error!(%fault, "the failure of a push gateway could not be stored");
-                Next::At(now_ms + FAULT_PAUSE_MS)
-            }
-        }
+        let Some(delivery) = noted.await? else { return Ok(Next::Gone) };
+        let failures = delivery.failures;
+        tracing::info!(user = %key.0, app = key.1, failures, %why, "a push gateway does not take a notification");
+        Ok(Next::At(delivery.retry_at_ms))
     }
 }
 
@@ -312,8 +361,8 @@ async fn note(tx: &Tx, key: &PusherKey, told: u32) -> Result<(), Fault> {
 }
 
 /// The pause after so many failures in a row before this one.
-fn pause_ms(failures: u32) -> u64 {
-    FIRST_PAUSE_MS.saturating_mul(1 << failures.min(20)).min(LONGEST_PAUSE_MS)
+fn doubled(first_ms: u64, failures: u32) -> u64 {
+    first_ms.saturating_mul(1 << failures.min(20)).min(LONGEST_PAUSE_MS)
 }
 
 fn count(outcome: &'static str) {

@@ -61,7 +61,8 @@ pub struct Distributor {
     rooms: HashMap<u64, Candidates>,
 }
 
-/// The members of a room who have a pusher, while neither its state nor the set of pushers changes.
+/// The members of a room who have a pusher, while its state does not change and nobody comes to have one. Some may have
+/// none any more.
 struct Candidates {
     root: RootRecord,
     generation: u64,
@@ -179,7 +180,7 @@ impl Distributor {
         no: u32,
     ) -> Result<(), Fault> {
         match self.try_event(batch, woken, place, room, no).await {
-            Err(fault @ (Fault::Corrupt { .. } | Fault::Bug(_))) => {
+            Err(fault) if fault.is_damage() => {
                 tracing::error!(%fault, room, no, "an event cannot be pushed");
                 Ok(())
             }
@@ -223,7 +224,12 @@ impl Distributor {
                     other => *other = Some((place, users.collect())),
                 }
             }
-            batch.judge(&self.base, &room, &event, (&fields, &context), &user, place).await?;
+            match batch.judge(&self.base, &room, &event, (&fields, &context), &user, place).await {
+                Err(fault) if fault.is_damage() => {
+                    tracing::error!(%fault, %user, room = room.no, "an event cannot be pushed to one of those it tells");
+                }
+                judged => judged?,
+            }
             batch.users.push(user);
         }
         Ok(())

@@ -103,6 +103,19 @@ impl Lines {
         self.waiting.range(now_ms.saturating_add(1)..).next().map(|(due_ms, _)| *due_ms)
     }
 
+    /// The clock was set back by so much: nobody waits longer for it.
+    pub fn set_back(&mut self, by_ms: u64) {
+        for (due_ms, keys) in std::mem::take(&mut self.waiting) {
+            let due_ms = due_ms.saturating_sub(by_ms);
+            for key in &keys {
+                if let Some(line) = self.all.get_mut(key) {
+                    line.due_ms = Some(due_ms);
+                }
+            }
+            self.waiting.entry(due_ms).or_default().extend(keys);
+        }
+    }
+
     fn schedule(&mut self, key: PusherKey, due_ms: u64) {
         let line = self.all.entry(key.clone()).or_default();
         if let Some(before) = line.due_ms.replace(due_ms) {
@@ -161,6 +174,19 @@ mod tests {
         assert_eq!(begun, [vec![user("ann"); OF_ONE_USER], vec![user("ben")]].concat());
         lines.end(key("ann", "0"), Next::Gone, false, 3);
         assert_eq!(lines.begin(3), Some((key("ann", "4"), false)));
+    }
+
+    #[test]
+    fn a_clock_set_back_holds_up_nobody() {
+        let mut lines = Lines::default();
+        lines.wake(key("ann", "k"), 5000);
+        lines.wake_at(key("ben", "k"), 6000);
+        lines.set_back(4000);
+        assert_eq!(lines.begin(1000), Some((key("ann", "k"), false)));
+        assert_eq!((lines.begin(1999), lines.next_pause(1000)), (None, Some(2000)));
+        lines.wake_at(key("ben", "k"), 1500);
+        assert_eq!(lines.begin(1999), Some((key("ben", "k"), false)));
+        assert!(lines.waiting.is_empty());
     }
 
     #[test]

@@ -11,7 +11,12 @@ use std::{
 };
 
 use depesche_config::Config;
-use depesche_store::{Engine, Options, memory::Memory};
+use depesche_store::{
+    Engine, Options,
+    counting::Counting,
+    faults::{Fault as Injected, Faults},
+    memory::Memory,
+};
 use futures::future::BoxFuture;
 use ruma::{
     OwnedRoomId, OwnedUserId, UserId,
@@ -22,14 +27,17 @@ use ruma::{
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::*;
+use super::{badge::Badges, *};
 use crate::{
     account_data::{AccountData, GLOBAL},
-    keyspace::{DEVICE, PUSH_OUTBOX, PUSHER},
+    keyspace::{ACCOUNT_DATA, DEVICE, PUSH_OUTBOX, PUSHER},
     push_rules::Editor,
     pushers::Pushers,
     records::accounts::Device,
-    rooms::membership::Action,
+    rooms::{
+        membership::Action,
+        receipts::{Read, Receipts},
+    },
     testing::{Fixture, user},
 };
 
@@ -79,8 +87,11 @@ impl World {
     }
 
     async fn with(config: &str) -> Self {
+        Self::on(Arc::new(Memory::new(Options::default())), config).await
+    }
+
+    async fn on(engine: Arc<dyn Engine>, config: &str) -> Self {
         let config = Config::parse(&format!("[server]\nname = \"agency.test\"\n{config}")).unwrap();
-        let engine: Arc<dyn Engine> = Arc::new(Memory::new(Options::default()));
         let fixture = Fixture::configured(engine, config);
         let (ann, ben) = (user("ann"), user("ben"));
         let room = fixture.public_room(&ann).await;
@@ -306,6 +317,31 @@ async fn one_gateway_that_is_away_does_not_hold_up_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn damage_at_one_user_keeps_nothing_from_others() {
+    let mut world = World::new().await;
+    let abe = user("abe");
+    world.fixture.join(&world.room, &abe).await;
+    world.phone(&abe, "abes", &json!({ "url": URL })).await;
+    world.nothing_more().await;
+    let tx = world.fixture.base.tx();
+    for kind in ["m.push_rules", "m.ignored_user_list"] {
+        tx.put_stored(ACCOUNT_DATA.key(&(abe.clone(), GLOBAL, kind.to_owned())), "nonsense".into());
+    }
+    world.fixture.base.commit(&tx).await.unwrap();
+    world.fixture.say(&world.room, &world.ann, "hello").await;
+    assert_eq!(world.next().await["devices"][0]["pushkey"], "key");
+    world.stop();
+    // A row of a queue, which a start reads first.
+    let tx = world.fixture.base.tx();
+    let row = (abe.clone(), "org.app".to_owned(), "abes".to_owned(), Position(1), 0);
+    tx.put_stored(PUSH_QUEUE.key(&row), "nonsense".into());
+    world.fixture.base.commit(&tx).await.unwrap();
+    world.start();
+    world.fixture.say(&world.room, &world.ann, "hello again").await;
+    assert_eq!(world.next().await["devices"][0]["pushkey"], "key");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rejected_pushkey_loses_its_pusher() {
     let mut world = World::new().await;
     let rejected = |key: &str| Ok(json!({ "rejected": [key] }));
@@ -318,6 +354,104 @@ async fn a_rejected_pushkey_loses_its_pusher() {
     world.nothing_more().await;
     assert!(world.pushers.list(&world.ben).await.unwrap().is_empty());
     assert_eq!(world.rows().await, (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_gateway_took_is_not_sent_again_while_nothing_can_be_written() {
+    let engine = Faults::new(Memory::new(Options::default()));
+    let control = engine.control();
+    let mut world = World::on(Arc::new(engine), "").await;
+    world.nothing_more().await;
+    world.stop();
+    let rejected = Ok(json!({ "rejected": ["key"] }));
+    world.gateway.answers.lock().unwrap().extend([Ok(json!({})), rejected]);
+    let gateway: Arc<dyn PushGateway> = Arc::<Gateway>::clone(&world.gateway);
+    let courier = Courier::new(Arc::clone(&world.fixture.base), gateway);
+    let (key, rest) = ((world.ben.clone(), "org.app".to_owned(), "key".to_owned()), PUSH_OUTBOX.under(&()));
+    for is_rejected in [false, true] {
+        world.fixture.say(&world.room, &world.ann, "hello").await;
+        let mut distributor = Distributor::new(Arc::clone(&world.fixture.base));
+        while distributor.distribute(&mut BTreeSet::new()).await.unwrap() {}
+        let now_ms = world.fixture.base.clock.now_ms();
+        control.next([Injected::Failed; 3]);
+        for pause_ms in [10_000, 20_000, 40_000] {
+            assert_eq!(courier.deliver(&key, false, &rest).await, (Next::At(now_ms + pause_ms), false));
+        }
+        let expected = if is_rejected { Next::Gone } else { Next::Nothing };
+        assert_eq!(courier.deliver(&key, false, &rest).await, (expected, false));
+        assert!(world.told.try_recv().is_ok() && world.told.try_recv().is_err(), "it was sent once");
+        assert_eq!(world.rows().await, (0, 0));
+    }
+    assert!(world.pushers.list(&world.ben).await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_goes_out_while_nothing_can_be_distributed() {
+    let engine = Faults::new(Memory::new(Options::default()));
+    let control = engine.control();
+    let mut world = World::on(Arc::new(engine), "").await;
+    world.nothing_more().await;
+    world.stop();
+    let waits = world.fixture.say(&world.room, &world.ann, "waits").await;
+    let mut distributor = Distributor::new(Arc::clone(&world.fixture.base));
+    while distributor.distribute(&mut BTreeSet::new()).await.unwrap() {}
+    let later = world.fixture.say(&world.room, &world.ann, "later").await;
+    control.next([Injected::Failed]);
+    let began = world.fixture.hand.load(Ordering::Relaxed);
+    world.start();
+    let first = world.next().await;
+    assert_eq!((&first["event_id"], control.left()), (&json!(waits), 0));
+    assert!(world.fixture.hand.load(Ordering::Relaxed) - began < 1000, "at once");
+    assert_eq!(world.next().await["event_id"], json!(later));
+}
+
+#[tokio::test]
+async fn a_count_costs_what_has_changed_and_is_what_all_rooms_say() {
+    let engine = Counting::new(Memory::new(Options::default()));
+    let count = engine.count();
+    let server = Fixture::on(Arc::new(engine));
+    let (ann, ben) = (user("ann"), user("ben"));
+    let badges = Badges::new(Arc::clone(&server.base));
+    let counted = async || {
+        let view = server.base.view();
+        let anew = Badges::new(Arc::clone(&server.base)).count(&view, &ben).await.unwrap();
+        let before = count.snapshot();
+        let kept = badges.count(&view, &ben).await.unwrap();
+        assert_eq!(kept, anew);
+        (kept, (count.snapshot() - before).gets)
+    };
+    assert_eq!(counted().await.0, 0);
+    let (mut rooms, mut said) = (Vec::new(), Vec::new());
+    for _ in 0..40 {
+        let room = server.public_room(&ann).await;
+        server.join(&room, &ben).await;
+        said.push(server.say(&room, &ann, "hello").await);
+        rooms.push(room);
+    }
+    let (unread, all) = counted().await;
+    assert_eq!(unread, 40);
+    server.say(&rooms[3], &ann, "again").await;
+    let (unread, one) = counted().await;
+    assert_eq!(unread, 41);
+    assert!(one < all / 10, "{one} reads, {all} for all rooms");
+    assert_eq!(counted().await, (41, 0));
+    let data = Arc::new(AccountData::new(Arc::clone(&server.base)));
+    let receipts = Receipts::new(Arc::clone(&server.base), data);
+    for (n, is_public) in [(5, true), (6, false)] {
+        let event = Some(said[n].clone());
+        let (public, private) = if is_public { (event, None) } else { (None, event) };
+        let read = Read { public, private, ..Read::default() };
+        receipts.read(&ben, &rooms[n], &read).await.unwrap();
+        assert_eq!(counted().await.0, 40 - u32::from(!is_public));
+    }
+    server.say(&rooms[7], &ben, "seen").await;
+    assert_eq!(counted().await.0, 38);
+    server.redact(&rooms[8], &ann, &said[8]).await;
+    assert_eq!(counted().await.0, 37);
+    server.change(&rooms[9], &ben, &ben, Action::Leave).await.unwrap();
+    assert_eq!(counted().await.0, 36);
+    server.ignore(&ben, &[&ann]).await;
+    assert_eq!(counted().await.0, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,10 +4,13 @@
 //! Most rules bear on one room, or on none: where they leave all as the default rules have it, or silence the room,
 //! nothing is looked at. What was counted is kept by user and room, and goes on from there; so each event is looked at
 //! once for each such member who asks. Only the redaction of an event that may have been counted begins it anew.
+//!
+//! Before the newest events that are looked at ([`MAX_COUNTED_BY_RULES`]) it is the tallies again, as far as the user's
+//! rules leave what those say ([`Older`]).
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, MutexGuard, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
 };
 
 use depesche_rules::{
@@ -15,16 +18,17 @@ use depesche_rules::{
     push::{self, EventFields, RoomContext},
 };
 use depesche_store::Position;
+use quick_cache::sync::Cache;
 use ruma::{
     OwnedUserId, RoomId, UserId,
     events::room::member::MembershipState,
     push::{AnyPushRuleRef, PushCondition, Ruleset},
 };
 
-use super::{Count, Counter, Marks, Reader, Unread, by_default, marks_in};
+use super::{Count, Counter, Marks, Reader, Unread, by_default, default_counts, marks_in};
 use crate::{
     account_data::{self, GLOBAL, IGNORED_USER_LIST, PUSH_RULES},
-    keyspace::{ACCOUNT_DATA, EventNo, MEMBER, RoomNo},
+    keyspace::{ACCOUNT_DATA, EventNo, MEMBER, META, RoomNo},
     records::events::Status,
     rooms::{
         push::Context,
@@ -34,7 +38,7 @@ use crate::{
     tx::{Fault, View},
 };
 
-/// The most counts that are kept; beyond, all are forgotten and counted again.
+/// The most counts that are kept; beyond, those that are asked for least are forgotten.
 const MAX_KEPT: usize = 20_000;
 /// The most users whose rules are kept.
 const MAX_RULES: usize = 5_000;
@@ -44,6 +48,9 @@ const STEP: usize = 100;
 const AT_ONCE: usize = 8;
 /// How many changes of a member's profile are followed back to their join: what comes before those is read.
 const PROFILES: usize = 100;
+
+/// The default rules by which mentions notify.
+const MENTIONS: [&str; 2] = [".m.rule.is_user_mention", ".m.rule.is_room_mention"];
 
 /// A user's push rules, beside the default ones, and of whom they notify of nothing.
 pub struct Rules {
@@ -57,10 +64,15 @@ pub struct Rules {
 type Changed = (Option<Position>, Option<Position>);
 
 /// What is kept.
-#[derive(Default)]
 pub struct Kept {
-    rules: HashMap<OwnedUserId, Arc<Rules>>,
-    counts: HashMap<(OwnedUserId, RoomNo), Arc<Counted>>,
+    rules: Cache<OwnedUserId, Arc<Rules>>,
+    counts: Cache<(OwnedUserId, RoomNo), Arc<Counted>>,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self { rules: Cache::new(MAX_RULES), counts: Cache::new(MAX_KEPT) }
+    }
 }
 
 /// What was counted for a member by rules of their own.
@@ -94,6 +106,17 @@ pub enum Bearing {
     Own,
 }
 
+/// What is counted of the events that are too many to be looked at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Older {
+    /// What notifies by the default rules: the user's own only add to that.
+    Notifying,
+    /// What highlights by the default rules, and so the mentions: the user's own keep other things back.
+    Highlighting,
+    /// Nothing: the user wants no mentions.
+    Nothing,
+}
+
 impl Counter {
     /// A user's rules; `None` if they have the default ones and ignore nobody.
     pub(super) async fn rules_of(&self, view: &View, user: &UserId) -> Result<Option<Arc<Rules>>, Fault> {
@@ -104,17 +127,13 @@ impl Counter {
         if changed == (None, None) {
             return Ok(None);
         }
-        if let Some(rules) = self.kept().rules.get(user).filter(|rules| rules.changed == changed) {
-            return Ok(Some(Arc::clone(rules)));
+        if let Some(rules) = self.kept.rules.get(user).filter(|rules| rules.changed == changed) {
+            return Ok(Some(rules));
         }
         let own = push::effective(stored.as_ref().map(|data| data.content.as_str()), user);
         let (default, ignored) = (Ruleset::server_default(user), account_data::users_of(list, user));
         let rules = Arc::new(Rules { changed, own, default, ignored });
-        let mut kept = self.kept();
-        if kept.rules.len() >= MAX_RULES {
-            kept.rules.clear();
-        }
-        kept.rules.insert(user.to_owned(), Arc::clone(&rules));
+        self.kept.rules.insert(user.to_owned(), Arc::clone(&rules));
         Ok(Some(rules))
     }
 
@@ -145,7 +164,7 @@ impl Counter {
     ) -> Result<Arc<Counted>, Fault> {
         let key = (user.to_owned(), room.no);
         let newest = room.head.next_event.saturating_sub(1);
-        let kept = self.kept().counts.get(&key).cloned();
+        let kept = self.kept.counts.get(&key);
         let came = Came::of(room, user, marks, kept.as_ref().map(|kept| kept.came)).await?;
         let kept = match kept {
             Some(kept) if kept.came.join == came.join && kept.holds(room, user, rules, marks, newest).await? => {
@@ -158,23 +177,30 @@ impl Counter {
         }
         let (threads, after) = kept.map_or_else(Default::default, |kept| (kept.threads.clone(), kept.newest));
         let mut counted = Counted { rules: rules.changed, marks: *marks, threads, newest, came };
-        if !counted.go_on(room, user, rules, after).await? {
+        let mut end = counted.go_on(room, user, rules, after).await?;
+        let begun_anew = after > 0 && end != End::Reached;
+        if begun_anew {
             counted.threads.clear();
-            counted.go_on(room, user, rules, 0).await?;
+            end = counted.go_on(room, user, rules, 0).await?;
+        }
+        if let End::Before(oldest) = end {
+            counted.add_older(room, user, rules, oldest).await?;
         }
         let counted = Arc::new(counted);
-        let mut kept = self.kept();
-        if kept.counts.len() >= MAX_KEPT {
-            kept.counts.clear();
-        }
-        kept.counts.insert(key, Arc::clone(&counted));
+        self.kept.counts.insert(key, Arc::clone(&counted));
         Ok(counted)
     }
+}
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        // Whoever panicked did so between two insertions: what is there is whole.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// How far the events were looked at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum End {
+    /// To the end: the sum is right.
+    Reached,
+    /// There are more before this one.
+    Before(EventNo),
+    /// To the redaction of one that is in the sum already.
+    Undone,
 }
 
 impl Came {
@@ -221,22 +247,22 @@ impl Counted {
         Ok(threads.iter().zip(now).all(|(thread, mark)| self.threads[thread].0 == mark.event.max(marks.all.event)))
     }
 
-    /// Adds the events behind one, those that are read left out. Says whether the sum is right: not if one of those up to
-    /// there has been redacted since.
-    async fn go_on(&mut self, room: &RoomView, user: &UserId, rules: &Rules, after: EventNo) -> Result<bool, Fault> {
+    /// Adds the events behind one, those that are read left out.
+    async fn go_on(&mut self, room: &RoomView, user: &UserId, rules: &Rules, after: EventNo) -> Result<End, Fault> {
         let read = self.marks.all.event.max(self.came.join);
         let stop = after.max(read);
         let context = Context::of(room).await?.for_user(user, &rules.own).await?;
         let mut before = RoomView::place_after(room.view.position());
-        let mut looked_at = 0;
+        let (mut looked_at, mut oldest) = (0, EventNo::MAX);
         while looked_at < MAX_COUNTED_BY_RULES {
             let rows = room.timeline_before(before, STEP).await?;
-            let Some((oldest, _)) = rows.last() else { return Ok(true) };
-            before = *oldest;
+            let Some((place, _)) = rows.last() else { return Ok(End::Reached) };
+            before = *place;
             looked_at += rows.len();
             let numbers: Vec<_> =
                 rows.iter().filter(|(place, no)| place.back == 0 && *no > stop).map(|(_, no)| *no).collect();
             let done = numbers.len() < rows.len();
+            oldest = numbers.iter().copied().min().unwrap_or(oldest);
             for (at, event) in (1..).zip(room.events(&numbers).await?) {
                 if at % AT_ONCE == 0 {
                     tokio::task::yield_now().await;
@@ -246,15 +272,48 @@ impl Counted {
                     None => None,
                 };
                 if redacted.is_some_and(|no| no > read && no <= after) {
-                    return Ok(false);
+                    return Ok(End::Undone);
                 }
                 self.add(room, user, rules, &context, event).await?;
             }
             if done {
-                return Ok(true);
+                return Ok(End::Reached);
             }
         }
-        Ok(true)
+        Ok(End::Before(oldest))
+    }
+
+    /// Adds what the tallies say of the events before one, those that are read left out.
+    async fn add_older(&mut self, room: &RoomView, user: &UserId, rules: &Rules, oldest: EventNo) -> Result<(), Fault> {
+        let older = rules.older(room.room_id());
+        let before = room.view.get(&META, &(room.no, oldest.saturating_sub(1))).await?;
+        let Some(until) = before.map(|meta| meta.facts.ordinal).filter(|_| older != Older::Nothing) else {
+            return Ok(());
+        };
+        for (thread, (_, mut found)) in default_counts(room, user, &self.marks, until).await? {
+            if older == Older::Highlighting {
+                found.notifications = found.highlights;
+            }
+            if found == Count::default() {
+                continue;
+            }
+            let read = self.read_in(room, user, &thread).await?;
+            let (_, count) = self.threads.entry(thread).or_insert((read, Count::default()));
+            *count += found;
+        }
+        Ok(())
+    }
+
+    /// Up to which event the user has read a thread.
+    async fn read_in(&self, room: &RoomView, user: &UserId, thread: &String) -> Result<EventNo, Fault> {
+        match (self.threads.get(thread), thread.is_empty()) {
+            (Some((read, _)), _) => Ok(*read),
+            (None, true) => Ok(self.marks.main.event),
+            (None, false) => {
+                let marks = marks_in(room, user, std::slice::from_ref(thread)).await?;
+                Ok(marks.first().map_or(0, |mark| mark.event).max(self.marks.all.event))
+            }
+        }
     }
 
     async fn add(
@@ -277,14 +336,7 @@ impl Counted {
         }
         let highlights = outcome.highlight.into();
         let thread = thread_of(room, &event).await?;
-        let read = match (self.threads.get(&thread), thread.is_empty()) {
-            (Some((read, _)), _) => *read,
-            (None, true) => self.marks.main.event,
-            (None, false) => {
-                let marks = marks_in(room, user, std::slice::from_ref(&thread)).await?;
-                marks.first().map_or(0, |mark| mark.event).max(self.marks.all.event)
-            }
-        };
+        let read = self.read_in(room, user, &thread).await?;
         let (_, count) = self.threads.entry(thread).or_insert((read, Count::default()));
         if event.no > read {
             *count += Count { notifications: 1, highlights };
@@ -321,6 +373,25 @@ impl Rules {
         }
         // A rule of today's that is not among them would have to be looked for: the count says so.
         if known == self.default.iter().count() { Bearing::Default } else { Bearing::Own }
+    }
+
+    /// What to count in a room of the events that are too many to be looked at.
+    fn older(&self, room: &RoomId) -> Older {
+        // Who ignores somebody is not to be told of what those say.
+        let mut older = if self.ignored.is_empty() { Older::Notifying } else { Older::Highlighting };
+        for rule in &self.own {
+            if !rule.is_server_default() {
+                if bears_on(rule, room).is_some() && !rule.triggers_notification() {
+                    older = Older::Highlighting;
+                }
+            } else if !self.is_default(rule) {
+                if MENTIONS.contains(&rule.rule_id()) {
+                    return Older::Nothing;
+                }
+                older = Older::Highlighting;
+            }
+        }
+        older
     }
 
     /// Whether the user ignores somebody who is or was a member of the room.
@@ -363,5 +434,29 @@ fn bears_on(rule: AnyPushRuleRef<'_>, room: &RoomId) -> Option<bool> {
         AnyPushRuleRef::Override(rule) => Some(rule.conditions.iter().all(|condition| here(condition) == Some(true))),
         AnyPushRuleRef::Room(rule) if rule.rule_id != room => None,
         _ => Some(false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::user;
+
+    #[test]
+    fn one_count_too_many_takes_the_place_of_one() {
+        let kept = Kept::default();
+        let counted = Arc::new(Counted {
+            rules: (None, None),
+            marks: Marks::default(),
+            threads: BTreeMap::new(),
+            newest: 0,
+            came: Came::default(),
+        });
+        let rooms = MAX_KEPT as u64 * 11 / 10;
+        for room in 0..rooms {
+            kept.counts.insert((user("alice"), room), Arc::clone(&counted));
+        }
+        let left = (0..rooms).filter(|room| kept.counts.get(&(user("alice"), *room)).is_some()).count();
+        assert!(left > MAX_KEPT * 9 / 10 && left <= MAX_KEPT * 11 / 10, "{left}");
     }
 }

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use depesche_rules::{bounds::MAX_THREAD_HOPS, build::EventDraft, signing::SigningKey};
+use depesche_rules::{
+    bounds::{MAX_COUNTED_BY_RULES, MAX_THREAD_HOPS},
+    build::EventDraft,
+    signing::SigningKey,
+};
 use proptest::prelude::*;
 use ruma::{
     OwnedRoomId,
@@ -329,6 +333,52 @@ async fn rules_of_ones_own_change_the_counts() {
         rules.set_enabled(ruma::push::RuleKind::Override, ".m.rule.master", true).unwrap();
     };
     assert_eq!(after(master).await, (0, 0));
+}
+
+#[tokio::test]
+async fn what_is_too_much_to_be_looked_at_counts_by_the_default_rules() {
+    let course = Course::new().await;
+    let (bob, carol) = (user("bob"), user("carol"));
+    course.server.join(&course.room, &carol).await;
+    let text = |names: bool| {
+        let mentions = if names { json!({ "user_ids": [&bob] }) } else { json!({}) };
+        json!({ "msgtype": "m.text", "body": "x", "m.mentions": mentions })
+    };
+    say(&course, text(true)).await;
+    let gone = course.server.say(&course.room, &carol, "gone").await;
+    for _ in 0..MAX_COUNTED_BY_RULES + 40 {
+        say(&course, text(false)).await;
+    }
+    course.server.redact(&course.room, &carol, &gone).await;
+    let all = u32::try_from(MAX_COUNTED_BY_RULES).unwrap() + 41;
+    let counts = async |rules: &Ruleset| {
+        course.set_rules(rules).await;
+        let total = course.counted(&course.counter).await.total();
+        (total.notifications, total.highlights)
+    };
+    let default = Ruleset::server_default(&bob);
+    assert_eq!(counts(&default).await, (all, 1));
+    let mut keyword = default.clone();
+    let rule = NewPatternedPushRule::new("word".into(), "no such word".into(), vec![Action::Notify]);
+    keyword.insert(NewPushRule::Content(rule), None, None).unwrap();
+    assert_eq!(counts(&keyword).await, (all, 1), "one keyword");
+    // What is kept goes on, also over more than is looked at.
+    for _ in 0..=MAX_COUNTED_BY_RULES {
+        say(&course, text(false)).await;
+    }
+    let more = all + u32::try_from(MAX_COUNTED_BY_RULES).unwrap() + 1;
+    let total = course.counted(&course.counter).await.total();
+    assert_eq!((total.notifications, total.highlights), (more, 1));
+    let mut mentions_only = default.clone();
+    let rule = NewPushRule::Room(NewSimplePushRule::new(course.room.clone(), vec![]));
+    mentions_only.insert(rule, None, None).unwrap();
+    assert_eq!(counts(&mentions_only).await, (1, 1));
+    let mut unnamed = keyword.clone();
+    unnamed.set_enabled(ruma::push::RuleKind::Override, ".m.rule.is_user_mention", false).unwrap();
+    assert_eq!(counts(&unnamed).await.1, 0, "no mentions");
+    course.set_rules(&default).await;
+    course.server.ignore(&bob, &[&carol]).await;
+    assert_eq!(counts(&default).await.1, 1, "the mention, though somebody is ignored");
 }
 
 #[tokio::test]

@@ -75,6 +75,13 @@ impl<'a> Batch<'a> {
         Ok(next >= head.next_event)
     }
 
+    /// Notes that a room is indexed up to its end: of what is between, something cannot be read.
+    pub async fn pass_over(&mut self, room: RoomNo) -> Result<(), Fault> {
+        let Some(head) = self.tx.view().get(&HEAD, &(room,)).await? else { return Ok(()) };
+        self.tx.put(&INDEXED, &(room,), &Indexed { below: 0, next: head.next_event });
+        Ok(())
+    }
+
     /// Takes in what came before what is indexed of a room, as far as the batch has space. Says whether that was all.
     pub async fn history(&mut self, room: RoomNo) -> Result<bool, Fault> {
         let Some(indexed) = self.tx.read(&INDEXED, &(room,)).await? else { return Ok(true) };

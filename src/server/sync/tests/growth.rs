@@ -76,6 +76,8 @@ async fn what_the_filter_leaves_out_is_not_read_row_by_row() {
 async fn one_changed_room_costs_the_same_among_ten_and_a_thousand() {
     let few = with_rooms(10).await;
     assert!(few.rows_read < 60, "{few:?}");
+    // The timeline, who is named, what was read: neither the room's older states nor the members of its senders.
+    assert!(few.scans <= 3, "{few:?}");
     assert_eq!(few.commits, 0);
     let many = with_rooms(1000).await;
     assert_eq!((few.rows_read, few.gets, few.scans), (many.rows_read, many.gets, many.scans));
@@ -85,4 +87,27 @@ async fn one_changed_room_costs_the_same_among_ten_and_a_thousand() {
 async fn members_of_the_room_cost_at_most_the_depth_of_the_tree() {
     let (few, many) = (with_members(10).await, with_members(1000).await);
     assert!(many.rows_read <= few.rows_read + 12, "{few:?} {many:?}");
+}
+
+#[tokio::test]
+async fn whose_keys_changed_does_not_cost_the_rooms_they_are_in() {
+    let engine = Counting::new(engine(Options::default()));
+    let counted = engine.count();
+    let server = Server::on(Arc::new(engine));
+    let (alice, bob, _) = users();
+    let shared = server.rooms.public_room(&alice).await;
+    server.rooms.join(&shared, &bob).await;
+    for _ in 0..200 {
+        server.rooms.public_room(&bob).await;
+    }
+    let mut client = server.client(&alice);
+    client.sync().await;
+    let whose = &bob;
+    let touched = server.rooms.base.transact(|tx| async move { crate::keys::touch(&tx, whose).await });
+    touched.await.unwrap();
+    let before = counted.snapshot();
+    let answer = client.sync().await;
+    let read = counted.snapshot() - before;
+    assert_eq!(answer["device_lists"]["changed"], json!([bob]));
+    assert!(read.rows_read < 60, "{read:?}");
 }

@@ -328,7 +328,7 @@ async fn presence_is_told_to_those_who_share_a_room() {
     let answer = client.sync_for(LONG).await;
     let answer = if presence(&answer).is_empty() { client.sync_for(LONG).await } else { answer };
     assert_eq!(presence(&answer), ["@dave unavailable"]);
-    assert_eq!(presence(&stranger.sync().await), ["@carol online active"]);
+    assert_eq!(presence(&stranger.sync().await), ["@carol online active", "@dave unavailable"], "and their own");
 }
 
 #[tokio::test(start_paused = true)]
@@ -341,7 +341,7 @@ async fn presence_is_filtered_and_can_be_asked_for() {
     for who in [&alice, &carol, &bob] {
         server.presence.set(who, &PresenceState::Online, None).await.unwrap();
     }
-    assert_eq!(presence(&client.sync().await), ["@alice online active"]);
+    assert_eq!(presence(&client.sync().await), ["@alice online active", "@bob online active"]);
     assert_eq!(presence(&deaf.sync().await), [""; 0]);
     advance(Duration::from_secs(7)).await;
     let shown = server.presence.get(&bob, &carol).await.unwrap();
@@ -429,7 +429,9 @@ async fn ones_own_receipt_is_told_however_many_others_have_read() {
         server.read(&carol, &room, &root, Thread::Of(root.clone())).await;
     }
     let own = format!("{first} m.read {bob} -");
-    for answer in [client.ask().await.unwrap(), server.client(&bob).sync().await] {
+    let moved = client.ask().await.unwrap();
+    assert_eq!(receipts(&moved, &room).len(), MAX_RECEIPTS_PER_SYNC + 1, "all that moved");
+    for answer in [moved, server.client(&bob).sync().await] {
         assert!(receipts(&answer, &room).contains(&own));
     }
     client.sync().await;

@@ -4,9 +4,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use depesche_store::Position;
 use futures::future::join_all;
-use tokio::time::{Instant, advance};
+use tokio::time::{Instant, advance, timeout};
 
-use super::{super::polls, *};
+use super::{
+    super::{initial, polls},
+    *,
+};
 use crate::{rooms::membership::Action, testing::user};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -269,4 +272,25 @@ async fn one_users_first_syncs_leave_others_theirs() {
     for answer in join_all(waiting).await {
         answer.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_costs_as_much_as_a_first_answer_waits_for_its_turn() {
+    let server = Server::new();
+    let (alice, bob, _) = users();
+    server.rooms.room(&alice).await;
+    let mut client = server.client(&alice);
+    client.sync().await;
+    let question = initial::Question { user: alice.clone(), device: "PHONE".into(), limit: 1, archived: false };
+    let full = Client { request: Request { full_state: true, ..client.request.clone() }, ..client.clone() };
+    let limit = Duration::from_secs(5);
+    let own = server.syncs.first_turn(&alice).await.unwrap();
+    assert!(timeout(limit, full.ask()).await.is_err(), "all state");
+    assert!(timeout(limit, server.syncs.snapshot(&question)).await.is_err(), "all rooms");
+    assert!(timeout(limit, server.client(&alice).sync()).await.is_err(), "a first sync");
+    assert!(timeout(limit, client.sync()).await.is_ok(), "an ordinary one waits for nobody");
+    assert!(timeout(limit, server.client(&bob).sync()).await.is_ok(), "others have turns of their own");
+    drop(own);
+    assert!(timeout(limit, full.ask()).await.is_ok());
+    assert!(timeout(limit, server.syncs.snapshot(&question)).await.is_ok());
 }

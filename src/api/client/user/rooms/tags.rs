@@ -15,7 +15,7 @@ use ruma::{
 use serde::{Deserialize, de::value::SeqDeserializer};
 use serde_json::{Map, Value, json};
 
-use super::known;
+use super::{own, own_to_write};
 use crate::{
     caller::User,
     error::Error,
@@ -29,7 +29,9 @@ pub async fn get(
     Answering { request, .. }: Answering<get_tags::v3::Request, JsonResponse>,
 ) -> Result<JsonResponse, Error> {
     caller.must_be(&request.user_id)?;
-    let room = known(&context, &request.room_id).await?;
+    let Some(room) = own(&context, &caller, &request.room_id).await? else {
+        return Ok(JsonResponse(json!({ "tags": {} })));
+    };
     let server = &context.app.server;
     let tags = server.account_data.tags(&server.base.view(), &caller.user_id, room.no).await?;
     Ok(JsonResponse(json!({ "tags": shown(tags) })))
@@ -39,7 +41,7 @@ pub async fn get(
 pub async fn put(context: Context, caller: User, request: SetTag) -> Result<create_tag::v3::Response, Error> {
     let SetTag { user_id, room_id, tag, info } = request;
     caller.must_be(&user_id)?;
-    let room = known(&context, &room_id).await?;
+    let room = own_to_write(&context, &caller, &room_id).await?;
     context.app.server.account_data.set_tag(&caller.user_id, room.no, &tag, &info).await?;
     Ok(create_tag::v3::Response {})
 }
@@ -51,12 +53,14 @@ pub async fn delete(
     request: delete_tag::v3::Request,
 ) -> Result<delete_tag::v3::Response, Error> {
     caller.must_be(&request.user_id)?;
-    let room = known(&context, &request.room_id).await?;
-    context.app.server.account_data.remove_tag(&caller.user_id, room.no, &request.tag).await?;
+    if let Some(room) = own(&context, &caller, &request.room_id).await? {
+        context.app.server.account_data.remove_tag(&caller.user_id, room.no, &request.tag).await?;
+    }
     Ok(delete_tag::v3::Response {})
 }
 
-/// The request of [`put`]. ruma's own keeps only the order of what a client says of a tag.
+/// The request of [`put`]. ruma's own keeps only the order of what a client says of a tag. The order is a number, or one
+/// in a string, as some clients write it; it stays as it was written.
 pub struct SetTag {
     user_id: OwnedUserId,
     room_id: OwnedRoomId,
@@ -98,7 +102,7 @@ fn shown(mut tags: Map<String, Value>) -> Map<String, Value> {
 impl From<TagError> for Error {
     fn from(error: TagError) -> Self {
         match error {
-            TagError::TooLong | TagError::InvalidOrder => Self::invalid_param(error.to_string()),
+            TagError::TooLong => Self::invalid_param(error.to_string()),
             TagError::TooMany => Self::user_limit(error.to_string()),
             TagError::AccountData(error) => error.into(),
             TagError::Fault(fault) => fault.into(),
