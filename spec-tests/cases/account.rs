@@ -117,8 +117,13 @@ async fn deactivation_asks_for_the_password() {
 }
 
 async fn deactivate(alice: &User) {
-    let first = alice.post("/_matrix/client/v3/account/deactivate", &[]).json(json!({})).await.status(401);
-    let body = json!({ "auth": password_stage(alice, &first["session"], PASSWORD) });
+    end(alice, json!({})).await;
+}
+
+/// Deactivates an account, with what else is to be said of it.
+async fn end(alice: &User, mut body: Value) {
+    let first = alice.post("/_matrix/client/v3/account/deactivate", &[]).json(body.clone()).await.status(401);
+    body["auth"] = password_stage(alice, &first["session"], PASSWORD);
     let answer = alice.post("/_matrix/client/v3/account/deactivate", &[]).json(body).await.ok();
     assert!(["success", "no-support"].contains(&answer["id_server_unbind_result"].as_str().unwrap_or_default()));
 }
@@ -159,6 +164,59 @@ async fn a_deactivated_user_leaves_its_rooms() {
         view.find("timeline", "m.room.member", &bob.id).is_some_and(|event| event["content"]["membership"] == "leave")
     };
     syncer.until(left).await;
+}
+
+#[tokio::test]
+async fn what_an_erased_user_said_is_whole_only_for_who_could_read_it_before() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let (carol, dave) = (shared().user("carol").await, shared().user("dave").await);
+    let room = alice.public_room().await;
+    bob.join(&room).await;
+    let said = bob.say(&room, "secret").await;
+    let answered = alice.say(&room, "and what?").await;
+    let edit = json!({
+        "msgtype": "m.text", "body": "* secret", "m.new_content": { "msgtype": "m.text", "body": "more secret" },
+        "m.relates_to": { "rel_type": "m.replace", "event_id": said }
+    });
+    bob.send(&room, "m.room.message", edit).await;
+    carol.join(&room).await;
+    let mut syncer = alice.syncer();
+    syncer.next().await;
+    end(&bob, json!({ "erase": true })).await;
+    let left = |sync: &Value| {
+        let event = RoomSync::joined(sync, &room).find("timeline", "m.room.member", &bob.id).cloned();
+        event.is_some_and(|event| event["content"]["membership"] == "leave")
+    };
+    syncer.until(left).await;
+    dave.join(&room).await;
+    let event =
+        async |user: &User| user.get("/_matrix/client/v3/rooms/{roomId}/event/{eventId}", &[&room, &said]).await.ok();
+    assert_eq!(event(&alice).await["content"]["body"], "secret");
+    let for_carol = event(&carol).await;
+    differs(
+        "client-server-api#post_matrixclientv3accountdeactivate",
+        || assert_eq!(for_carol["content"]["body"], "secret", "she could read it before"),
+        || assert_eq!(for_carol["content"], json!({})),
+    );
+    assert_eq!(event(&dave).await["content"], json!({}));
+    let page = dave.get("/_matrix/client/v3/rooms/{roomId}/messages", &[&room]).query(&[("dir", "b")]).await.ok();
+    let context = dave.get("/_matrix/client/v3/rooms/{roomId}/context/{eventId}", &[&room, &answered]).await.ok();
+    for answer in [&page, &context] {
+        assert!(answer.to_string().contains("and what?") && !answer.to_string().contains("secret"), "{answer}");
+    }
+    let first = dave.syncer().filter(&json!({ "room": { "timeline": { "limit": 50 } } })).next().await.to_string();
+    assert!(first.contains("and what?") && !first.contains("secret"), "{first}");
+    let term = json!({ "search_categories": { "room_events": { "search_term": "secret" } } });
+    let found = async |user: &User| {
+        let answer = user.post("/_matrix/client/v3/search", &[]).json(term.clone()).await.ok();
+        answer["search_categories"]["room_events"]["results"].as_array().map(Vec::len)
+    };
+    let (by_alice, by_dave) = (found(&alice).await, found(&dave).await);
+    differs(
+        "client-server-api#post_matrixclientv3accountdeactivate",
+        || assert!(by_alice > Some(0) && by_dave == Some(0), "{by_alice:?} {by_dave:?}"),
+        || assert!(by_alice >= by_dave),
+    );
 }
 
 #[tokio::test]

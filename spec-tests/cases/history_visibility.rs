@@ -1,6 +1,7 @@
 //! Who sees which part of the past. Client-server API, "Room history visibility".
 
 use depesche_spec_tests::prelude::*;
+use depesche_spec_tests::user::txn;
 
 /// What bob sees of a room with this visibility in which he was absent, invited, joined, and absent again.
 async fn what_bob_sees(visibility: &str) -> Vec<String> {
@@ -30,6 +31,32 @@ async fn what_bob_sees(visibility: &str) -> Vec<String> {
         chunk.iter().rev().filter_map(|e| e["content"]["body"].as_str()).map(str::to_owned).collect();
     assert_eq!(seen.iter().filter(|text| *text != "left").collect::<Vec<_>>(), by_id.iter().collect::<Vec<_>>());
     seen
+}
+
+#[tokio::test]
+async fn the_reason_of_a_redaction_is_for_who_may_see_the_redaction() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    for version in ["10", "12"] {
+        let room = alice.create_room(json!({ "preset": "public_chat", "room_version": version })).await;
+        bob.join(&room).await;
+        let said = alice.say(&room, "gone").await;
+        bob.leave(&room).await;
+        let path = "/_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}";
+        let body = json!({ "reason": "not for bob" });
+        let redaction = alice.put(path, &[&room, &said, &txn()]).json(body).await.ok()["event_id"].clone();
+        for (user, may) in [(&alice, true), (&bob, false)] {
+            let event = user.get("/_matrix/client/v3/rooms/{roomId}/event/{eventId}", &[&room, &said]).await.ok();
+            assert_eq!(event["content"], json!({}), "{event}");
+            let because = &event["unsigned"]["redacted_because"];
+            assert_eq!(because["event_id"], redaction, "{event}");
+            let reason = because["content"].get("reason").is_some();
+            differs(
+                "client-server-api#room-history-visibility",
+                || assert_eq!(reason, may, "{event}"),
+                || assert!(reason),
+            );
+        }
+    }
 }
 
 #[tokio::test]

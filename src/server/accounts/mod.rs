@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use ruma::{OwnedUserId, UserId};
+use ruma::UserId;
 
 use crate::{
     Base, Fault,
@@ -91,12 +91,5 @@ impl Accounts {
     /// Whether this is a user of this server who has not gone: who may be invited, or shown.
     pub async fn is_active(&self, view: &View, user: &UserId) -> Result<bool, Fault> {
         Ok(self.find(view, user).await?.is_some_and(|account| account.standing == Standing::Active))
-    }
-
-    /// Whether these users asked for erasure, in the order asked.
-    pub async fn are_erased(&self, view: &View, users: &[OwnedUserId]) -> Result<Vec<bool>, Fault> {
-        let keys: Vec<_> = users.iter().map(|user| (user.clone(),)).collect();
-        let accounts = view.get_many(&ACCOUNT, &keys).await?;
-        Ok(accounts.into_iter().map(|account| account.is_some_and(|account| account.erased)).collect())
     }
 }

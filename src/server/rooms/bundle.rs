@@ -104,7 +104,7 @@ impl Viewer<'_> {
     async fn bundle(&mut self, parent: &Event, related: &Related, format: Format) -> Result<Bundle, Fault> {
         let mut bundle = Bundle::default();
         // What a redacted event was about cannot be told any more, and does not matter to what is about it.
-        let redacted = parent.meta.facts.redacted_by.is_some();
+        let redacted = parent.meta.facts.redacted_by.is_some() || self.is_erased(parent).await?;
         let own = if redacted { None } else { Relation::of(&parent.pdu) };
         if related.replacing > 0 && !redacted {
             bundle.replace = self.replacement(parent, format).await?;

@@ -111,10 +111,10 @@ impl Viewer<'_> {
         };
         match membership {
             Some((MembershipState::Join, _)) => Ok(self.room().root()),
-            Some((_, event)) if was_joined => {
-                let departure = self.departure(event).await?;
-                Ok(self.room().root_after(departure).await?)
-            }
+            Some((_, event)) if was_joined => match self.room().last_stay(self.user(), event).await? {
+                Some(stay) => Ok(self.room().root_after(stay.departure).await?),
+                None => self.open_root().await,
+            },
             _ => self.open_root().await,
         }
     }
@@ -133,7 +133,10 @@ impl Viewer<'_> {
     async fn readable_root_at(&mut self, place: Place) -> Result<RootRecord, ReadRefusal> {
         let left = self.own().filter(|own| !own.forgotten && own.was_joined && own.state != MembershipState::Join);
         let place = match left.map(|own| own.event) {
-            Some(newest) => place.min(self.behind(self.departure(newest).await?).await?),
+            Some(newest) => match self.room().last_stay(self.user(), newest).await? {
+                Some(stay) => place.min(self.behind(stay.departure).await?),
+                None => return Err(ReadRefusal::Forbidden),
+            },
             None => place,
         };
         if !self.may_know_state_at(place).await? {
@@ -154,21 +157,6 @@ impl Viewer<'_> {
             may = may || self.may_know(&self.room().event(no).await?).await?;
         }
         Ok(may)
-    }
-
-    /// The event by which the viewer went: invites and knocks since then show nothing new.
-    async fn departure(&self, newest: EventNo) -> Result<EventNo, Fault> {
-        let mut departure = newest;
-        loop {
-            let before = self.room().root_before(departure).await?;
-            let earlier = self.room().state_event(before, "m.room.member", self.user().as_str()).await?;
-            match earlier {
-                Some(event) if visibility::membership(Some(&event.pdu)) != MembershipState::Join => {
-                    departure = event.no;
-                }
-                _ => return Ok(departure),
-            }
-        }
     }
 
     /// A page of the timeline.

@@ -6,6 +6,7 @@ pub mod append;
 pub mod bundle;
 pub mod children;
 pub mod count;
+pub mod erased;
 pub mod history;
 pub mod lane;
 pub mod members;
@@ -17,6 +18,7 @@ pub mod send;
 pub mod show;
 pub mod shown;
 pub mod state;
+pub mod stay;
 pub mod summary;
 #[cfg(test)]
 mod tests;

@@ -46,6 +46,8 @@ pub struct Viewer<'a> {
     ignored: Option<BTreeSet<OwnedUserId>>,
     /// Where what the viewer may see ends, once it was asked.
     horizon: Option<Place>,
+    /// Of senders who were asked about: the state they left behind who asked for erasure, `None` of all others.
+    pub(super) erased: HashMap<OwnedUserId, Option<RootRecord>>,
 }
 
 /// The event by which a viewer last joined: looked up only where history visibility asks for it.
@@ -88,6 +90,7 @@ impl<'a> Viewer<'a> {
             last_join: LastJoin::NotAsked,
             ignored: None,
             horizon: None,
+            erased: HashMap::new(),
         }
     }
 
@@ -169,11 +172,13 @@ impl<'a> Viewer<'a> {
     }
 
     /// The state before an event.
-    pub(super) async fn root_before(&self, event: EventNo) -> Result<RootRecord, Fault> {
-        match self.roots.get(&event) {
-            Some(root) => Ok(*root),
-            None => self.room.root_before(event).await,
+    pub(super) async fn root_before(&mut self, event: EventNo) -> Result<RootRecord, Fault> {
+        if let Some(root) = self.roots.get(&event) {
+            return Ok(*root);
         }
+        let root = self.room.root_before(event).await?;
+        self.roots.insert(event, root);
+        Ok(root)
     }
 
     /// The events that the viewer may see, in the order given.
@@ -265,23 +270,10 @@ impl<'a> Viewer<'a> {
             return Ok(false);
         }
         if self.last_join == LastJoin::NotAsked {
-            self.last_join = self.find_last_join(own.event).await?.map_or(LastJoin::Never, LastJoin::At);
+            let stay = self.room.last_stay(&self.user, own.event).await?;
+            self.last_join = stay.map_or(LastJoin::Never, |stay| LastJoin::At(stay.joined));
         }
         Ok(matches!(self.last_join, LastJoin::At(join) if join > event))
-    }
-
-    /// Follows the viewer's own membership events back to the last join.
-    async fn find_last_join(&self, newest: EventNo) -> Result<Option<EventNo>, Fault> {
-        let mut current = Some(newest);
-        while let Some(no) = current {
-            let event = self.room.event(no).await?;
-            if visibility::membership(Some(&event.pdu)) == MembershipState::Join {
-                return Ok(Some(no));
-            }
-            let before = self.room.root_before(no).await?;
-            current = self.room.state_no(before, "m.room.member", self.user.as_str()).await?;
-        }
-        Ok(None)
     }
 
     /// Whether an event is about the viewer's own membership.

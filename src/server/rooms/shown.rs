@@ -1,4 +1,5 @@
-//! Events as one user on one device is shown them: what `unsigned` adds, what a redaction takes, in the format of the answer.
+//! Events as one user on one device is shown them: what `unsigned` adds, what a redaction or an erasure takes, in the
+//! format of the answer.
 //!
 //! Whether the user may see an event was asked before, of [`super::show`].
 
@@ -77,6 +78,7 @@ impl Serialize for Shown {
 impl Viewer<'_> {
     /// Events with what `unsigned` says to this viewer, aggregations included.
     pub async fn shown(&mut self, events: &[Event], format: Format) -> Result<Vec<Shown>, Fault> {
+        self.foresee_erased(events).await?;
         let bundles = self.bundles(events, format).await?;
         let mut shown = Vec::with_capacity(events.len());
         for event in events {
@@ -133,7 +135,7 @@ impl Viewer<'_> {
             None => None,
         };
         let replaced = match replaced {
-            Some(event) => Some(Replaced { is_seen: self.may_see(&event).await?, pdu: self.room().readable(event)? }),
+            Some(event) => Some(Replaced { is_seen: self.may_see(&event).await?, pdu: self.served(&event).await? }),
             None => None,
         };
         let facts = &event.meta.facts;
@@ -142,10 +144,7 @@ impl Viewer<'_> {
             None => None,
         };
         let sent_with = facts.sent_with.as_ref().filter(|sent| self.sent(&event.pdu, &sent.device));
-        let pdu = match facts.redacted_by {
-            None => event.pdu.clone(),
-            Some(_) => self.room().readable(event.clone())?,
-        };
+        let pdu = self.served(event).await?;
         Ok(Shown {
             format,
             age: client_event::age(&pdu, self.now()),
@@ -158,9 +157,15 @@ impl Viewer<'_> {
         })
     }
 
-    async fn redaction(&self, by: EventNo, format: Format) -> Result<Box<RawValue>, Fault> {
-        // A redaction can be redacted as well: of its reason.
-        let redaction = self.room().readable(self.room().event(by).await?)?;
+    async fn redaction(&mut self, by: EventNo, format: Format) -> Result<Box<RawValue>, Fault> {
+        let redaction = self.room().event(by).await?;
+        // A redaction can be redacted as well: of its reason. Nor is the reason for who may not know the redaction, which
+        // takes effect for everyone.
+        let redaction = if self.may_know(&redaction).await? {
+            self.served(&redaction).await?
+        } else {
+            self.room().without_content(&redaction.pdu)?
+        };
         let field = if format == Format::WithoutRoom { RoomField::Absent } else { RoomField::Present };
         let unsigned = Unsigned { age: Some(client_event::age(&redaction, self.now())), ..Unsigned::default() };
         Ok(client_event::client_json(&redaction, field, &unsigned))

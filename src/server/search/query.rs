@@ -235,7 +235,7 @@ impl<'a> Search<'a> {
             return Ok(None);
         }
         let Some(rank) = self.rank(&event.pdu) else { return Ok(None) };
-        Ok(viewer.may_see(event).await?.then_some(rank))
+        Ok((viewer.may_see(event).await? && !viewer.is_erased(event).await?).then_some(rank))
     }
 
     /// The share of an event's words that are looked for, if all are there.

@@ -48,8 +48,6 @@ use crate::{
     tx::Fault,
 };
 
-/// How far back a user's memberships are followed to find when they left.
-const STEPS: usize = 100;
 /// The newest events that are looked through for redactions, where none of what came is shown.
 const REDACTIONS: usize = 100;
 
@@ -144,7 +142,7 @@ impl<'a> Asked<'a> {
         let joined = if member.position <= since.0 {
             member.state == MembershipState::Join
         } else {
-            membership(room, room.root_at(since).await?, self.user()).await?.1 == MembershipState::Join
+            membership(room, room.root_at(since).await?, self.user()).await? == MembershipState::Join
         };
         Ok(joined.then_some(since))
     }
@@ -221,7 +219,10 @@ pub async fn left(
 ) -> Result<LeftRoom, Fault> {
     let mut viewer = asked.viewer(room, member);
     let leave = room.event(member.event).await?;
-    let departure = departure(room, &leave, asked.user()).await?;
+    let departure = match room.last_stay(asked.user(), leave.no).await? {
+        Some(stay) => Some(room.event(stay.departure).await?),
+        None => None,
+    };
     let in_span = |event: &Event| asked.since.is_none_or(|since| event.meta.place.anchor > since);
     let Some(departure) = departure.filter(in_span) else {
         return left_unseen(asked, &mut viewer, leave, account_data).await;
@@ -264,28 +265,9 @@ async fn left_unseen(
     })
 }
 
-/// The event with which the user stopped being joined: this one, or one before it.
-async fn departure(room: &RoomView, leave: &Event, user: &UserId) -> Result<Option<Event>, Fault> {
-    let mut event = leave.clone();
-    for _ in 0..STEPS {
-        let root = room.root_before(event.no).await?;
-        match membership(room, root, user).await? {
-            (_, MembershipState::Join) => return Ok(Some(event)),
-            (Some(before), _) => event = before,
-            (None, _) => return Ok(None),
-        }
-    }
-    Ok(None)
-}
-
-async fn membership(
-    room: &RoomView,
-    root: RootRecord,
-    user: &UserId,
-) -> Result<(Option<Event>, MembershipState), Fault> {
+async fn membership(room: &RoomView, root: RootRecord, user: &UserId) -> Result<MembershipState, Fault> {
     let event = room.state_event(root, "m.room.member", user.as_str()).await?;
-    let state = visibility::membership(event.as_ref().map(|event| &event.pdu));
-    Ok((event, state))
+    Ok(visibility::membership(event.as_ref().map(|event| &event.pdu)))
 }
 
 async fn frame(

@@ -69,7 +69,8 @@ struct Bill {
 const CEILINGS: [(&str, [u64; 4]); 6] = [
     ("send", [2, 0, 9, 1]),
     ("join", [8, 0, 13, 1]),
-    ("page of ten messages", [17, 5, 0, 0]),
+    // One key is the account of a sender whom the page shows as they came before its reader: it may be erased.
+    ("page of ten messages", [18, 5, 0, 0]),
     ("sync after a message", [10, 3, 0, 0]),
     ("sync with nothing new", [0, 0, 0, 0]),
     ("read one state event", [9, 0, 0, 0]),

@@ -35,7 +35,7 @@ pub async fn get(context: Context, user: User, request: one::Request) -> Result<
     let mut viewer = viewer(&context, &user, &room).await?;
     let event = viewer.state_event(&event_type.to_string(), &state_key).await?;
     let event_or_content = match format {
-        StateEventFormat::Content => room.readable(event)?.content().to_owned(),
+        StateEventFormat::Content => viewer.served(&event).await?.content().to_owned(),
         StateEventFormat::Event => viewer.show_one(&event, Format::WithRoom).await?,
         _ => return Err(Error::invalid_param("`format` is \"content\" or \"event\"")),
     };

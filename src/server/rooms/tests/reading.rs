@@ -81,6 +81,32 @@ async fn who_forgot_a_room_reads_nothing_of_it() {
 }
 
 #[tokio::test]
+async fn who_went_is_found_behind_invites_they_refused_but_not_for_ever() {
+    let server = Fixture::new();
+    let (alice, bob) = (user("alice"), user("bob"));
+    let room = server.public_room(&alice).await;
+    server.join(&room, &bob).await;
+    let said = server.say(&room, &alice, "hello").await;
+    server.change(&room, &bob, &bob, Action::Leave).await.unwrap();
+    let after = server.say(&room, &alice, "gone?").await;
+    let mut refusals = 0;
+    for (bound, expected) in [(10, 1), (251, 0)] {
+        while refusals < bound {
+            server.change(&room, &alice, &bob, Action::Invite).await.unwrap();
+            server.change(&room, &bob, &bob, Action::Leave).await.unwrap();
+            refusals += 1;
+        }
+        let view = view(&server, &room).await;
+        let seen = async |id: &ruma::EventId| viewer(&server, &view, &bob).await.event(id).await.is_ok();
+        // They were there when it was said.
+        assert!(seen(&said).await);
+        assert!(!seen(&after).await, "{bound}");
+        let pages = viewer(&server, &view, &bob).await.readable_root().await.is_ok();
+        assert_eq!(usize::from(pages), expected, "{bound}");
+    }
+}
+
+#[tokio::test]
 async fn members_of_one_membership_or_of_all_but_one() {
     use MembershipState as M;
     let server = Fixture::new();
