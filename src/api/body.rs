@@ -124,7 +124,6 @@ impl From<Who<'_>> for Caller {
         match who {
             Who::User(user) => Self::User(user.to_owned()),
             Who::Address(IpAddr::V4(address)) => Self::V4(address.to_bits()),
-            #[expect(clippy::cast_possible_truncation, reason = "the upper half fits")]
             Who::Address(IpAddr::V6(address)) => Self::V6((address.to_bits() >> 64) as u64),
         }
     }

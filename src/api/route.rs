@@ -57,12 +57,22 @@ pub struct Endpoint {
     bare_flag: Option<&'static str>,
     needed_field: Option<&'static str>,
     is_raw: bool,
-    reads: bool,
-    large: bool,
+    course: Course,
     class: Option<Class>,
     wrong_value: ErrorKind,
     complete: fn(Bytes) -> Bytes,
     call: Call,
+}
+
+/// How a request is carried out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Course {
+    /// To its end, whether or not the client waits for the answer.
+    Change,
+    /// As long as the client waits.
+    Read,
+    /// The same, when its turn has come.
+    LargeRead,
 }
 
 /// Decodes, calls the handler, encodes.
@@ -142,8 +152,7 @@ fn described<R: IncomingRequest<Authentication: Scheme>>(handler: &'static str, 
         bare_flag: None,
         needed_field: None,
         is_raw: false,
-        reads: R::METHOD.is_safe(),
-        large: false,
+        course: if R::METHOD.is_safe() { Course::Read } else { Course::Change },
         class,
         wrong_value: ErrorKind::BadJson,
         complete: |body| body,
@@ -261,13 +270,13 @@ impl Endpoint {
 
     /// Ends when the client hangs up, as every `GET` does: it asks with a body, and changes nothing.
     pub fn reads(mut self) -> Self {
-        self.reads = true;
+        self.course = Course::Read;
         self
     }
 
     /// Takes turns, as its answer may be large: one of each user is made at a time, a few of all.
     pub fn large_answer(mut self) -> Self {
-        self.large = true;
+        self.course = Course::LargeRead;
         self
     }
 
@@ -338,7 +347,7 @@ impl Endpoint {
     /// Whether it ends when the client hangs up.
     #[cfg(test)]
     pub(crate) fn is_read(&self) -> bool {
-        self.reads
+        self.course != Course::Change
     }
 
     /// All paths, with ruma's names for their arguments.
@@ -442,19 +451,21 @@ impl Endpoint {
         };
         let asking = user.as_ref().map(|user| user.user_id.clone());
         let answer = (self.call)(Context { app: Arc::clone(&app), client_address }, user, incoming);
-        if self.large {
-            let _turn = app.large.turn(asking.as_deref()).await;
-            return answer.await;
+        match self.course {
+            Course::Read => answer.await,
+            Course::LargeRead => {
+                let _turn = app.large.turn(asking.as_deref()).await;
+                answer.await
+            }
+            Course::Change => {
+                let work = async move {
+                    let answer = answer.await;
+                    drop(held);
+                    answer
+                };
+                app.carry_out(work).await
+            }
         }
-        if self.reads {
-            return answer.await;
-        }
-        app.carry_out(async move {
-            let answer = answer.await;
-            drop(held);
-            answer
-        })
-        .await
     }
 
     /// How large the body may be: what is read for nothing, or for strangers, is small.

@@ -111,12 +111,13 @@ impl Written {
         if !std::mem::replace(&mut self.begun, true) {
             text.push_str(if self.by_room { r#"{"rooms":{"# } else { r#"{"sessions":{"# });
         }
-        match self.pages.next().await? {
-            Some(keys) => keys.into_iter().for_each(|key| self.write(key, &mut text)),
-            None => {
-                text.push_str(if self.by_room && self.room.is_some() { "}}}}" } else { "}}" });
-                self.ended = true;
+        if let Some(keys) = self.pages.next().await? {
+            for key in keys {
+                self.write(key, &mut text);
             }
+        } else {
+            text.push_str(if self.by_room && self.room.is_some() { "}}}}" } else { "}}" });
+            self.ended = true;
         }
         Ok(Some((text.into(), self)))
     }
