@@ -4,20 +4,24 @@
 //! Spec: [receipts](https://spec.matrix.org/v1.19/client-server-api/#receipts),
 //! [typing notifications](https://spec.matrix.org/v1.19/client-server-api/#typing-notifications).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use depesche_rules::{
     bounds::{MAX_MOVED_RECEIPTS_PER_SYNC, MAX_RECEIPTS_PER_SYNC},
     filter,
 };
 use depesche_store::Position;
-use ruma::{OwnedEventId, OwnedUserId, RoomId, UInt, events::AnySyncEphemeralRoomEvent, serde::Raw};
+use ruma::{
+    OwnedEventId, OwnedUserId, RoomId, UInt,
+    events::{AnySyncEphemeralRoomEvent, room::member::MembershipState},
+    serde::Raw,
+};
 use serde::Serialize;
 use serde_json::{json, value::to_raw_value};
 
-use super::Request;
+use super::{Request, Syncs, room::Asked, session::Session, v3::ROOMS};
 use crate::{
-    keyspace::RoomNo,
+    keyspace::{ROOM, RoomNo},
     rooms::receipts::{self, Kind, Shown},
     tx::{Fault, View},
     typing,
@@ -78,6 +82,41 @@ impl Passing {
             events.clear();
         }
         Ok(Self { events, recount })
+    }
+}
+
+impl Syncs {
+    /// What passed since the token in the joined rooms, where anything did.
+    pub(super) async fn passing(
+        &self,
+        asked: &Asked<'_>,
+        view: &View,
+        session: &Session,
+    ) -> Result<HashMap<RoomNo, Passing>, Fault> {
+        let Some(since) = asked.since else { return Ok(HashMap::new()) };
+        let mut own: HashMap<RoomNo, Vec<Shown>> = HashMap::new();
+        if session.has_read(since) {
+            for (room, shown) in receipts::private_since(view, &asked.request.user, since).await? {
+                own.entry(room).or_default().push(shown);
+            }
+        }
+        let joined = |room: &RoomNo| session.rooms.get(room).is_some_and(|own| own.state == MembershipState::Join);
+        let mut wanted: BTreeSet<RoomNo> = own.keys().copied().filter(joined).collect();
+        wanted.extend(session.rooms_passed(since));
+        let wanted: Vec<RoomNo> = wanted.into_iter().collect();
+        let mut found = HashMap::new();
+        for chunk in wanted.chunks(ROOMS) {
+            let keys: Vec<_> = chunk.iter().map(|room| (*room,)).collect();
+            for (room, row) in chunk.iter().zip(view.get_each(&ROOM, &keys).await?) {
+                let Some(row) = self.base.unless_damaged(*room, row)?.flatten() else { continue };
+                let own = own.remove(room).unwrap_or_default();
+                let whose = (asked.request, &asked.own.ignored);
+                let passing = Passing::of(view, *room, &row.room_id, whose, Some(since), own).await;
+                let passing = self.base.unless_damaged(*room, passing)?.filter(|passing| !passing.is_empty());
+                found.extend(passing.map(|passing| (*room, passing)));
+            }
+        }
+        Ok(found)
     }
 }
 

@@ -26,18 +26,13 @@ use crate::{
     keys::KeyCounts,
     keyspace::{HEAD, ROOM, RoomNo},
     records::rooms::Membership,
-    rooms::{
-        receipts::{self, Shown},
-        tokens::SyncToken,
-        unread,
-        view::RoomView,
-    },
+    rooms::{tokens::SyncToken, unread, view::RoomView},
     to_device::Page,
     tx::{Fault, View},
 };
 
 /// How many rooms are opened at a time.
-const ROOMS: usize = 100;
+pub(super) const ROOMS: usize = 100;
 
 /// An answer.
 pub struct Answer {
@@ -147,39 +142,6 @@ impl Syncs {
             session.rest(view.position(), page.last, &counts);
         }
         Ok((page, counts))
-    }
-
-    /// What passed since the token in the joined rooms, where anything did.
-    async fn passing(
-        &self,
-        asked: &Asked<'_>,
-        view: &View,
-        session: &Session,
-    ) -> Result<HashMap<RoomNo, Passing>, Fault> {
-        let Some(since) = asked.since else { return Ok(HashMap::new()) };
-        let mut own: HashMap<RoomNo, Vec<Shown>> = HashMap::new();
-        if session.has_read(since) {
-            for (room, shown) in receipts::private_since(view, &asked.request.user, since).await? {
-                own.entry(room).or_default().push(shown);
-            }
-        }
-        let joined = |room: &RoomNo| session.rooms.get(room).is_some_and(|own| own.state == MembershipState::Join);
-        let mut wanted: BTreeSet<RoomNo> = own.keys().copied().filter(joined).collect();
-        wanted.extend(session.rooms_passed(since));
-        let wanted: Vec<RoomNo> = wanted.into_iter().collect();
-        let mut found = HashMap::new();
-        for chunk in wanted.chunks(ROOMS) {
-            let keys: Vec<_> = chunk.iter().map(|room| (*room,)).collect();
-            for (room, row) in chunk.iter().zip(view.get_each(&ROOM, &keys).await?) {
-                let Some(row) = self.base.unless_damaged(*room, row)?.flatten() else { continue };
-                let own = own.remove(room).unwrap_or_default();
-                let whose = (asked.request, &asked.own.ignored);
-                let passing = Passing::of(view, *room, &row.room_id, whose, Some(since), own).await;
-                let passing = self.base.unless_damaged(*room, passing)?.filter(|passing| !passing.is_empty());
-                found.extend(passing.map(|passing| (*room, passing)));
-            }
-        }
-        Ok(found)
     }
 
     /// Account data that is new.
