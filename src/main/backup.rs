@@ -24,7 +24,7 @@ use std::{
 
 use depesche_config::Config;
 use depesche_store::Engine;
-use depesche_store_rocksdb::RocksDb;
+use depesche_store_rocksdb::{RocksDb, check_room};
 use serde_json::{Value, json};
 
 use self::{
@@ -104,7 +104,7 @@ impl Work {
             Some(_) => 0,
             None => MediaFolder(media_folder(&self.config)).list()?.iter().map(|(_, size)| size).sum(),
         };
-        files::check_room(&self.partial, all, self.reserve)
+        check_room(&self.partial, all, self.reserve)
     }
 
     fn finish(mut self) -> io::Result<Value> {
@@ -159,7 +159,7 @@ impl Work {
     fn copy_media(&mut self, blobs: &impl Blobs) -> io::Result<Vec<Entry>> {
         let (list, mut done) = (blobs.list()?, 0);
         let all: u64 = list.iter().map(|(_, size)| size).sum();
-        files::check_room(&self.partial, all, self.reserve)?;
+        check_room(&self.partial, all, self.reserve)?;
         let mut entries = Vec::with_capacity(list.len());
         for (name, size) in list {
             let within = format!("{MEDIA}/{name}");
@@ -179,7 +179,7 @@ impl Work {
 
     fn step(&mut self, what: &str, done: u64, of: u64) -> io::Result<()> {
         self.progress.check().map_err(io::Error::other)?;
-        files::check_room(&self.partial, 0, self.reserve)?;
+        check_room(&self.partial, 0, self.reserve)?;
         self.progress.say(|| json!({ "what": what, "done": done, "of": of, "unit": "bytes" }));
         Ok(())
     }

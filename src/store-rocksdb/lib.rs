@@ -25,6 +25,7 @@ mod view;
 
 pub use open::OpenError;
 pub use options::RocksOptions;
+pub use space::check_room;
 
 use std::{
     collections::BTreeSet,

@@ -79,7 +79,7 @@ impl Space {
 }
 
 /// Fails if a disk has not room for so many bytes beside what is kept in reserve: for what can wait.
-pub(crate) fn check_room(path: &Path, bytes: u64, reserve: u64) -> io::Result<()> {
+pub fn check_room(path: &Path, bytes: u64, reserve: u64) -> io::Result<()> {
     let disk = rustix::fs::statvfs(path)?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let wanted = bytes.saturating_add(reserve);

@@ -135,24 +135,6 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to).map_err(about(to))
 }
 
-/// Fails if a disk has not room for so many bytes beside what is kept in reserve.
-pub fn check_room(path: &Path, bytes: u64, reserve: u64) -> io::Result<()> {
-    // Where nobody can tell, the writes themselves will.
-    let Ok(disk) = rustix::fs::statvfs(path) else { return Ok(()) };
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-    let wanted = bytes.saturating_add(reserve);
-    if free >= wanted {
-        return Ok(());
-    }
-    let text = format!(
-        "there is not enough room: {} MB are free for {}, and {} MB are needed",
-        free >> 20,
-        path.display(),
-        wanted.div_ceil(1 << 20)
-    );
-    Err(io::Error::new(io::ErrorKind::StorageFull, text))
-}
-
 /// Makes the folders above a file.
 pub fn create_parents(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| fs::create_dir_all(folder).map_err(about(folder)))
@@ -250,12 +232,5 @@ mod tests {
         ] {
             assert!(error.to_string().contains("missing"), "{error}");
         }
-    }
-
-    #[test]
-    fn a_reserve_is_left() {
-        let folder = tempfile::tempdir().expect("a folder");
-        assert!(check_room(folder.path(), 1 << 20, 1 << 20).is_ok());
-        assert!(check_room(folder.path(), 1, u64::MAX).is_err_and(|error| error.to_string().contains("not enough")));
     }
 }
