@@ -4,7 +4,9 @@
 //! only decoding, the handler and encoding are compiled anew ([`erase`]); what surrounds them is one function for all
 //! ([`Endpoint::answer`]): path arguments, caller, rate limit, body, checks, errors.
 
-use std::{future::Future, marker::PhantomData, net::IpAddr, sync::Arc};
+mod own;
+
+use std::{future::Future, net::IpAddr, sync::Arc};
 
 use axum::{
     RequestPartsExt, Router,
@@ -13,18 +15,19 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodFilter, on},
 };
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use depesche_config::Config;
 use depesche_rules::bounds::{MAX_BODY_BYTES, MAX_KEYS_BODY_BYTES, MAX_PLAIN_BODY_BYTES};
 use futures::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
+use http::{HeaderMap, Method, header, request::Parts};
 use ruma::api::{
-    IncomingRequest, Metadata, OutgoingBody, OutgoingResponse, OutgoingResponseExt,
-    error::{DeserializationError, ErrorKind, HeaderDeserializationError, IntoHttpError},
+    IncomingRequest, OutgoingResponse, OutgoingResponseExt,
+    error::{DeserializationError, ErrorKind, HeaderDeserializationError},
     path_builder::PathBuilder,
 };
-use serde::Serialize;
 
+pub(crate) use self::own::described_as;
+pub use self::own::{Answering, JsonResponse};
 use crate::{
     App, body,
     caller::{self, Admission, AnsweredTo, Scheme, User},
@@ -207,58 +210,6 @@ fn refuse(error: DeserializationError, no_body: bool, missing_field: ErrorKind, 
 fn encode<T: OutgoingResponse>(response: T) -> Result<Response, Error> {
     let response = response.try_into_http_response::<BytesMut>().map_err(Error::internal)?;
     Ok(response.map(|body| Body::from(body.freeze())))
-}
-
-/// A response's JSON, where ruma's type for it cannot say what is to be said.
-pub struct JsonResponse<T = serde_json::Value>(pub T);
-
-impl<T: Serialize> OutgoingResponse for JsonResponse<T> {
-    type Body = JsonBody;
-
-    fn try_into_http_response_inner(self) -> Result<http::Response<JsonBody>, IntoHttpError> {
-        Ok(http::Response::new(JsonBody(serde_json::to_vec(&self.0)?)))
-    }
-}
-
-/// The body of a [`JsonResponse`].
-pub struct JsonBody(Vec<u8>);
-
-impl OutgoingBody for JsonBody {
-    type Error = IntoHttpError;
-
-    fn content_type(&self) -> Option<HeaderValue> {
-        Some(HeaderValue::from_static("application/json"))
-    }
-
-    fn try_into_buf<T: Default + BufMut + AsRef<[u8]>>(self) -> Result<T, IntoHttpError> {
-        let mut buffer = T::default();
-        buffer.put_slice(&self.0);
-        Ok(buffer)
-    }
-}
-
-/// ruma's request `R`, answered with `A` and not with ruma's response.
-pub struct Answering<R, A> {
-    /// The request.
-    pub request: R,
-    answer: PhantomData<fn() -> A>,
-}
-
-impl<R: Metadata, A> Metadata for Answering<R, A> {
-    const METHOD: Method = R::METHOD;
-    const RATE_LIMITED: bool = R::RATE_LIMITED;
-    type Authentication = R::Authentication;
-    type PathBuilder = R::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = R::PATH_BUILDER;
-}
-
-impl<R: IncomingRequest, A: OutgoingResponse> IncomingRequest for Answering<R, A> {
-    type EndpointError = R::EndpointError;
-    type OutgoingResponse = A;
-
-    fn try_from_http_request_inner(request: http::Request<&[u8]>, path: &[&str]) -> Result<Self, DeserializationError> {
-        R::try_from_http_request_inner(request, path).map(|request| Self { request, answer: PhantomData })
-    }
 }
 
 impl Endpoint {

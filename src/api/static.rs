@@ -1,10 +1,14 @@
 //! `GET /_matrix/static/client/login/`: the whole login as a page, for clients that know no way to log in.
 //! <https://spec.matrix.org/v1.19/client-server-api/#login-fallback>
 
-use http::Method;
-use ruma::api::{IncomingRequest, Metadata, client::session::login_fallback::Request, error::DeserializationError};
+use ruma::api::{IncomingRequest, client::session::login_fallback::Request, error::DeserializationError};
 
-use crate::{caller::Anyone, error::Error, page::Page, route::Context};
+use crate::{
+    caller::Anyone,
+    error::Error,
+    page::Page,
+    route::{Context, described_as},
+};
 
 /// Logs in as any client does, with what the address of the page says besides, and hands the answer on.
 const SCRIPT: &str = "const form = document.forms[0], said = document.querySelector('[role=alert]');
@@ -55,13 +59,7 @@ pub async fn get(context: Context, _: Anyone, _: Show) -> Result<Page, Error> {
 /// The request of [`get`]. ruma's response has no place for the headers of a page.
 pub struct Show;
 
-impl Metadata for Show {
-    const METHOD: Method = Request::METHOD;
-    const RATE_LIMITED: bool = true;
-    type Authentication = <Request as Metadata>::Authentication;
-    type PathBuilder = <Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = Request::PATH_BUILDER;
-}
+described_as!(Show: Request, limited: true);
 
 impl IncomingRequest for Show {
     type EndpointError = <Request as IncomingRequest>::EndpointError;

@@ -15,7 +15,7 @@ use crate::{
     caller::Anyone,
     error::Error,
     page::{Page, escape},
-    route::Context,
+    route::{Context, described_as},
 };
 
 /// Tells the client, in the words of the specification, that the stage has been passed.
@@ -91,13 +91,7 @@ fn refusal(error: StageError) -> Page {
 /// The request of [`get`]. ruma's response has no place for the headers of a page.
 pub struct Show(Request);
 
-impl Metadata for Show {
-    const METHOD: Method = Request::METHOD;
-    const RATE_LIMITED: bool = true;
-    type Authentication = <Request as Metadata>::Authentication;
-    type PathBuilder = <Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = Request::PATH_BUILDER;
-}
+described_as!(Show: Request, limited: true);
 
 impl IncomingRequest for Show {
     type EndpointError = <Request as IncomingRequest>::EndpointError;

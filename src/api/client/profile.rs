@@ -6,11 +6,10 @@
 //! told with the user's presence, too.
 
 use depesche_server::profiles::{self, ProfileError};
-use http::Method;
 use ruma::{
     OwnedUserId, UserId,
     api::{
-        IncomingRequest, Metadata,
+        IncomingRequest,
         client::profile::{
             ProfileFieldValue, UserProfile, delete_profile_field, get_profile, get_profile_field, set_profile_field,
         },
@@ -26,7 +25,7 @@ use serde_json::{Map, Value};
 use crate::{
     caller::{Anyone, User},
     error::Error,
-    route::Context,
+    route::{Context, described_as},
 };
 
 /// `GET /_matrix/client/v3/profile/{userId}`
@@ -84,13 +83,7 @@ pub struct SetField {
     value: Value,
 }
 
-impl Metadata for SetField {
-    const METHOD: Method = set_profile_field::v3::Request::METHOD;
-    const RATE_LIMITED: bool = set_profile_field::v3::Request::RATE_LIMITED;
-    type Authentication = <set_profile_field::v3::Request as Metadata>::Authentication;
-    type PathBuilder = <set_profile_field::v3::Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = set_profile_field::v3::Request::PATH_BUILDER;
-}
+described_as!(SetField: set_profile_field::v3::Request);
 
 impl IncomingRequest for SetField {
     type EndpointError = <set_profile_field::v3::Request as IncomingRequest>::EndpointError;

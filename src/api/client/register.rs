@@ -2,11 +2,11 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#legacy-account-registration>
 
 use depesche_server::accounts::{Fingerprint, LoggedIn, NewSession, Register, Registered};
-use http::{Method, StatusCode, header};
+use http::{StatusCode, header};
 use ruma::{
     UserId,
     api::{
-        IncomingRequest, Metadata,
+        IncomingRequest,
         client::account::{
             check_registration_token_validity::v1 as validity,
             get_username_availability::v3 as availability,
@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::{
     caller::Anyone,
     error::Error,
-    route::{Context, JsonResponse},
+    route::{Context, JsonResponse, described_as},
 };
 
 /// `POST /_matrix/client/v3/register`. ruma's response has a `device_id` of `null` where nobody is logged in; the
@@ -69,13 +69,7 @@ pub struct Asked {
     shows_token: bool,
 }
 
-impl Metadata for Asked {
-    const METHOD: Method = Request::METHOD;
-    const RATE_LIMITED: bool = Request::RATE_LIMITED;
-    type Authentication = <Request as Metadata>::Authentication;
-    type PathBuilder = <Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = Request::PATH_BUILDER;
-}
+described_as!(Asked: Request);
 
 impl IncomingRequest for Asked {
     type EndpointError = <Request as IncomingRequest>::EndpointError;

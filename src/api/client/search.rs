@@ -8,11 +8,11 @@ use depesche_rules::{
     filter,
 };
 use depesche_server::search::{self, Found, Group, Part, Profile, SearchError};
-use http::{Method, StatusCode};
+use http::StatusCode;
 use ruma::{
     OwnedEventId, OwnedRoomId, OwnedUserId,
     api::{
-        IncomingRequest, Metadata,
+        IncomingRequest,
         client::{filter::RoomEventFilter, search::search_events::v3},
         error::{DeserializationError, ErrorKind},
     },
@@ -23,7 +23,7 @@ use serde_json::value::RawValue;
 use crate::{
     caller::User,
     error::Error,
-    route::{Context, JsonResponse},
+    route::{Context, JsonResponse, described_as},
 };
 
 /// `POST /_matrix/client/v3/search`. The only category is that of events in rooms; who asks for none is answered none.
@@ -125,13 +125,7 @@ struct GroupKey {
     key: String,
 }
 
-impl Metadata for Request {
-    const METHOD: Method = v3::Request::METHOD;
-    const RATE_LIMITED: bool = v3::Request::RATE_LIMITED;
-    type Authentication = <v3::Request as Metadata>::Authentication;
-    type PathBuilder = <v3::Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = v3::Request::PATH_BUILDER;
-}
+described_as!(Request: v3::Request);
 
 impl IncomingRequest for Request {
     type EndpointError = <v3::Request as IncomingRequest>::EndpointError;

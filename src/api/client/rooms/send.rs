@@ -3,11 +3,10 @@
 
 use depesche_rules::event_type;
 use depesche_server::rooms::send::Message;
-use http::Method;
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedEventId,
     api::{
-        IncomingRequest, Metadata,
+        IncomingRequest,
         client::message::send_message_event::v3::{Request, Response},
         error::DeserializationError,
     },
@@ -15,7 +14,11 @@ use ruma::{
 };
 
 use super::{content, may_redact, transaction, unknown_is_forbidden};
-use crate::{caller::User, error::Error, route::Context};
+use crate::{
+    caller::User,
+    error::Error,
+    route::{Context, described_as},
+};
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`. `ts` is for application services alone. Who is
 /// suspended may still redact their own events.
@@ -43,13 +46,7 @@ pub struct Sending {
     kind: TimelineEventType,
 }
 
-impl Metadata for Sending {
-    const METHOD: Method = Request::METHOD;
-    const RATE_LIMITED: bool = Request::RATE_LIMITED;
-    type Authentication = <Request as Metadata>::Authentication;
-    type PathBuilder = <Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = Request::PATH_BUILDER;
-}
+described_as!(Sending: Request);
 
 impl IncomingRequest for Sending {
     type EndpointError = <Request as IncomingRequest>::EndpointError;

@@ -2,11 +2,10 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#filtering>
 
 use depesche_server::filters::{FilterError, Written};
-use http::Method;
 use ruma::{
     OwnedUserId,
     api::{
-        IncomingRequest, Metadata,
+        IncomingRequest,
         client::filter::{FilterDefinition, create_filter, get_filter},
         error::DeserializationError,
     },
@@ -16,7 +15,7 @@ use serde::{Deserialize, de::value::SeqDeserializer};
 use crate::{
     caller::User,
     error::Error,
-    route::{Answering, Context, JsonResponse},
+    route::{Answering, Context, JsonResponse, described_as},
 };
 
 /// `POST /_matrix/client/v3/user/{userId}/filter`
@@ -44,13 +43,7 @@ pub struct CreateFilter {
     filter: Written,
 }
 
-impl Metadata for CreateFilter {
-    const METHOD: Method = create_filter::v3::Request::METHOD;
-    const RATE_LIMITED: bool = create_filter::v3::Request::RATE_LIMITED;
-    type Authentication = <create_filter::v3::Request as Metadata>::Authentication;
-    type PathBuilder = <create_filter::v3::Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = create_filter::v3::Request::PATH_BUILDER;
-}
+described_as!(CreateFilter: create_filter::v3::Request);
 
 impl IncomingRequest for CreateFilter {
     type EndpointError = <create_filter::v3::Request as IncomingRequest>::EndpointError;

@@ -2,11 +2,10 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#published-room-directory>
 
 use depesche_server::directory::DirectoryError;
-use http::Method;
 use ruma::{
     OwnedRoomId,
     api::{
-        IncomingRequest, Metadata,
+        IncomingRequest,
         client::{
             directory::{get_room_visibility::v3 as get, set_room_visibility::v3 as set},
             room::Visibility,
@@ -19,7 +18,7 @@ use serde::{Deserialize, de::value::SeqDeserializer};
 use crate::{
     caller::{Anyone, User},
     error::Error,
-    route::Context,
+    route::{Context, described_as},
 };
 
 /// `GET /_matrix/client/v3/directory/list/room/{roomId}`
@@ -46,13 +45,7 @@ pub struct SetVisibility {
     visibility: Visibility,
 }
 
-impl Metadata for SetVisibility {
-    const METHOD: Method = set::Request::METHOD;
-    const RATE_LIMITED: bool = set::Request::RATE_LIMITED;
-    type Authentication = <set::Request as Metadata>::Authentication;
-    type PathBuilder = <set::Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = set::Request::PATH_BUILDER;
-}
+described_as!(SetVisibility: set::Request);
 
 impl IncomingRequest for SetVisibility {
     type EndpointError = <set::Request as IncomingRequest>::EndpointError;

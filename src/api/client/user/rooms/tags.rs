@@ -2,11 +2,10 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#room-tagging>
 
 use depesche_server::account_data::TagError;
-use http::Method;
 use ruma::{
     OwnedRoomId, OwnedUserId,
     api::{
-        IncomingRequest, Metadata,
+        IncomingRequest,
         client::tag::{create_tag, delete_tag, get_tags},
         error::DeserializationError,
     },
@@ -19,7 +18,7 @@ use super::{own, own_to_write};
 use crate::{
     caller::User,
     error::Error,
-    route::{Answering, Context, JsonResponse},
+    route::{Answering, Context, JsonResponse, described_as},
 };
 
 /// `GET /_matrix/client/v3/user/{userId}/rooms/{roomId}/tags`
@@ -68,13 +67,7 @@ pub struct SetTag {
     info: Map<String, Value>,
 }
 
-impl Metadata for SetTag {
-    const METHOD: Method = create_tag::v3::Request::METHOD;
-    const RATE_LIMITED: bool = create_tag::v3::Request::RATE_LIMITED;
-    type Authentication = <create_tag::v3::Request as Metadata>::Authentication;
-    type PathBuilder = <create_tag::v3::Request as Metadata>::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = create_tag::v3::Request::PATH_BUILDER;
-}
+described_as!(SetTag: create_tag::v3::Request);
 
 impl IncomingRequest for SetTag {
     type EndpointError = <create_tag::v3::Request as IncomingRequest>::EndpointError;

@@ -1,0 +1,80 @@
+//! Requests and answers of our own, where ruma's types cannot say what is to be said.
+
+use std::marker::PhantomData;
+
+use bytes::BufMut;
+use http::{HeaderValue, Method};
+use ruma::api::{
+    IncomingRequest, Metadata, OutgoingBody, OutgoingResponse,
+    error::{DeserializationError, IntoHttpError},
+};
+use serde::Serialize;
+
+/// A request of ours is described like ruma's: method, paths and authentication are the endpoint's, however it is read.
+macro_rules! described_as {
+    ($Own:ty: $Request:ty) => {
+        $crate::route::described_as!($Own: $Request, limited: <$Request as ruma::api::Metadata>::RATE_LIMITED);
+    };
+    ($Own:ty: $Request:ty, limited: $limited:expr) => {
+        impl ruma::api::Metadata for $Own {
+            const METHOD: http::Method = <$Request as ruma::api::Metadata>::METHOD;
+            const RATE_LIMITED: bool = $limited;
+            type Authentication = <$Request as ruma::api::Metadata>::Authentication;
+            type PathBuilder = <$Request as ruma::api::Metadata>::PathBuilder;
+            const PATH_BUILDER: Self::PathBuilder = <$Request as ruma::api::Metadata>::PATH_BUILDER;
+        }
+    };
+}
+pub(crate) use described_as;
+
+/// A response's JSON, where ruma's type for it cannot say what is to be said.
+pub struct JsonResponse<T = serde_json::Value>(pub T);
+
+impl<T: Serialize> OutgoingResponse for JsonResponse<T> {
+    type Body = JsonBody;
+
+    fn try_into_http_response_inner(self) -> Result<http::Response<JsonBody>, IntoHttpError> {
+        Ok(http::Response::new(JsonBody(serde_json::to_vec(&self.0)?)))
+    }
+}
+
+/// The body of a [`JsonResponse`].
+pub struct JsonBody(Vec<u8>);
+
+impl OutgoingBody for JsonBody {
+    type Error = IntoHttpError;
+
+    fn content_type(&self) -> Option<HeaderValue> {
+        Some(HeaderValue::from_static("application/json"))
+    }
+
+    fn try_into_buf<T: Default + BufMut + AsRef<[u8]>>(self) -> Result<T, IntoHttpError> {
+        let mut buffer = T::default();
+        buffer.put_slice(&self.0);
+        Ok(buffer)
+    }
+}
+
+/// ruma's request `R`, answered with `A` and not with ruma's response.
+pub struct Answering<R, A> {
+    /// The request.
+    pub request: R,
+    answer: PhantomData<fn() -> A>,
+}
+
+impl<R: Metadata, A> Metadata for Answering<R, A> {
+    const METHOD: Method = R::METHOD;
+    const RATE_LIMITED: bool = R::RATE_LIMITED;
+    type Authentication = R::Authentication;
+    type PathBuilder = R::PathBuilder;
+    const PATH_BUILDER: Self::PathBuilder = R::PATH_BUILDER;
+}
+
+impl<R: IncomingRequest, A: OutgoingResponse> IncomingRequest for Answering<R, A> {
+    type EndpointError = R::EndpointError;
+    type OutgoingResponse = A;
+
+    fn try_from_http_request_inner(request: http::Request<&[u8]>, path: &[&str]) -> Result<Self, DeserializationError> {
+        R::try_from_http_request_inner(request, path).map(|request| Self { request, answer: PhantomData })
+    }
+}
