@@ -17,6 +17,10 @@ const SENDS: usize = 100;
 const PAGES: usize = 10;
 /// Messages in a page.
 const PAGE: usize = 100;
+/// First syncs, the rooms they tell of, and the messages in each.
+const FIRST_SYNCS: usize = 3;
+const ROOMS: usize = 100;
+const MESSAGES: usize = 20;
 
 /// Counts and prints.
 pub async fn run(folder: Option<String>) -> Result<(), String> {
@@ -59,12 +63,27 @@ pub async fn run(folder: Option<String>) -> Result<(), String> {
     }
     let page = counter.end("page")? / PAGES as u64;
 
+    for _ in 1..ROOMS {
+        let room = alice.create_room().await;
+        bob.join(&room).await;
+        for _ in 0..MESSAGES {
+            alice.say(&room).await;
+        }
+    }
+    bob.sync(None, 0).await;
+    counter.begin()?;
+    for _ in 0..FIRST_SYNCS {
+        bob.sync(None, 0).await;
+    }
+    let room_told = counter.end("first-sync")? / (FIRST_SYNCS * ROOMS) as u64;
+
     println!("| instructions of the server | thousands |\n|---|---:|");
     for (what, count) in [
         ("a send", send),
         ("a delivery by `/sync`", both.saturating_sub(send)),
         ("a `/sync` with nothing new", nothing),
         ("a page of 100 messages", page),
+        ("a room of 20 messages in a first `/sync`", room_told),
     ] {
         println!("| {what} | {} |", count / 1000);
     }

@@ -8,8 +8,9 @@ use std::{mem::size_of, sync::Arc};
 
 use bytes::Bytes;
 use depesche_rules::pdu::Pdu;
+use foldhash::fast::RandomState;
 use quick_cache::{
-    DefaultHashBuilder, OptionsBuilder, Weighter,
+    OptionsBuilder, Weighter,
     sync::{Cache, DefaultLifecycle},
 };
 
@@ -37,7 +38,7 @@ pub struct Known {
 }
 
 /// The events kept in memory. Forgets those that are asked for least.
-pub struct EventCache(Cache<(RoomNo, EventNo), Known, ByBytes>);
+pub struct EventCache(Cache<(RoomNo, EventNo), Known, ByBytes, RandomState>);
 
 #[derive(Clone)]
 struct ByBytes;
@@ -58,7 +59,7 @@ impl EventCache {
             .weight_capacity(bytes)
             .build()
             .expect("every option that must be given is given");
-        Self(Cache::with_options(options, ByBytes, DefaultHashBuilder::default(), DefaultLifecycle::default()))
+        Self(Cache::with_options(options, ByBytes, RandomState::default(), DefaultLifecycle::default()))
     }
 
     /// An event that a snapshot of the caller's has.

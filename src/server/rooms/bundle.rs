@@ -15,12 +15,11 @@
 //! Spec: [aggregations](https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events) and the modules of
 //! the three types.
 
-use std::collections::HashMap;
-
 use depesche_rules::{
     bounds::MAX_BUNDLED_REFERENCES,
     relations::{self, Relation},
 };
+use foldhash::{HashMap, HashMapExt as _};
 use ruma::{OwnedEventId, OwnedUserId};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};

@@ -26,8 +26,8 @@ use crate::{
     tx::Fault,
 };
 
-/// Events looked at in one step, at most. So many rows a scan reads without a thread of its own.
-const STEP: usize = 128;
+/// Events looked at in one step, at most. So many rows, and one more, a scan reads without a thread of its own.
+const STEP: usize = 127;
 /// Events that one page looks at, at most: where most are hidden or filtered out, the client asks again.
 const LOOKED_AT: usize = 2000;
 

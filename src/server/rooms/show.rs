@@ -3,7 +3,7 @@
 //!
 //! Reads only. Where many events share the state before them, that state is asked once.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use depesche_rules::{
     filter,
@@ -11,6 +11,7 @@ use depesche_rules::{
     redaction,
     visibility::{self, Sight},
 };
+use foldhash::{HashMap, HashMapExt as _};
 use ruma::{
     MilliSecondsSinceUnixEpoch, OwnedDeviceId, OwnedUserId, UserId,
     api::client::filter::RoomEventFilter,

@@ -279,24 +279,24 @@ impl RoomView {
     /// forwards is a fraction of that. Events mostly stand in the order of their numbers, so where to begin is guessed by
     /// those; `None` where the guess is wrong.
     async fn run_before(&self, before: Place, limit: usize) -> Result<Option<Vec<(Place, EventNo)>>, Fault> {
-        let Some((last, newest)) = self.steps_before(before, 1).await?.first().copied() else {
-            return Ok(Some(Vec::new()));
+        let newest = if before >= Self::place_after(self.view.position()) {
+            self.head.next_event.saturating_sub(1)
+        } else {
+            self.steps_before(before, 1).await?.first().map_or(0, |(_, no)| *no)
         };
         let oldest = newest.saturating_sub(EventNo::try_from(limit - 1).unwrap_or(EventNo::MAX)).max(1);
         let Some(oldest) = self.view.get(&META, &(self.no, oldest)).await? else { return Ok(None) };
-        let from = oldest.place;
-        if from > last {
+        if oldest.place >= before {
             return Ok(None);
         }
-        let range = TIMELINE.between(&self.timeline_key(from), &self.timeline_key(before));
-        let mut rows = stands(self.view.scan(&TIMELINE, range, limit).await?);
-        if rows.last().is_none_or(|(place, _)| *place != last) {
-            // More stand between than there should, or an event is not where its facts say.
+        let range = TIMELINE.between(&self.timeline_key(oldest.place), &self.timeline_key(before));
+        let mut rows = stands(self.view.scan(&TIMELINE, range, limit + 1).await?);
+        if rows.is_empty() || rows.len() > limit {
             return Ok(None);
         }
         rows.reverse();
         if rows.len() < limit {
-            rows.extend(self.steps_before(from, limit - rows.len()).await?);
+            rows.extend(self.steps_before(oldest.place, limit - rows.len()).await?);
         }
         Ok(Some(rows))
     }
@@ -311,6 +311,9 @@ impl RoomView {
         let range = TIMELINE.between(&self.timeline_key(from), &self.timeline_key(before));
         if limit < RUN {
             return Ok(stands(self.view.scan_back(&TIMELINE, range, limit).await?));
+        }
+        if from == Place::START {
+            return self.timeline_before(before, limit).await;
         }
         // Mostly there are few, and forwards they are read for less.
         let mut rows = stands(self.view.scan(&TIMELINE, range, limit).await?);

@@ -19,8 +19,9 @@ use crate::{
 /// How many events are looked at, at most, for one that passes: a filter that lets little through ends here, and the
 /// timeline is `limited` then.
 const LOOKED_AT: usize = 1000;
-/// How many of them in one step, at most; once some did not pass, so many.
-const STEP: usize = 128;
+/// How many of them in one step, at most; once some did not pass, so many. A scan reads as many, and one more, without a
+/// thread of its own.
+const STEP: usize = 127;
 
 /// A part of a room's timeline.
 pub struct Span {
