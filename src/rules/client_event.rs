@@ -8,7 +8,7 @@
 //! [stripped state](https://spec.matrix.org/v1.19/client-server-api/#stripped-state); `redacts` in both places by
 //! [room version 11](https://spec.matrix.org/v1.19/rooms/v11/#moving-the-redacts-property-of-mroomredaction-events-to-a-content-property).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use ruma::{
     EventId, MilliSecondsSinceUnixEpoch, RoomId, TransactionId, UserId,
@@ -137,11 +137,14 @@ pub fn stripped<T>(event: &Pdu) -> Raw<T> {
 
 /// The event in federation format, for filters with `event_format: federation`. It carries its identifier as well,
 /// which that format leaves to the reader to compute.
+///
+/// Only the outermost level is read, each field is copied as it stands.
 pub fn federation_format(event: &Pdu) -> impl Serialize + use<> {
-    let mut object = event.to_object();
-    object.insert("event_id".to_owned(), event.event_id().to_string().into());
-    object.insert("room_id".to_owned(), event.room_id().to_string().into());
-    object
+    // The text is that of an object, or it had been no event.
+    let mut fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(event.json()).unwrap_or_default();
+    fields.insert("event_id".to_owned(), written(event.event_id()));
+    fields.insert("room_id".to_owned(), written(event.room_id()));
+    fields
 }
 
 #[derive(Serialize)]
