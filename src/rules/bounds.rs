@@ -35,6 +35,11 @@ pub const MAX_INTEGER: i64 = (1 << 53) - 1;
 /// Containers inside one another in any JSON that is accepted. Ours: the parser and every later reader recurse once for
 /// each, so the stack is what it protects. Clients nest some ten levels.
 pub const MAX_JSON_DEPTH: usize = 100;
+/// Signatures of a third-party invite, and keys of the event that it goes back to. Ours: the auth rules try each signature
+/// with each key. An identity server signs with one, and hands out two or three.
+pub const MAX_THIRD_PARTY_SIGNATURES: usize = 8;
+/// See [`MAX_THIRD_PARTY_SIGNATURES`].
+pub const MAX_THIRD_PARTY_KEYS: usize = 8;
 /// Users that an event's `m.mentions` can notify by name. Ours: each costs a row when the event is stored; the event
 /// itself is accepted whatever it lists.
 pub const MAX_MENTIONED_USERS: usize = 100;

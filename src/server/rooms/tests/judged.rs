@@ -1,6 +1,6 @@
 //! What intents are refused, what they do to each other, and what a redaction changes of it.
 
-use depesche_rules::bounds::MAX_CREATE_INITIAL_STATE;
+use depesche_rules::bounds::{MAX_CREATE_INITIAL_STATE, MAX_THIRD_PARTY_KEYS, MAX_THIRD_PARTY_SIGNATURES};
 use futures::{
     FutureExt,
     future::{BoxFuture, join_all},
@@ -243,4 +243,43 @@ async fn aliases_deleted_at_once_are_all_taken_out_of_the_state() {
     let event = view.state_event(view.root(), "m.room.canonical_alias", "").await.unwrap().unwrap();
     let content: serde_json::Value = event.pdu.content_as().unwrap();
     assert_eq!(content, json!({ "alt_aliases": [aliases[3]] }));
+}
+
+#[tokio::test]
+async fn a_third_party_invite_has_few_signatures_and_keys() {
+    let server = Fixture::new();
+    let [alice, bob] = ["alice", "bob"].map(user);
+    let room = server.room(&alice).await;
+    // None of them fits any other: what is small enough is tried, and forbidden.
+    let invite = async |keys: usize, signatures: usize| {
+        let key = |n: usize| json!({ "public_key": format!("{n:A>43}") });
+        let content = json!({
+            "display_name": "b", "key_validity_url": "https://id.test/v", "public_key": format!("{:A>43}", "B"),
+            "public_keys": (1..keys).map(key).collect::<Vec<_>>(),
+        });
+        let token = format!("token-{keys}");
+        let state = State {
+            sender: alice.clone(),
+            kind: StateEventType::RoomThirdPartyInvite,
+            state_key: token.clone(),
+            content: object(content),
+        };
+        server.rooms.submit(&room, state).await.unwrap();
+        // Of two servers: all count.
+        let (mut one, mut other) = (json!({}), json!({}));
+        for n in 0..signatures {
+            let of = if n % 2 == 0 { &mut one } else { &mut other };
+            of[format!("ed25519:{n}")] = "A".repeat(86).into();
+        }
+        let signed = json!({ "mxid": bob, "token": token, "signatures": { "id.test": one, "id2.test": other } });
+        let content = object(json!({ "third_party_invite": { "display_name": "b", "signed": signed } }));
+        let change = Change { actor: alice.clone(), target: bob.clone(), action: Action::Invite, content };
+        server.rooms.submit(&room, AsState(change)).await.unwrap_err()
+    };
+    let (keys, signatures) = (MAX_THIRD_PARTY_KEYS, MAX_THIRD_PARTY_SIGNATURES);
+    assert!(matches!(invite(keys, signatures).await, Refusal::Forbidden(_)));
+    for (keys, signatures) in [(keys, signatures + 1), (keys + 1, signatures)] {
+        let refused = invite(keys, signatures).await;
+        assert!(matches!(refused, Refusal::BadContent(_)), "{keys} {signatures}: {refused:?}");
+    }
 }
