@@ -158,7 +158,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::timestamp_to_event::get),
         endpoint(client::rooms::typing::put).completes_the_body(client::rooms::typing::with_timeout),
         endpoint(client::rooms::unban::post),
-        endpoint(client::rooms::upgrade::post),
+        endpoint(client::rooms::upgrade::post).completes_the_body(client::rooms::upgrade::as_meant),
         // /_matrix/client/v3/room_keys/
         endpoint(client::room_keys::keys::put).large_body(),
         endpoint(client::room_keys::keys::put_room).large_body(),

@@ -92,7 +92,7 @@ async fn set_member(
     let change = AsState(Change { actor: user.user_id.clone(), target, action, content });
     let sent = context.app.server.rooms.submit(room, change).await.map_err(unknown_is_forbidden)?;
     if action == Action::Join {
-        context.app.server.has_joined(&user.user_id, room).await?;
+        context.app.server.has_joined(&user.user_id, room).await;
     }
     Ok(sent)
 }
