@@ -325,7 +325,12 @@ fn drafts(creation: &Creation, mut member: CanonicalJsonObject, rules: &RoomVers
         let renamed = *kind == StateEventType::RoomName && creation.name.is_some()
             || *kind == StateEventType::RoomTopic && creation.topic.is_some();
         if !(renamed && state_key.is_empty()) {
-            state(kind.clone(), state_key, content.clone());
+            let mut content = content.clone();
+            if *kind == StateEventType::RoomMember {
+                // Only the server says who vouches for a join, and nobody does before there is a room.
+                content.remove("join_authorised_via_users_server");
+            }
+            state(kind.clone(), state_key, content);
         }
     }
     if let Some(name) = &creation.name {

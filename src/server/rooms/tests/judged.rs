@@ -9,7 +9,7 @@ use ruma::{OwnedUserId, RoomVersionId, events::StateEventType, user_id};
 use serde_json::json;
 
 use crate::{
-    keyspace::MEMBER,
+    keyspace::{MEMBER, OPEN_ROOM},
     profiles::Profiles,
     rooms::{
         lane::{Intent, Refusal, Transaction, Turn, Verdict},
@@ -282,4 +282,33 @@ async fn a_third_party_invite_has_few_signatures_and_keys() {
         let refused = invite(keys, signatures).await;
         assert!(matches!(refused, Refusal::BadContent(_)), "{keys} {signatures}: {refused:?}");
     }
+}
+
+#[tokio::test]
+async fn a_rule_holds_whatever_stands_beside_it() {
+    let server = Fixture::new();
+    let alice = user("alice");
+    let room = server.room(&alice).await;
+    let no = server.rooms.find(&room).await.unwrap().unwrap().no;
+    for allow in [json!(null), json!("x"), json!([1, null])] {
+        for (rule, is_open) in [("public", true), ("invite", false)] {
+            let content = json!({ "join_rule": rule, "allow": allow });
+            server.set(&room, &alice, StateEventType::RoomJoinRules, content).await;
+            let open = server.base.view().get(&OPEN_ROOM, &(no,)).await.unwrap().is_some();
+            assert_eq!(open, is_open, "{rule} {allow}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_the_server_says_who_vouches_in_a_new_room() {
+    let server = Fixture::new();
+    let alice = user("alice");
+    let content = json!({ "membership": "join", "displayname": "Al", "join_authorised_via_users_server": alice });
+    let initial_state = vec![(StateEventType::RoomMember, alice.to_string(), object(content))];
+    let room = server.rooms.create(Creation { initial_state, ..creation(&alice) }).await.unwrap();
+    let view = server.rooms.find(&room).await.unwrap().unwrap();
+    let event = view.state_event(view.root(), "m.room.member", alice.as_str()).await.unwrap().unwrap();
+    let content: serde_json::Value = event.pdu.content_as().unwrap();
+    assert_eq!(content, json!({ "membership": "join", "displayname": "Al" }));
 }
