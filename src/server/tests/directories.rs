@@ -373,3 +373,20 @@ async fn a_hierarchy_shows_all_that_is_near_enough_by_the_shortest_way() {
         assert_eq!(met(None, limit).await, "root a b c d");
     }
 }
+
+#[tokio::test]
+async fn a_room_that_all_have_left_is_no_longer_published() {
+    let server = start(memory()).await;
+    let (alice, bob) = (&account(&server, "alice").await, &account(&server, "bob").await);
+    let room = public_room(&server, alice, "hall").await;
+    change(&server, &room, bob, bob, Action::Join).await.unwrap();
+    change(&server, &room, alice, alice, Action::Leave).await.unwrap();
+    assert!(server.directory.has(&room).await.unwrap());
+    assert_eq!(server.directory.page(&Query::default()).await.unwrap().total, 1);
+    change(&server, &room, bob, bob, Action::Leave).await.unwrap();
+    assert!(!server.directory.has(&room).await.unwrap());
+    assert_eq!(server.directory.page(&Query::default()).await.unwrap().total, 0);
+    // Nor is it again when somebody comes back.
+    change(&server, &room, bob, bob, Action::Join).await.unwrap();
+    assert!(!server.directory.has(&room).await.unwrap());
+}
