@@ -235,6 +235,9 @@ pub const MAX_HIERARCHY_DEPTH: u32 = 20;
 /// Rooms that one walk through a space looks at, those twice that it meets again from nearer by. Ours: each page walks
 /// from the start.
 pub const MAX_HIERARCHY_ROOMS: usize = 2000;
+/// Children that it looks at, those of all its spaces together. Ours: each is an event that is read, and a page that is
+/// asked for by a token may lie behind all of them.
+pub const MAX_HIERARCHY_CHILDREN: usize = 20_000;
 /// Children of one space that are looked at. Ours.
 pub const MAX_SPACE_CHILDREN: usize = 1000;
 /// Rooms in the published room directory. Ours: what is searched of each is kept in memory.

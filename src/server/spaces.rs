@@ -10,7 +10,7 @@
 
 use std::{collections::HashMap, fmt, str::FromStr};
 
-use depesche_rules::bounds::{MAX_HIERARCHY_DEPTH, MAX_HIERARCHY_ROOMS, MAX_SPACE_CHILDREN};
+use depesche_rules::bounds::{MAX_HIERARCHY_CHILDREN, MAX_HIERARCHY_DEPTH, MAX_HIERARCHY_ROOMS, MAX_SPACE_CHILDREN};
 use ruma::{
     OwnedRoomId, RoomId, UserId,
     api::client::space::SpaceHierarchyRoomsChunk,
@@ -21,7 +21,7 @@ use ruma::{
 use serde_json::{Value, json};
 
 use crate::{
-    keyspace::KEY_NO,
+    keyspace::{EventNo, KEY_NO},
     rooms::{Rooms, state::Tree, view::RoomView},
     tx::Fault,
 };
@@ -83,6 +83,17 @@ impl Rooms {
         viewer: &UserId,
         query: &HierarchyQuery<'_>,
     ) -> Result<Hierarchy, HierarchyError> {
+        self.walk(root, viewer, query, MAX_HIERARCHY_CHILDREN).await
+    }
+
+    /// As [`Self::hierarchy`]; the walk looks at so many children, all spaces together.
+    pub(crate) async fn walk(
+        &self,
+        root: &RoomId,
+        viewer: &UserId,
+        query: &HierarchyQuery<'_>,
+        mut children_left: usize,
+    ) -> Result<Hierarchy, HierarchyError> {
         let HierarchyQuery { from, max_depth, suggested_only, limit } = *query;
         let skipped = match from.map(Token::from_str).transpose()? {
             Some(token) if token.max_depth != max_depth || token.suggested_only != suggested_only => {
@@ -124,8 +135,14 @@ impl Rooms {
                 let next = Token { passed, max_depth, suggested_only }.to_string();
                 return Ok(Hierarchy { rooms, next: Some(next) });
             }
-            let is_space = summary.room_type == Some(RoomType::Space);
-            let children = if is_space { room.children(suggested_only).await? } else { Vec::new() };
+            // A page far behind comes after all that is before it, and others want to be served meanwhile.
+            tokio::task::yield_now().await;
+            let mut children = Vec::new();
+            if summary.room_type == Some(RoomType::Space) && children_left > 0 {
+                let set = room.child_events(children_left.min(MAX_SPACE_CHILDREN)).await?;
+                children_left -= set.len();
+                children = room.children(&set, suggested_only).await?;
+            }
             let ids: Vec<_> = children.iter().map(|child| child.room.clone()).collect();
             if depth < deepest {
                 ahead.extend(below(&ids, depth));
@@ -163,15 +180,19 @@ struct Child {
 }
 
 impl RoomView {
-    /// The children of a space, in their order. One that says not through which servers to join is none.
-    async fn children(&self, suggested_only: bool) -> Result<Vec<Child>, Fault> {
+    /// The events that set children of a space.
+    async fn child_events(&self, most: usize) -> Result<Vec<EventNo>, Fault> {
         let keys = KEY_NO.under(&(self.no, CHILD.to_owned()));
-        let keys: Vec<_> = self.view.scan(&KEY_NO, keys, MAX_SPACE_CHILDREN).await?;
+        let keys: Vec<_> = self.view.scan(&KEY_NO, keys, most).await?;
         let numbers: Vec<_> = keys.into_iter().map(|(_, no)| no).collect();
         let set = Tree::stored(&self.view, self.no).get_many(self.root(), &numbers).await?;
-        let set: Vec<_> = set.into_iter().flatten().collect();
+        Ok(set.into_iter().flatten().collect())
+    }
+
+    /// The children that these events set, in their order. One that says not through which servers to join is none.
+    async fn children(&self, set: &[EventNo], suggested_only: bool) -> Result<Vec<Child>, Fault> {
         let mut children = Vec::with_capacity(set.len());
-        for event in self.events(&set).await? {
+        for event in self.events(set).await? {
             let event = self.readable(event)?;
             let shown = json!({
                 "type": CHILD,

@@ -375,6 +375,29 @@ async fn a_hierarchy_shows_all_that_is_near_enough_by_the_shortest_way() {
 }
 
 #[tokio::test]
+async fn a_walk_through_a_space_reads_so_many_children_and_no_more() {
+    let server = start(memory()).await;
+    let alice = &account(&server, "alice").await;
+    let space = async |name: &str| {
+        let content = object(json!({ "type": "m.space" }));
+        let space = Creation { name: Some(name.into()), creation_content: content, ..creation(alice) };
+        server.rooms.create(space).await.unwrap()
+    };
+    let [root, a, b, c] = [space("root").await, space("a").await, space("b").await, space("c").await];
+    for (parent, child, order) in [(&root, &a, "1"), (&root, &b, "2"), (&a, &c, "1")] {
+        let content = json!({ "via": ["agency.test"], "order": order });
+        set(&server, parent, alice, StateEventType::SpaceChild, child.as_str(), content).await;
+    }
+    // With one, which of the two is read depends on their names.
+    for (children, expected) in [(3, "root a c b"), (2, "root a b"), (0, "root")] {
+        let query = HierarchyQuery { limit: 50, ..HierarchyQuery::default() };
+        let page = server.rooms.walk(&root, alice, &query, children).await.unwrap();
+        let names: Vec<_> = page.rooms.into_iter().filter_map(|room| room.summary.name).collect();
+        assert_eq!(names.join(" "), expected, "{children}");
+    }
+}
+
+#[tokio::test]
 async fn a_room_that_all_have_left_is_no_longer_published() {
     let server = start(memory()).await;
     let (alice, bob) = (&account(&server, "alice").await, &account(&server, "bob").await);
