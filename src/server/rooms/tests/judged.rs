@@ -246,6 +246,41 @@ async fn aliases_deleted_at_once_are_all_taken_out_of_the_state() {
 }
 
 #[tokio::test]
+async fn an_alias_and_its_place_in_the_state_go_in_one_commit() {
+    let server = Fixture::new();
+    let alice = user("alice");
+    let room = server.room(&alice).await;
+    let alias = ruma::owned_room_alias_id!("#hall:agency.test");
+    server.rooms.create_alias(&alice, &alias, &room).await.unwrap();
+    server.set(&room, &alice, StateEventType::RoomCanonicalAlias, json!({ "alias": alias })).await;
+    let before = server.base.view().position();
+    server.rooms.delete_alias(&alice, &alias).await.unwrap();
+    let changes = match server.base.engine.changes(before, 10).await.unwrap() {
+        depesche_store::Changes::Found(changes) => changes.len(),
+        depesche_store::Changes::Trimmed => panic!("trimmed"),
+    };
+    assert_eq!(changes, 1);
+    assert!(server.rooms.resolve_alias(&alias).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_alias_goes_also_if_the_state_keeps_its_name() {
+    let server = Fixture::new();
+    let [alice, bob] = ["alice", "bob"].map(user);
+    let room = server.public_room(&alice).await;
+    server.join(&room, &bob).await;
+    let alias = ruma::owned_room_alias_id!("#hall:agency.test");
+    server.rooms.create_alias(&bob, &alias, &room).await.unwrap();
+    server.set(&room, &alice, StateEventType::RoomCanonicalAlias, json!({ "alias": alias })).await;
+    // It is his, the room's list is not.
+    server.rooms.delete_alias(&bob, &alias).await.unwrap();
+    assert!(server.rooms.resolve_alias(&alias).await.unwrap().is_none());
+    let view = server.rooms.find(&room).await.unwrap().unwrap();
+    let event = view.state_event(view.root(), "m.room.canonical_alias", "").await.unwrap().unwrap();
+    assert_eq!(event.pdu.content_as::<serde_json::Value>().unwrap(), json!({ "alias": alias }));
+}
+
+#[tokio::test]
 async fn a_third_party_invite_has_few_signatures_and_keys() {
     let server = Fixture::new();
     let [alice, bob] = ["alice", "bob"].map(user);
