@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use bytes::BufMut;
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, header};
 use ruma::api::{
     IncomingRequest, Metadata, OutgoingBody, OutgoingResponse,
     error::{DeserializationError, IntoHttpError},
@@ -52,6 +52,32 @@ impl OutgoingBody for JsonBody {
         let mut buffer = T::default();
         buffer.put_slice(&self.0);
         Ok(buffer)
+    }
+}
+
+/// A request that application services alone make with a token, and whether this one has any.
+pub struct MaybeOfService<R> {
+    /// The request.
+    pub request: R,
+    /// Whether it has a token.
+    pub shows_token: bool,
+}
+
+impl<R: Metadata> Metadata for MaybeOfService<R> {
+    const METHOD: Method = R::METHOD;
+    const RATE_LIMITED: bool = R::RATE_LIMITED;
+    type Authentication = R::Authentication;
+    type PathBuilder = R::PathBuilder;
+    const PATH_BUILDER: Self::PathBuilder = R::PATH_BUILDER;
+}
+
+impl<R: IncomingRequest> IncomingRequest for MaybeOfService<R> {
+    type EndpointError = R::EndpointError;
+    type OutgoingResponse = R::OutgoingResponse;
+
+    fn try_from_http_request_inner(request: http::Request<&[u8]>, path: &[&str]) -> Result<Self, DeserializationError> {
+        let shows_token = request.headers().contains_key(header::AUTHORIZATION);
+        R::try_from_http_request_inner(request, path).map(|request| Self { request, shows_token })
     }
 }
 
