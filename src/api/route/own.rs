@@ -88,6 +88,12 @@ pub struct Answering<R, A> {
     answer: PhantomData<fn() -> A>,
 }
 
+impl<R, A> From<R> for Answering<R, A> {
+    fn from(request: R) -> Self {
+        Self { request, answer: PhantomData }
+    }
+}
+
 impl<R: Metadata, A> Metadata for Answering<R, A> {
     const METHOD: Method = R::METHOD;
     const RATE_LIMITED: bool = R::RATE_LIMITED;
@@ -101,6 +107,6 @@ impl<R: IncomingRequest, A: OutgoingResponse> IncomingRequest for Answering<R, A
     type OutgoingResponse = A;
 
     fn try_from_http_request_inner(request: http::Request<&[u8]>, path: &[&str]) -> Result<Self, DeserializationError> {
-        R::try_from_http_request_inner(request, path).map(|request| Self { request, answer: PhantomData })
+        R::try_from_http_request_inner(request, path).map(Self::from)
     }
 }

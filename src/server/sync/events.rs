@@ -81,7 +81,8 @@ impl Syncs {
         // Of a time that this database does not know there is nothing to tell.
         let mut known = from.filter(|from| !self.restored.lost(*from));
         let _polling = self.presence.poll(&listening.user, &listening.device, &PresenceState::Online);
-        let until = Instant::now() + listening.timeout.min(self.base.config.limits.sync_timeout);
+        let mut until = Instant::now() + listening.timeout.min(self.base.config.limits.sync_timeout);
+        let poll = self.polls.begin((listening.user.clone(), listening.device.clone()));
         let mut ears = self.ears(listening).await?;
         loop {
             let view = ears.refresh(&self.base).await?;
@@ -96,6 +97,7 @@ impl Syncs {
             tokio::select! {
                 () = ears.changed(view.position()) => {}
                 () = sleep_until(until) => {}
+                () = poll.ended() => until = Instant::now(),
                 () = self.base.stopped() => {}
             }
         }
