@@ -62,12 +62,16 @@ impl Class {
                 Some(Self::Logins)
             }
             ["account", "password" | "deactivate"] | ["register", _, "validity"] => Some(Self::Logins),
-            ["rooms", _, "send" | "state" | "redact", ..] if !reads => Some(Self::Messages),
+            ["rooms", _, "send" | "state" | "redact" | "kick" | "ban" | "unban", ..] if !reads => Some(Self::Messages),
             ["rooms", _, "join" | "invite" | "knock" | "report" | "upgrade", ..] if !reads => Some(Self::Joins),
             ["join" | "knock", _] | ["createRoom"] | ["users", _, "report"] => Some(Self::Joins),
             ["sendToDevice", ..] => Some(Self::ToDevice),
             // A page opens hundreds of rooms, for whoever asks.
             ["publicRooms"] | ["notifications"] => Some(Self::Other),
+            // Each of them is told to everybody who shares a room.
+            ["devices", _] if *method == Method::PUT => Some(Self::Other),
+            ["keys", "signatures", "upload"] => Some(Self::Other),
+            ["directory", "room", _] | ["directory", "list", "room", _] if !reads => Some(Self::Other),
             _ => rate_limited.then_some(Self::Other),
         }
     }
@@ -145,11 +149,7 @@ impl RateLimits {
         if !self.enabled {
             return Ok(());
         }
-        let row = match who {
-            Who::User(user) => self.hasher.hash_one((class, 0, user.as_str())),
-            Who::Address(IpAddr::V4(address)) => self.hasher.hash_one((class, 4, address.to_bits())),
-            Who::Address(IpAddr::V6(address)) => self.hasher.hash_one((class, 6, address.to_bits() >> 64)),
-        };
+        let row = self.row(class, who);
         let pace = self.pace[class as usize];
         let now = now_ms.saturating_mul(US_PER_MS);
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
@@ -158,6 +158,28 @@ impl RateLimits {
         let next = pace.next(full, now);
         rows.set(row, next.unwrap_or(full));
         next.map(|_| ()).map_err(|wait| Duration::from_millis(wait.div_ceil(US_PER_MS)))
+    }
+
+    /// Counts so many requests more, without refusing any: the next ones may have to wait, no longer than until all would
+    /// have come back.
+    pub fn charge(&self, class: Class, who: Who<'_>, more: usize, now_ms: u64) {
+        if !self.enabled {
+            return;
+        }
+        let (row, pace) = (self.row(class, who), self.pace[class as usize]);
+        let now = now_ms.saturating_mul(US_PER_MS);
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let cost = pace.interval.saturating_mul(more as u64);
+        let full = rows.get(row).max(now).saturating_add(cost).min(now + pace.whole);
+        rows.set(row, full);
+    }
+
+    fn row(&self, class: Class, who: Who<'_>) -> u64 {
+        match who {
+            Who::User(user) => self.hasher.hash_one((class, 0, user.as_str())),
+            Who::Address(IpAddr::V4(address)) => self.hasher.hash_one((class, 4, address.to_bits())),
+            Who::Address(IpAddr::V6(address)) => self.hasher.hash_one((class, 6, address.to_bits() >> 64)),
+        }
     }
 }
 
@@ -211,6 +233,23 @@ mod tests {
     }
 
     #[test]
+    fn what_cost_more_counts_as_more() {
+        let limits = limits(10, 60);
+        let charge = |more| limits.charge(Class::Messages, Who::User(user_id!("@a:b")), more, NOW);
+        assert_eq!(said(&limits, NOW), Ok(()));
+        charge(8);
+        assert_eq!(said(&limits, NOW), Ok(()));
+        assert_eq!(said(&limits, NOW), Err(Duration::from_secs(1)));
+        charge(1_000_000);
+        assert_eq!(
+            said(&limits, NOW),
+            Err(Duration::from_secs(1)),
+            "nobody waits longer than for the next to come back"
+        );
+        assert_eq!(said(&limits, NOW + 1000), Ok(()));
+    }
+
+    #[test]
     fn each_counts_alone() {
         let limits = limits(1, 60);
         assert_eq!(said(&limits, NOW), Ok(()));
@@ -257,6 +296,9 @@ mod tests {
             ("PUT /_matrix/client/v3/rooms/{}/send/{}/{}", Class::Messages),
             ("PUT /_matrix/client/v3/rooms/{}/state/{}/{}", Class::Messages),
             ("PUT /_matrix/client/v3/rooms/{}/redact/{}/{}", Class::Messages),
+            ("POST /_matrix/client/v3/rooms/{}/kick", Class::Messages),
+            ("POST /_matrix/client/v3/rooms/{}/ban", Class::Messages),
+            ("POST /_matrix/client/r0/rooms/{}/unban", Class::Messages),
             ("POST /_matrix/client/v3/login", Class::Logins),
             ("POST /_matrix/client/r0/register", Class::Logins),
             ("POST /_matrix/client/v1/login/get_token", Class::Logins),
@@ -275,6 +317,11 @@ mod tests {
             ("GET /_matrix/client/unstable/org.matrix.msc3916/media/preview_url", Class::Media),
             ("POST /_matrix/media/v3/upload", Class::Media),
             ("PUT /_matrix/client/v3/sendToDevice/{}/{}", Class::ToDevice),
+            ("PUT /_matrix/client/v3/devices/{}", Class::Other),
+            ("POST /_matrix/client/v3/keys/signatures/upload", Class::Other),
+            ("PUT /_matrix/client/v3/directory/room/{}", Class::Other),
+            ("DELETE /_matrix/client/v3/directory/room/{}", Class::Other),
+            ("PUT /_matrix/client/v3/directory/list/room/{}", Class::Other),
             ("GET /_matrix/client/v3/publicRooms", Class::Other),
             ("POST /_matrix/client/v3/publicRooms", Class::Other),
         ] {
@@ -285,5 +332,7 @@ mod tests {
         }
         assert_eq!(of("GET /_matrix/client/v3/rooms/{}/state", false), None);
         assert_eq!(of("GET /_matrix/client/v3/sync", false), None);
+        assert_eq!(of("GET /_matrix/client/v3/directory/room/{}", false), None);
+        assert_eq!(of("POST /_matrix/client/v3/keys/query", false), None);
     }
 }

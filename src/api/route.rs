@@ -435,6 +435,13 @@ impl App {
         let Some(who) = who(user, address) else { return Ok(()) };
         self.rate_limits.count(class, who, self.server.base.clock.now_ms()).map_err(Error::too_often)
     }
+
+    /// Counts a request that was let through as so many more: it turned out to cost as much as they.
+    pub(crate) fn charge(&self, class: Class, user: &User, more: usize) {
+        if more > 0 && !(user.admin && !self.rate_limits.counts_admins()) {
+            self.rate_limits.charge(class, Who::User(&user.user_id), more, self.server.base.clock.now_ms());
+        }
+    }
 }
 
 /// Who is to be told from others: the user, or else where the request came from.

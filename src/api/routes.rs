@@ -134,7 +134,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::event::get),
         endpoint(client::rooms::forget::post),
         endpoint(client::rooms::hierarchy::get),
-        endpoint(client::rooms::initial_sync::get),
+        endpoint(client::rooms::initial_sync::get).large_answer(),
         endpoint(client::rooms::invite::post),
         endpoint(client::rooms::join::post),
         endpoint(client::rooms::joined_members::get).large_answer(),

@@ -70,7 +70,8 @@ pub const MAX_DEVICE_DISPLAY_NAME_BYTES: usize = 256;
 pub const MAX_DEVICE_ID_BYTES: usize = 255;
 /// Bytes of a client's transaction ID. Ours; it is part of a key.
 pub const MAX_TRANSACTION_ID_BYTES: usize = 255;
-/// Bytes of the `reason` of a membership change, a redaction or a report. Ours; the event's size bounds the first two.
+/// Bytes of the `reason` of a report, and of an operator's note on one. Ours. Those of membership changes and redactions are
+/// bounded by the size of their events alone.
 pub const MAX_REASON_BYTES: usize = 4096;
 /// Bytes of a password. Ours: hashing a megabyte is work for nothing.
 pub const MAX_PASSWORD_BYTES: usize = 512;
@@ -176,6 +177,9 @@ pub const MAX_TO_DEVICE_PER_SYNC: usize = 100;
 pub const MAX_TO_DEVICE_RECIPIENTS: usize = 5000;
 /// Bytes of one to-device message as it is stored: with sender, type and a few bytes of ours. Ours, as an event.
 pub const MAX_TO_DEVICE_BYTES: usize = 65_536;
+/// Bytes that a request may write to devices, all together, to count as one against the limits of to-device messages. Ours:
+/// keys of a room for twenty devices have less.
+pub const TO_DEVICE_BYTES_OF_ONE_REQUEST: usize = 65_536;
 /// One-time keys kept for one device, all algorithms together. Ours; clients aim at 50 to 100.
 pub const MAX_ONE_TIME_KEYS: usize = 1000;
 /// Fallback keys of one device, one an algorithm. Ours.
@@ -183,9 +187,11 @@ pub const MAX_FALLBACK_KEYS: usize = 16;
 /// Bytes of the id of a key (algorithm included), of an algorithm, of a megolm session id. Ours; they stand in keys of
 /// the database.
 pub const MAX_KEY_NAME_BYTES: usize = 255;
-/// Bytes of the device keys of one device, of one cross-signing key, of one one-time key, of one backed-up key, of the
-/// `auth_data` of a backup. Ours: each is a row, with its names beside it.
+/// Bytes of the device keys of one device, of one cross-signing key, of one backed-up key, of the `auth_data` of a backup.
+/// Ours: each is a row, with its names beside it.
 pub const MAX_KEY_OBJECT_BYTES: usize = 60_000;
+/// Bytes of one one-time or fallback key. Ours; they have some hundreds.
+pub const MAX_ONE_TIME_KEY_BYTES: usize = 16_384;
 /// Users in one `/keys/query`. Ours; clients ask for some hundreds at a time.
 pub const MAX_QUERIED_USERS: usize = 5000;
 /// Devices in one `/keys/claim`. Ours; clients ask for some hundreds at a time.
@@ -251,6 +257,8 @@ pub const MAX_ALIASES_PER_ROOM: usize = 1000;
 pub const MAX_CONTENT_TYPE_BYTES: usize = 255;
 /// Bytes of the name of an uploaded file. Ours: file systems have 255, and an accent may take six when it is encoded.
 pub const MAX_FILENAME_BYTES: usize = 1024;
+/// Uploads of one user that arrive at the same time. Ours; browsers send six requests at once.
+pub const MAX_UPLOADS_AT_ONCE: usize = 16;
 /// Pixels on one side of a thumbnail, at most. Ours; who asks for more gets this, or the picture itself.
 pub const MAX_THUMBNAIL_DIMENSION: u32 = 4096;
 /// Requests for thumbnails that wait because these have to be made. Ours: each holds a connection.
