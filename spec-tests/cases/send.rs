@@ -419,3 +419,15 @@ async fn what_a_room_rests_on_is_not_redacted() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_room_keeps_its_own_server() {
+    let alice = shared().user("alice").await;
+    let room = alice.create_room(json!({})).await;
+    let path = "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}";
+    for content in [json!({ "allow": ["other.example"] }), json!({ "allow": ["*"], "deny": ["*"] })] {
+        alice.put(path, &[&room, "m.room.server_acl", ""]).json(content).await.status(400);
+    }
+    let content = json!({ "allow": ["*"], "deny": ["evil.example"] });
+    alice.put(path, &[&room, "m.room.server_acl", ""]).json(content).await.ok();
+}

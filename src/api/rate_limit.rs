@@ -117,9 +117,9 @@ impl Pace {
         Self { interval, whole: interval * u64::from(burst) }
     }
 
-    /// When all will have come back after one more request now, or how long that request has to wait.
-    fn next(self, full: u64, now: u64) -> Result<u64, u64> {
-        let next = full.max(now) + self.interval;
+    /// When all will have come back after this has been used now, or how long it has to wait.
+    fn next(self, full: u64, now: u64, cost: u64) -> Result<u64, u64> {
+        let next = full.max(now) + cost;
         if next <= now + self.whole { Ok(next) } else { Err(next - now - self.whole) }
     }
 }
@@ -146,6 +146,17 @@ impl RateLimits {
 
     /// Counts a request, or says how long it has to wait; one that waits is not counted.
     pub fn count(&self, class: Class, who: Who<'_>, now_ms: u64) -> Result<(), Duration> {
+        self.take(class, |pace| pace.interval, who, now_ms)
+    }
+
+    /// Counts what a request costs beside itself: as much as so many more. With itself it costs no more than may be had at
+    /// once, so that it comes through some time.
+    pub fn count_more(&self, class: Class, requests: u64, who: Who<'_>, now_ms: u64) -> Result<(), Duration> {
+        let cost = |pace: Pace| pace.interval.saturating_mul(requests).min(pace.whole - pace.interval);
+        self.take(class, cost, who, now_ms)
+    }
+
+    fn take(&self, class: Class, cost: impl Fn(Pace) -> u64, who: Who<'_>, now_ms: u64) -> Result<(), Duration> {
         if !self.enabled {
             return Ok(());
         }
@@ -155,7 +166,7 @@ impl RateLimits {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         // Only a clock that was set back makes it later than the whole.
         let full = rows.get(row).min(now + pace.whole);
-        let next = pace.next(full, now);
+        let next = pace.next(full, now, cost(pace));
         rows.set(row, next.unwrap_or(full));
         next.map(|_| ()).map_err(|wait| Duration::from_millis(wait.div_ceil(US_PER_MS)))
     }
@@ -247,6 +258,20 @@ mod tests {
             "nobody waits longer than for the next to come back"
         );
         assert_eq!(said(&limits, NOW + 1000), Ok(()));
+    }
+
+    #[test]
+    fn what_costs_much_takes_nearly_as_much_as_there_is() {
+        let limits = limits(5, 60);
+        let more = |requests, now_ms| limits.count_more(Class::Messages, requests, Who::User(user_id!("@a:b")), now_ms);
+        assert_eq!(more(3, NOW), Ok(()));
+        assert_eq!(more(3, NOW), Err(Duration::from_secs(1)), "and none of them counts");
+        assert_eq!((more(2, NOW), more(0, NOW)), (Ok(()), Ok(())));
+        assert_eq!(said(&limits, NOW), Err(Duration::from_secs(1)));
+        assert_eq!(more(100, NOW), Err(Duration::from_secs(4)));
+        assert_eq!(said(&limits, NOW + 5000), Ok(()));
+        assert_eq!(more(100, NOW + 5000), Ok(()), "with the request itself nothing is out of reach");
+        assert_eq!(said(&limits, NOW + 5000), Err(Duration::from_secs(1)));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use depesche_config::Config;
-use depesche_rules::bounds::{MAX_BODY_BYTES, MAX_KEYS_BODY_BYTES, MAX_PLAIN_BODY_BYTES};
+use depesche_rules::bounds::{INVITES_PER_REQUEST, MAX_BODY_BYTES, MAX_KEYS_BODY_BYTES, MAX_PLAIN_BODY_BYTES};
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method, header, request::Parts};
 use ruma::api::{
@@ -429,17 +429,29 @@ impl Endpoint {
 impl App {
     /// Counts a request of a class: as its user's where there is one, else as its address's.
     pub(crate) fn count(&self, class: Class, user: Option<&User>, address: Option<IpAddr>) -> Result<(), Error> {
-        if user.is_some_and(|user| user.admin) && !self.rate_limits.counts_admins() {
-            return Ok(());
-        }
-        let Some(who) = who(user, address) else { return Ok(()) };
-        self.rate_limits.count(class, who, self.server.base.clock.now_ms()).map_err(Error::too_often)
+        let now_ms = self.server.base.clock.now_ms();
+        let Some(who) = self.counted(user, address) else { return Ok(()) };
+        self.rate_limits.count(class, who, now_ms).map_err(Error::too_often)
+    }
+
+    /// Counts the invites of one request: the first few are in its own count.
+    pub(crate) fn count_invites(&self, invites: usize, user: &User) -> Result<(), Error> {
+        let requests = u64::try_from(invites / INVITES_PER_REQUEST).unwrap_or(u64::MAX);
+        let now_ms = self.server.base.clock.now_ms();
+        let Some(who) = self.counted(Some(user), None) else { return Ok(()) };
+        self.rate_limits.count_more(Class::Joins, requests, who, now_ms).map_err(Error::too_often)
+    }
+
+    /// Who is counted, if anybody is.
+    fn counted<'a>(&self, user: Option<&'a User>, address: Option<IpAddr>) -> Option<Who<'a>> {
+        let is_exempt = user.is_some_and(|user| user.admin) && !self.rate_limits.counts_admins();
+        who(user, address).filter(|_| !is_exempt)
     }
 
     /// Counts a request that was let through as so many more: it turned out to cost as much as they.
     pub(crate) fn charge(&self, class: Class, user: &User, more: usize) {
-        if more > 0 && !(user.admin && !self.rate_limits.counts_admins()) {
-            self.rate_limits.charge(class, Who::User(&user.user_id), more, self.server.base.clock.now_ms());
+        if let Some(who) = self.counted(Some(user), None).filter(|_| more > 0) {
+            self.rate_limits.charge(class, who, more, self.server.base.clock.now_ms());
         }
     }
 }

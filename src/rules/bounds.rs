@@ -104,6 +104,23 @@ pub const MAX_PAGE_BYTES: usize = 4 << 20;
 pub const MAX_SYNC_BYTES: usize = 64 << 20;
 /// Bytes of the events before, and of those after, one result of `/search`. Ours: so many results have them.
 pub const MAX_SEARCH_CONTEXT_BYTES: usize = 256 << 10;
+/// Bytes of the states of rooms in one answer of `/search`, after which it ends before a result of another room. Ours:
+/// a client that asks for them gets one room's state whole in any case.
+pub const MAX_SEARCH_STATE_BYTES: usize = 16 << 20;
+/// Bytes of the aggregations that one page of events has; the events behind have none, and clients ask for theirs by
+/// `/relations`. Ours: an edit and a thread's latest event may each be as large as an event can be.
+pub const MAX_AGGREGATED_BYTES: usize = 4 << 20;
+/// Bytes of a redaction that stands, as it is, in the `unsigned` of the event it redacts; of a larger one its content is
+/// left out. Ours: its endpoint takes reasons of half as many.
+pub const MAX_BECAUSE_BYTES: usize = 8 << 10;
+/// Bytes of the content of a room's name, topic, avatar or aliases that stripped state shows of it. Ours: every sync of who
+/// is invited repeats it.
+pub const MAX_STRIPPED_CONTENT_BYTES: usize = 8 << 10;
+/// Events of threads that one look at a room goes through for one that its viewer may see, beyond the newest few of each.
+/// Ours: whoever ignores people who say much has many to pass over.
+pub const MAX_THREAD_EVENTS_LOOKED_AT: usize = 2000;
+/// Invites in one request that count as one more of the requests that join and invite. Ours: each is work for as many.
+pub const INVITES_PER_REQUEST: usize = 10;
 /// Timeline events of one room in `/sync`, when the client's filter asks for more. Ours.
 pub const MAX_SYNC_TIMELINE_LIMIT: u32 = 1000;
 /// Timeline events of one room in `/sync`, when the filter does not say. Ours, as Synapse; the specification leaves it

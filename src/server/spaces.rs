@@ -10,7 +10,9 @@
 
 use std::{collections::HashMap, fmt, str::FromStr};
 
-use depesche_rules::bounds::{MAX_HIERARCHY_CHILDREN, MAX_HIERARCHY_DEPTH, MAX_HIERARCHY_ROOMS, MAX_SPACE_CHILDREN};
+use depesche_rules::bounds::{
+    MAX_HIERARCHY_CHILDREN, MAX_HIERARCHY_DEPTH, MAX_HIERARCHY_ROOMS, MAX_PAGE_BYTES, MAX_SPACE_CHILDREN,
+};
 use ruma::{
     OwnedRoomId, RoomId, UserId,
     api::client::space::SpaceHierarchyRoomsChunk,
@@ -18,16 +20,22 @@ use ruma::{
     room::RoomType,
     serde::Raw,
 };
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::to_raw_value};
 
 use crate::{
     keyspace::{EventNo, KEY_NO},
-    rooms::{Rooms, state::Tree, view::RoomView},
+    rooms::{
+        Rooms,
+        state::Tree,
+        view::{Event, RoomView},
+    },
     tx::Fault,
 };
 
 /// The type of the state that puts a room into a space.
 const CHILD: &str = "m.space.child";
+/// Children read in one step.
+const AT_ONCE: usize = 32;
 
 /// A question for a page of the rooms below one.
 #[derive(Clone, Copy, Debug, Default)]
@@ -105,7 +113,7 @@ impl Rooms {
         let deepest = max_depth.map_or(MAX_HIERARCHY_DEPTH, |depth| depth.min(MAX_HIERARCHY_DEPTH));
         let view = self.base.view();
         let (mut met, mut passed, mut rooms) = (HashMap::<OwnedRoomId, Met>::new(), 0, Vec::new());
-        let (mut looked_at, mut cut) = (0, false);
+        let (mut looked_at, mut cut, mut left) = (0, false, MAX_PAGE_BYTES);
         let mut ahead = vec![(root.to_owned(), 0)];
         while let Some((id, depth)) = ahead.pop() {
             let known = met.get_mut(&id);
@@ -131,7 +139,7 @@ impl Rooms {
                 }
                 continue;
             };
-            if passed >= skipped && rooms.len() >= limit {
+            if passed >= skipped && (rooms.len() >= limit || left == 0) {
                 let next = Token { passed, max_depth, suggested_only }.to_string();
                 return Ok(Hierarchy { rooms, next: Some(next) });
             }
@@ -151,7 +159,10 @@ impl Rooms {
             }
             met.insert(id, Met { depth, children: ids });
             if passed >= skipped {
-                let children = children.into_iter().map(|child| child.shown).collect();
+                let children: Vec<_> = children.into_iter().map(|child| child.shown).collect();
+                let summed_up = to_raw_value(&summary).map_or(0, |text| text.get().len());
+                let bytes = children.iter().map(|child| child.json().get().len()).sum::<usize>() + summed_up;
+                left = left.saturating_sub(bytes);
                 rooms.push(SpaceHierarchyRoomsChunk::new(summary, children));
             }
             passed += 1;
@@ -192,7 +203,7 @@ impl RoomView {
     /// The children that these events set, in their order. One that says not through which servers to join is none.
     async fn children(&self, set: &[EventNo], suggested_only: bool) -> Result<Vec<Child>, Fault> {
         let mut children = Vec::with_capacity(set.len());
-        for event in self.events(set).await? {
+        for event in self.until(set, MAX_PAGE_BYTES).await? {
             let event = self.readable(event)?;
             let shown = json!({
                 "type": CHILD,
@@ -210,6 +221,22 @@ impl RoomView {
         }
         children.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(children.into_iter().map(|(child, shown)| Child { room: child.state_key, shown }).collect())
+    }
+}
+
+impl RoomView {
+    /// The first of these events, until they have so many bytes.
+    async fn until(&self, numbers: &[EventNo], bytes: usize) -> Result<Vec<Event>, Fault> {
+        let (mut events, mut left) = (Vec::with_capacity(numbers.len()), bytes);
+        for some in numbers.chunks(AT_ONCE) {
+            if left == 0 {
+                break;
+            }
+            let read = self.events(some).await?;
+            left = left.saturating_sub(read.iter().map(|event| event.pdu.json().len()).sum());
+            events.extend(read);
+        }
+        Ok(events)
     }
 }
 

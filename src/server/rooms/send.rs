@@ -8,8 +8,11 @@ use depesche_rules::{
 };
 use futures::future::BoxFuture;
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedUserId,
-    events::{StateEventType, TimelineEventType, room::member::MembershipState},
+    CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedUserId, ServerName,
+    events::{
+        StateEventType, TimelineEventType,
+        room::{member::MembershipState, server_acl::RoomServerAclEventContent},
+    },
 };
 
 use super::annotations;
@@ -99,6 +102,9 @@ impl Intent for State {
                 // It would take effect like any other, and past the check of who may redact what.
                 return Err(Refusal::BadContent("a redaction is not state".into()));
             }
+            if self.kind == StateEventType::RoomServerAcl && self.state_key.is_empty() {
+                must_allow(&turn.base.name, &self.content)?;
+            }
             let current = turn.working.state(turn.tx, &self.kind.to_string(), &self.state_key).await?;
             // Setting what is set already makes no event, as long as the same user says it.
             if let Some(event) = current
@@ -111,6 +117,16 @@ impl Intent for State {
             Ok(Verdict::Append(vec![EventDraft::state(self.sender.clone(), kind, key, content)]))
         })
     }
+}
+
+/// Refuses a list of servers that keeps this one out of its own room: nobody here could take it back.
+pub fn must_allow(own: &ServerName, content: &CanonicalJsonObject) -> Result<(), Refusal> {
+    let list = serde_json::to_value(content).and_then(serde_json::from_value::<RoomServerAclEventContent>);
+    // What cannot be read keeps nobody out.
+    if list.is_ok_and(|list| !list.is_allowed(own)) {
+        return Err(Refusal::BadContent("this list would keep this server out of the room".into()));
+    }
+    Ok(())
 }
 
 /// One's own events may be redacted by anyone who may send the redaction; those of others take the redact level, or, if

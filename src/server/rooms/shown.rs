@@ -4,6 +4,7 @@
 //! Whether the user may see an event was asked before, of [`super::show`].
 
 use depesche_rules::{
+    bounds::MAX_BECAUSE_BYTES,
     client_event::{self, RoomField, Unsigned},
     pdu::Pdu,
     visibility,
@@ -124,6 +125,21 @@ impl Viewer<'_> {
         format: Format,
         relations: Option<Box<RawValue>>,
     ) -> Result<Shown, Fault> {
+        if format == Format::Federation {
+            // It has no `unsigned` of ours, and the rest goes into nothing else.
+            let pdu = self.served(event).await?;
+            let membership = MembershipState::Leave;
+            return Ok(Shown {
+                format,
+                age: 0,
+                pdu,
+                membership,
+                replaced: None,
+                because: None,
+                transaction_id: None,
+                relations: None,
+            });
+        }
         let root = self.root_before(event.no).await?;
         let membership = if self.is_own(&event.pdu) {
             visibility::membership(Some(&event.pdu))
@@ -165,6 +181,11 @@ impl Viewer<'_> {
             self.served(&redaction).await?
         } else {
             self.room().without_content(&redaction.pdu)?
+        };
+        let redaction = if redaction.json().len() > MAX_BECAUSE_BYTES {
+            self.room().without_content(&redaction)?
+        } else {
+            redaction
         };
         let field = if format == Format::WithoutRoom { RoomField::Absent } else { RoomField::Present };
         let unsigned = Unsigned { age: Some(client_event::age(&redaction, self.now())), ..Unsigned::default() };

@@ -413,3 +413,36 @@ async fn a_room_that_all_have_left_is_no_longer_published() {
     change(&server, &room, bob, bob, Action::Join).await.unwrap();
     assert!(!server.directory.has(&room).await.unwrap());
 }
+
+#[tokio::test]
+async fn a_page_of_a_hierarchy_ends_when_it_has_many_bytes() {
+    let server = start(memory()).await;
+    let alice = &account(&server, "alice").await;
+    let mut spaces = Vec::new();
+    for name in ["root", "a", "b"] {
+        let space = Creation {
+            name: Some(name.into()),
+            creation_content: object(json!({ "type": "m.space" })),
+            ..creation(alice)
+        };
+        spaces.push(server.rooms.create(space).await.unwrap());
+    }
+    let [root, a, b] = &spaces[..] else { panic!("three spaces") };
+    for (child, order) in [(a, "1"), (b, "2")] {
+        let content = json!({ "via": ["agency.test"], "order": order });
+        set(&server, root, alice, StateEventType::SpaceChild, child.as_str(), content).await;
+    }
+    for n in 0..110 {
+        let content = json!({ "via": ["agency.test"], "long": "x".repeat(60_000) });
+        set(&server, a, alice, StateEventType::SpaceChild, &format!("!{n}:agency.test"), content).await;
+    }
+    let query = HierarchyQuery { limit: 50, ..HierarchyQuery::default() };
+    let first = server.rooms.hierarchy(root, alice, &query).await.unwrap();
+    assert_eq!(first.rooms.len(), 2, "the last has too many bytes for another one");
+    let children = first.rooms[1].children_state.len();
+    assert!((60..110).contains(&children), "{children}: nor is all of that looked at");
+    let query = HierarchyQuery { from: first.next.as_deref(), ..query };
+    let second = server.rooms.hierarchy(root, alice, &query).await.unwrap();
+    assert_eq!(second.rooms[0].summary.room_id, *b);
+    assert_eq!((second.rooms.len(), second.next), (1, None));
+}

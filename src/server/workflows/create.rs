@@ -26,6 +26,7 @@ use crate::{
         append::{self, Accepted},
         lane::{self, Refusal},
         membership::{is_leaving, leaving},
+        send,
         working::Working,
     },
     topic,
@@ -156,6 +157,9 @@ impl Rooms {
                     invited.push(user.map_err(|_| CreateError::BadContent("a user id is expected".into()))?);
                 }
                 StateEventType::RoomCanonicalAlias if state_key.is_empty() => check_aliases(creation, content)?,
+                StateEventType::RoomServerAcl if state_key.is_empty() => {
+                    send::must_allow(&self.base.name, content).map_err(CreateError::Refused)?;
+                }
                 _ => {}
             }
         }

@@ -347,3 +347,30 @@ async fn only_the_server_says_who_vouches_in_a_new_room() {
     let content: serde_json::Value = event.pdu.content_as().unwrap();
     assert_eq!(content, json!({ "membership": "join", "displayname": "Al" }));
 }
+
+#[tokio::test]
+async fn a_room_keeps_its_own_server() {
+    let server = Fixture::new();
+    let alice = user("alice");
+    let room = server.room(&alice).await;
+    for (content, allowed) in [
+        (json!({ "allow": ["*"], "deny": ["evil.test"] }), true),
+        (json!({ "allow": ["*.test"], "allow_ip_literals": false }), true),
+        (json!({ "allow": ["*"], "deny": ["agency.*"] }), false),
+        (json!({ "allow": ["other.test"] }), false),
+        (json!({}), false),
+    ] {
+        let state = State {
+            sender: alice.clone(),
+            kind: StateEventType::RoomServerAcl,
+            state_key: String::new(),
+            content: object(content.clone()),
+        };
+        let outcome = server.rooms.submit(&room, state).await;
+        assert_eq!(outcome.is_ok(), allowed, "{content}");
+        assert!(allowed || matches!(outcome, Err(Refusal::BadContent(_))), "{outcome:?}");
+        let initial_state = vec![(StateEventType::RoomServerAcl, String::new(), object(content.clone()))];
+        let created = server.rooms.create(Creation { initial_state, ..creation(&alice) }).await;
+        assert_eq!(created.is_ok(), allowed, "{content}");
+    }
+}
