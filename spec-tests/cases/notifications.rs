@@ -85,3 +85,18 @@ async fn notifications_from_a_wrong_token() {
     );
     shared().client().get("/_matrix/client/v3/notifications", &[]).await.error(401, "M_MISSING_TOKEN");
 }
+
+#[tokio::test]
+async fn an_invite_is_among_the_notifications() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let room = alice.create_room(json!({ "preset": "private_chat" })).await;
+    alice.invite(&room, &bob).await;
+    let all = page(&bob, &[]).await;
+    let list = all["notifications"].as_array().expect("notifications");
+    assert_eq!(list.len(), 1, "{all}");
+    let (invite, event) = (&list[0], &list[0]["event"]);
+    assert_eq!((&invite["room_id"], &invite["read"]), (&json!(room), &json!(false)), "{all}");
+    assert_eq!((&event["type"], &event["content"]["membership"]), (&json!("m.room.member"), &json!("invite")), "{all}");
+    bob.leave(&room).await;
+    assert!(ids(&page(&bob, &[]).await).is_empty(), "a refused invite");
+}

@@ -312,3 +312,19 @@ async fn a_redaction_reaches_the_sync() {
     assert!(view.bodies().is_empty(), "{initial}");
     assert!(view.timeline_ids().contains(&id.as_str()), "a redacted event stays in its place: {initial}");
 }
+
+#[tokio::test]
+async fn a_left_room_of_which_no_event_is_shown_is_paged_from_the_leave_on() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let room = alice.public_room().await;
+    bob.join(&room).await;
+    let mut sync = bob.syncer().filter(&json!({ "room": { "timeline": { "limit": 0 } } }));
+    sync.next().await;
+    bob.leave(&room).await;
+    let answer = sync.next().await;
+    let token = answer["rooms"]["leave"][&room]["timeline"]["prev_batch"].as_str().expect("prev_batch").to_owned();
+    let query = [("dir", "b"), ("limit", "1"), ("from", token.as_str())];
+    let page = bob.get("/_matrix/client/v3/rooms/{roomId}/messages", &[&room]).query(&query).await.ok();
+    let newest = &page["chunk"][0];
+    assert_eq!((&newest["content"]["membership"], &newest["state_key"]), (&json!("leave"), &json!(bob.id)), "{page}");
+}

@@ -38,6 +38,7 @@ use crate::{
         unread,
         view::{Event, RoomView},
     },
+    sync::stripped,
     tx::View,
 };
 
@@ -104,11 +105,17 @@ pub async fn page(base: &Base, query: &Query<'_>) -> Result<Page, NotificationsE
     let ignored = account_data::ignored_users(&view, query.user).await?;
     let rules = Rules { rules: push_rules::of(&view, query.user).await?.rules, ignored };
     let mut rooms = BinaryHeap::new();
-    for (no, _) in joined(&view, query.user).await? {
-        let mut room = Walked::new(&view, no, from).await?;
-        if room.fill().await? {
-            rooms.push(room);
+    for (count, (no, member)) in of_interest(&view, query.user).await?.into_iter().enumerate() {
+        if count % AT_ONCE == AT_ONCE - 1 {
+            tokio::task::yield_now().await;
         }
+        let room = match member.state {
+            MembershipState::Invite => {
+                Walked::invited(&view, no, member.event, from, query.user, &rules.ignored).await?
+            }
+            _ => Walked::new(&view, no, from).await?,
+        };
+        rooms.extend(room);
     }
     let (mut notifications, mut last, mut bytes) = (Vec::new(), None, 0);
     for looked_at in 0..LOOKED_AT {
@@ -151,9 +158,29 @@ struct Walked {
 }
 
 impl Walked {
-    async fn new(view: &View, no: RoomNo, from: Place) -> Result<Self, Fault> {
+    /// A room that the user is in; `None` if nothing is in it before a place.
+    async fn new(view: &View, no: RoomNo, from: Place) -> Result<Option<Self>, Fault> {
         let room = RoomView::open(view, no).await?;
-        Ok(Self { room, ahead: VecDeque::new(), at: from, step: 1, context: None })
+        let mut room = Self { room, ahead: VecDeque::new(), at: from, step: 1, context: None };
+        Ok(if room.fill().await? { Some(room) } else { None })
+    }
+
+    /// A room that the user is invited to: all they may know of it is the invite.
+    async fn invited(
+        view: &View,
+        no: RoomNo,
+        invite: EventNo,
+        from: Place,
+        user: &UserId,
+        ignored: &BTreeSet<OwnedUserId>,
+    ) -> Result<Option<Self>, Fault> {
+        let room = RoomView::open(view, no).await?;
+        let event = room.event(invite).await?;
+        let place = event.meta.place;
+        if place >= from || stripped::is_hidden(&room, user, &event, ignored).await? {
+            return Ok(None);
+        }
+        Ok(Some(Self { room, ahead: [(place, invite)].into(), at: Place::START, step: 1, context: None }))
     }
 
     /// Reads on. Says whether there was more.
@@ -194,7 +221,9 @@ impl Walked {
         }
         let viewer = Viewer::new(&self.room, query.user.to_owned(), Some(query.device.to_owned()), base.now());
         let mut viewer = viewer.await?;
-        if !viewer.may_see(event).await? {
+        // An invite is theirs to know, whatever else of the room is.
+        let is_invite = event.pdu.is_state("m.room.member", query.user.as_str());
+        if !is_invite && !viewer.may_see(event).await? {
             return Ok(None);
         }
         Ok(Some(Notification {
@@ -232,18 +261,20 @@ impl PartialEq for Walked {
 
 impl Eq for Walked {}
 
-/// The rooms a user is in.
-async fn joined(view: &View, user: &UserId) -> Result<Vec<(RoomNo, Membership)>, Fault> {
+/// The rooms a user is in or invited to.
+async fn of_interest(view: &View, user: &UserId) -> Result<Vec<(RoomNo, Membership)>, Fault> {
     let mut range = MEMBER.under(&(user.to_owned(),));
-    let mut joined = Vec::new();
+    let mut found = Vec::new();
     loop {
         let rows = view.scan(&MEMBER, range.clone(), MAX_SCAN).await?;
         let (is_last, last) = (rows.len() < MAX_SCAN, rows.last().map(|((_, room), _)| *room));
-        let rows = rows.into_iter().filter(|(_, member)| member.state == MembershipState::Join);
-        joined.extend(rows.map(|((_, room), member)| (room, member)));
+        let rows = rows
+            .into_iter()
+            .filter(|(_, member)| matches!(member.state, MembershipState::Join | MembershipState::Invite));
+        found.extend(rows.map(|((_, room), member)| (room, member)));
         match last {
             Some(room) if !is_last => range = MEMBER.from(&(user.to_owned(),), &(user.to_owned(), room + 1)),
-            _ => return Ok(joined),
+            _ => return Ok(found),
         }
     }
 }

@@ -91,6 +91,8 @@ impl UserDirectory {
             range = behind;
             // Who has two words of this beginning comes twice.
             let users = users.into_iter().filter(|user| user != searcher && seen.insert(user.clone())).collect();
+            // Each may be in thousands of rooms: others want a turn.
+            tokio::task::yield_now().await;
             for (candidate, words) in candidates(&view, users, &sought).await? {
                 let Some((rank, user)) = self.rank(&view, candidate, &words, &own, &sought).await? else { continue };
                 sharing += usize::from(rank.1.0);

@@ -34,7 +34,7 @@ mod presence;
 mod room;
 mod session;
 mod shape;
-mod stripped;
+pub(crate) mod stripped;
 mod summary;
 mod timeline;
 mod v3;

@@ -36,10 +36,7 @@ use super::{
 };
 use crate::{
     keyspace::{EventNo, RoomNo},
-    records::{
-        events::Place,
-        rooms::{Membership, RootRecord},
-    },
+    records::rooms::{Membership, RootRecord},
     rooms::{
         show::Viewer,
         unread::{Count, Counter},
@@ -228,8 +225,7 @@ pub async fn left(
         return left_unseen(asked, &mut viewer, leave, account_data).await;
     };
     let known = asked.known(room, member).await?;
-    let behind = Place { back: leave.meta.place.back + 1, ..leave.meta.place };
-    let span = Span { after: known, before: behind, always: Some(leave.no) };
+    let span = Span { after: known, before: leave.meta.place.next(), always: Some(leave.no) };
     let timeline = asked.timeline(room, &mut viewer, &span).await?;
     let end = room.root_before(departure.no).await?;
     let mut frame = frame(asked, room, known, &timeline, end).await?;
@@ -263,6 +259,12 @@ async fn left_unseen(
         state: wire_state(asked, viewer, state, false).await?,
         account_data,
     })
+}
+
+/// Whether a room was one of the user's at a position: they were in it, invited to it or knocked at it.
+pub async fn was_of(room: &RoomView, user: &UserId, at: Position) -> Result<bool, Fault> {
+    use MembershipState as M;
+    Ok(matches!(membership(room, room.root_at(at).await?, user).await?, M::Join | M::Invite | M::Knock))
 }
 
 async fn membership(room: &RoomView, root: RootRecord, user: &UserId) -> Result<MembershipState, Fault> {
