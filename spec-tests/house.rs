@@ -137,6 +137,15 @@ fn the_unit_allows_what_the_program_asks_of_the_system() {
     assert!(used.contains("setrlimit") && used.contains("nice"), "the sources are not read");
 }
 
+#[test]
+fn the_unit_has_what_the_server_counts_on() {
+    let (unit, example) = (read("docs/operate/depesche.service"), read("config.example.toml"));
+    let has = |line: &str| unit.lines().any(|found| found == line);
+    assert!(example.contains("\n# admin_socket = \"/run/depesche/") && has("RuntimeDirectory=depesche"));
+    assert!(read("src/thumbnails/worker.rs").contains("oom_score_adj") && has("OOMPolicy=continue"));
+    assert!(!example.contains("signing_key_file = \"/etc/"), "/etc cannot be written to");
+}
+
 /// The sources below a folder, tests included.
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let found = sources_in(&root().join(folder));

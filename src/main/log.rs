@@ -4,7 +4,10 @@
 //! (`/rooms/{p1}/send/...`), never by its path or query.
 
 use std::{
-    io::IsTerminal,
+    fmt,
+    fs::{File, Metadata},
+    io::{self, IsTerminal},
+    os::{fd::AsFd, unix::fs::MetadataExt},
     sync::atomic::{AtomicU64, Ordering},
     time::Instant,
 };
@@ -16,8 +19,12 @@ use axum::{
 };
 use depesche_config::{Config, LogFormat};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use tracing::{Instrument, Span};
-use tracing_subscriber::EnvFilter;
+use tracing::{Event, Instrument, Level, Span, Subscriber};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
+    registry::LookupSpan,
+};
 
 use crate::{failure::Failure, metrics, node};
 
@@ -40,12 +47,18 @@ pub fn filter(config: &Config) -> Result<EnvFilter, Failure> {
 
 /// From here on everything that is logged goes to standard error, and so do panics.
 pub fn start(config: &Config) -> Result<(), Failure> {
-    let lines = tracing_subscriber::fmt().with_env_filter(filter(config)?).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter(config)?).with_writer(io::stderr);
     // Where the log lies on a full disk, a line is lost. Saying so on the same stream would end whoever logs.
     let lines = lines.log_internal_errors(false);
     match config.log.format {
-        LogFormat::Text => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).init(),
+        LogFormat::Text => {
+            let lines = lines.with_target(false).with_ansi(io::stderr().is_terminal());
+            lines.map_event_format(Prioritised::to_stderr).init();
+        }
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).with_span_list(false);
+            lines.map_event_format(Prioritised::to_stderr).init();
+        }
     }
     std::panic::set_hook(Box::new(|panic| {
         // The place, not the message: a message may quote what a user sent.
@@ -53,6 +66,66 @@ pub fn start(config: &Config) -> Result<(), Failure> {
         tracing::error!(place, "a part of the server panicked; this is a bug, please report it");
     }));
     Ok(())
+}
+
+/// Why the program ends, before or beside the log: on standard error, for people.
+pub fn complain(why: &dyn fmt::Display) {
+    let priority = if is_journal() { priority(Level::ERROR) } else { "" };
+    for line in format!("depesche: {why}").lines() {
+        eprintln!("{priority}{line}");
+    }
+}
+
+/// Lines, each with its priority in front where the journal reads them.
+struct Prioritised<F> {
+    format: F,
+    is_journal: bool,
+}
+
+impl<F> Prioritised<F> {
+    fn to_stderr(format: F) -> Self {
+        Self { format, is_journal: is_journal() }
+    }
+}
+
+impl<S, N, F> FormatEvent<S, N> for Prioritised<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        if !self.is_journal {
+            return self.format.format_event(context, to, event);
+        }
+        let mut text = String::new();
+        self.format.format_event(context, Writer::new(&mut text), event)?;
+        // To the journal each line is an entry of its own.
+        let priority = priority(*event.metadata().level());
+        text.lines().try_for_each(|line| writeln!(to, "{priority}{line}"))
+    }
+}
+
+/// How the journal is told what a line is: sd-daemon(3). It takes this away from the line.
+fn priority(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "<3>",
+        Level::WARN => "<4>",
+        Level::INFO => "<6>",
+        _ => "<7>",
+    }
+}
+
+/// Whether the journal reads standard error.
+fn is_journal() -> bool {
+    let stream = std::env::var("JOURNAL_STREAM");
+    let file = io::stderr().as_fd().try_clone_to_owned().and_then(|stderr| File::from(stderr).metadata());
+    stream.is_ok_and(|stream| file.is_ok_and(|file| is_stream(&stream, &file)))
+}
+
+/// Whether `JOURNAL_STREAM` means this file. The variable is inherited also by those whose output goes elsewhere.
+fn is_stream(stream: &str, file: &Metadata) -> bool {
+    stream == format!("{}:{}", file.dev(), file.ino())
 }
 
 /// Around each request of clients: its id, its line in the log, its figures.
@@ -139,6 +212,7 @@ fn known(method: &Method) -> &'static str {
 mod tests {
     use std::{
         io,
+        os::unix::fs::MetadataExt,
         sync::{Arc, Mutex},
     };
 
@@ -148,7 +222,7 @@ mod tests {
     use tower::ServiceExt;
     use tracing_subscriber::fmt::MakeWriter;
 
-    use super::{REQUEST_ID, request, request_id};
+    use super::{Prioritised, REQUEST_ID, is_stream, request, request_id};
 
     /// Log lines, kept.
     #[derive(Clone, Default)]
@@ -206,6 +280,35 @@ mod tests {
             assert!(log.contains("request failed") && log.contains("from-the-proxy"), "{filter}: {log}");
             assert_eq!(log.lines().count(), 1, "{filter}: {log}");
         }
+    }
+
+    #[test]
+    fn the_journal_is_told_the_priority_of_each_line() {
+        for is_journal in [true, false] {
+            let lines = Lines::default();
+            let all = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).without_time();
+            let all = all.with_target(false).with_writer(lines.clone());
+            let all = all.map_event_format(|format| Prioritised { format, is_journal });
+            let _logged = tracing::subscriber::set_default(all.finish());
+            tracing::error!("lost\n  and more");
+            tracing::warn!("careful");
+            tracing::info!("as usual");
+            tracing::debug!("in detail");
+            let log = String::from_utf8(lines.0.lock().expect("no panic").clone()).expect("text");
+            let begins: Vec<_> = log.lines().map(|line| line.get(..3).unwrap_or_default()).collect();
+            let told = begins == ["<3>", "<3>", "<4>", "<6>", "<7>"];
+            assert!(told == is_journal && log.contains('<') == is_journal, "{log}");
+            assert!(log.contains("careful") && log.contains("and more"), "{log}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_not_the_journal() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let metadata = file.as_file().metadata().expect("metadata");
+        let (device, inode) = (metadata.dev(), metadata.ino());
+        assert!(is_stream(&format!("{device}:{inode}"), &metadata));
+        assert!(!is_stream(&format!("{device}:{}", inode + 1), &metadata) && !is_stream("", &metadata));
     }
 
     #[tokio::test]

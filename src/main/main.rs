@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     match run(Cli::parse()).and_then(|code| all_printed().map(|()| code)) {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("depesche: {failure}");
+            log::complain(&failure);
             ExitCode::from(failure.exit_code())
         }
     }

@@ -1,5 +1,7 @@
 //! Figures for monitoring, in the text format of Prometheus, on a listener of their own.
 
+mod store;
+
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, routing::get};
@@ -24,7 +26,7 @@ pub fn start() -> Result<PrometheusHandle, Failure> {
     metrics::describe_histogram!("depesche_http_request_seconds", "Time from the head of a request to its answer");
     metrics::describe_gauge!("depesche_http_connections", "Open connections of clients");
     metrics::describe_counter!("depesche_push_notifications_total", "Notifications to push gateways, by outcome");
-    metrics::describe_gauge!("depesche_store", "What the database says of itself, by its own names");
+    store::describe();
     metrics::describe_gauge!("depesche_build_info", "1; the version is a label");
     metrics::gauge!("depesche_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(handle)
@@ -35,10 +37,7 @@ pub fn router(handle: PrometheusHandle, node: Arc<Node>) -> Router {
     let page = move || {
         let (handle, node) = (handle.clone(), Arc::clone(&node));
         async move {
-            for (name, value) in node.figures() {
-                #[expect(clippy::cast_precision_loss, reason = "Prometheus knows no other numbers")]
-                metrics::gauge!("depesche_store", "figure" => name).set(value as f64);
-            }
+            store::set(&node.figures());
             ([(http::header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], handle.render())
         }
     };

@@ -23,6 +23,9 @@ use crate::{Bounds, bounds::MEASURE, measure, thumbnail};
 /// By how much the process stands back behind others, of at most 19.
 const LESS: i32 = 10;
 
+/// How ready the process is to be ended first where the system has no memory left: more than any other.
+const FIRST: &str = "1000";
+
 /// What the process was asked for.
 #[derive(Debug)]
 pub(crate) enum Answer {
@@ -49,6 +52,9 @@ pub fn work(arguments: &[String]) -> ExitCode {
 
 /// Gives away what is not needed, for good.
 fn confine(bounds: &Bounds) -> io::Result<()> {
+    // Where memory runs out, a picture is lost and not the server. Before the limits of files. More needs no right; where
+    // the system forbids it all the same, the picture is made.
+    let _ = fs::write("/proc/self/oom_score_adj", FIRST);
     let most = |most: u64| Rlimit { current: Some(most), maximum: Some(most) };
     // What the program itself takes comes on top.
     let own: u64 = fs::read_to_string("/proc/self/statm")?

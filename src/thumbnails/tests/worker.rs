@@ -1,6 +1,11 @@
 //! Real processes: what they make, and how they end.
 
-use std::{io::Cursor, path::PathBuf, time::Duration};
+use std::{
+    io::Cursor,
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use depesche_server::media::{
@@ -71,10 +76,29 @@ async fn a_process_that_wants_too_much_memory_is_no_harm() {
     assert!(matches!(made, Err(Unmade::TooLarge)), "{made:?}");
 }
 
+#[test]
+fn a_process_is_the_first_to_go_where_memory_runs_out() {
+    // It waits for its picture: 32 by 32, of so many pixels, frames, megabytes and seconds.
+    let mut waiting = Command::new(env!("CARGO_BIN_EXE_depesche-thumbnail-worker"))
+        .args(["32", "32", "1", "0", "10", "20", "128", "30"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let path = format!("/proc/{}/oom_score_adj", waiting.id());
+    let until = Instant::now() + Duration::from_secs(20);
+    while std::fs::read_to_string(&path).unwrap().trim() != "1000" {
+        assert!(Instant::now() < until && waiting.try_wait().unwrap().is_none(), "it does not stand forward");
+        std::thread::yield_now();
+    }
+    drop(waiting.stdin.take());
+    waiting.wait().unwrap();
+}
+
 #[tokio::test]
 async fn a_process_that_takes_too_long_is_killed() {
     let slow = Workers::of("/bin/sleep".into(), 1, Bounds { time: Duration::from_millis(300), ..BOUNDS });
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     let made = slow.make(source(&png(500, 500)), Order { width: 100, ..ORDER }).await;
     assert!(matches!(made, Err(Unmade::TooLarge)), "{made:?}");
     assert!(began.elapsed() < Duration::from_secs(20));
