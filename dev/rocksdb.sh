@@ -26,9 +26,18 @@ name=$(printf '%s %s %s %s' "$sys" "$features" "$compiler" "$optimised" | sha256
 store=$cache/rocksdb-${sys%%+*}-$name
 
 if [ ! -e "$store/complete" ]; then
+    # One at a time: who waited finds it built. So what lies there under this name is what a build left that was killed.
+    mkdir -p "$cache"
+    exec 8>"$cache/rocksdb.lock"
+    flock 8
+    rm -rf "$cache"/rocksdb-build.*
+fi
+if [ ! -e "$store/complete" ]; then
     echo "Building RocksDB ${sys#*+} into $store (once per machine; five to ten minutes on two cores)" >&2
-    work=$(mktemp -d)
+    work=$(mktemp -d "$cache/rocksdb-build.XXXXXX")
     trap 'rm -rf "$work"' EXIT
+    # A shell that ends by a signal does not come to what it does at its end.
+    trap 'exit 130' INT TERM HUP
     mkdir -p "$work/src"
     echo 'use rocksdb as _;' > "$work/src/lib.rs"
     cat > "$work/Cargo.toml" <<TOML
@@ -39,6 +48,9 @@ edition = "2024"
 [dependencies]
 rocksdb = { version = "=$rocksdb", default-features = false, features = [$features] }
 librocksdb-sys = "=$sys"
+# Also where the cache lies in another workspace.
+[workspace]
+exclude = ["sys"]
 [profile.release.package.librocksdb-sys]
 opt-level = $optimised
 TOML

@@ -24,6 +24,21 @@ async fn devices_are_listed_with_their_names() {
 }
 
 #[tokio::test]
+async fn a_device_without_a_name_says_none() {
+    let alice = shared().user("alice").await.another_device().await;
+    let device = alice.get("/_matrix/client/v3/devices/{deviceId}", &[&alice.device]).await.ok();
+    let list = alice.get("/_matrix/client/v3/devices", &[]).await.ok();
+    let listed = list["devices"].as_array().expect("devices").iter().find(|one| one["device_id"] == alice.device);
+    for device in [&device, listed.expect("the device")] {
+        differs(
+            "client-server-api#get_matrixclientv3devicesdeviceid",
+            || assert!(device.get("display_name").is_none(), "{device}"),
+            || assert!(device["display_name"].is_null(), "{device}"),
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_device_can_be_renamed() {
     let alice = shared().user("alice").await;
     let body = json!({ "display_name": "Tablet" });

@@ -105,6 +105,17 @@ async fn device_keys_of_another_device_are_refused() {
 }
 
 #[tokio::test]
+async fn device_keys_are_whole_or_refused() {
+    let alice = shared().user("alice").await;
+    for field in ["user_id", "device_id", "algorithms", "keys", "signatures"] {
+        let mut keys = device_keys(&alice);
+        keys.as_object_mut().expect("an object").remove(field);
+        let answer = alice.post(UPLOAD, &[]).json(json!({ "device_keys": keys })).await;
+        answer.error(400, "M_BAD_JSON");
+    }
+}
+
+#[tokio::test]
 async fn a_deleted_device_has_no_keys() {
     let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
     upload_device(&bob).await;

@@ -98,6 +98,15 @@ async fn login_with_an_unknown_type_is_refused() {
 }
 
 #[tokio::test]
+async fn login_as_an_application_service_needs_its_token() {
+    let alice = shared().user("alice").await;
+    let body = json!({ "type": "m.login.application_service", "identifier": { "type": "m.id.user", "user": alice.localpart() } });
+    let answer = shared().client().post("/_matrix/client/v3/login", &[]).json(body.clone()).await;
+    answer.error(401, "M_MISSING_TOKEN");
+    alice.post("/_matrix/client/v3/login", &[]).json(body).await.error(403, "M_FORBIDDEN");
+}
+
+#[tokio::test]
 async fn login_without_a_password_is_refused() {
     let body = json!({ "type": "m.login.password", "identifier": { "type": "m.id.user", "user": "alice" } });
     let answer = shared().client().post("/_matrix/client/v3/login", &[]).json(body).await;

@@ -173,7 +173,13 @@ async fn whois_tells_administrators_and_oneself_where_devices_were() {
     for asker in [&admin, &alice] {
         let found = asker.get("/_matrix/client/v3/admin/whois/{userId}", &[&alice.id]).await.ok();
         assert_eq!(found["user_id"], alice.id);
-        assert!(found["devices"].is_object(), "{found}");
+        let devices = found["devices"].as_object().expect("devices");
+        let connections = devices.values().flat_map(|device| device["sessions"].as_array().expect("sessions"));
+        let connections = connections.filter_map(|session| session["connections"].as_array()).flatten();
+        for connection in connections {
+            let known = connection.as_object().expect("a connection").values().all(|value| !value.is_null());
+            assert!(known, "{connection}");
+        }
     }
     bob.get("/_matrix/client/v3/admin/whois/{userId}", &[&alice.id]).await.error(403, "M_FORBIDDEN");
 }

@@ -293,3 +293,21 @@ async fn events_tell_the_membership_at_their_time() {
     };
     assert_eq!((membership("before"), membership("after")), (json!("leave"), json!("join")), "{sync}");
 }
+
+#[tokio::test]
+async fn joined_and_left_rooms_have_all_their_sections() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let room = alice.public_room().await;
+    bob.join(&room).await;
+    let mut sync = bob.syncer();
+    let joined = sync.next().await["rooms"]["join"][&room].clone();
+    for section in ["timeline", "state", "account_data", "ephemeral"] {
+        assert!(joined[section]["events"].is_array(), "{section}: {joined}");
+    }
+    assert!(joined["timeline"]["limited"].is_boolean(), "{joined}");
+    bob.leave(&room).await;
+    let left = sync.next().await["rooms"]["leave"][&room].clone();
+    for section in ["timeline", "state", "account_data"] {
+        assert!(left[section]["events"].is_array(), "{section}: {left}");
+    }
+}

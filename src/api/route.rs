@@ -28,7 +28,7 @@ use ruma::api::{
 };
 
 pub(crate) use self::own::described_as;
-pub use self::own::{Answering, JsonResponse};
+pub use self::own::{Answering, JsonResponse, MaybeOfService};
 use crate::{
     App, body,
     caller::{self, Admission, AnsweredTo, Scheme, User},

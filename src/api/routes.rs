@@ -25,7 +25,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         // /_matrix/client/v3/account/
         endpoint(client::account::list),
         endpoint(client::account::add_old),
-        endpoint(client::account::add),
+        endpoint(client::account::add).completes_the_body(uia::as_meant),
         endpoint(client::account::bind),
         endpoint(client::account::delete),
         endpoint(client::account::unbind),

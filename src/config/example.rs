@@ -3,8 +3,9 @@
 use crate::section::{Description, Key};
 
 const HEAD: &str = "\
-# The configuration of Depesche. `depesche config example` writes this file; every key that is commented out shows its
-# default. `depesche config check` says what is in force, and what is wrong with a file.
+# The configuration of Depesche. `depesche config example` writes this file. A key that is commented out shows its
+# default, unless the line above it says that it is an example. `depesche config check` says what is in force, and what
+# is wrong with a file.
 #
 # Times are written \"30s\", \"5m\", \"12h\" or \"7d\". Relative paths start at the folder this file lies in.
 ";
@@ -32,18 +33,36 @@ pub(crate) fn example(sections: &[Description], set: &[(&str, String)]) -> Strin
 fn key_lines(path: &str, key: &Key, set: Option<&String>) -> Vec<String> {
     let Key { name, example, .. } = key;
     match (&key.entries, set, &key.default) {
-        (Some(entries), ..) => entry_lines(path, entries, key.is_list),
+        (Some(entries), ..) => entry_lines(path, key, entries),
         (None, Some(value), _) => vec![format!("{name} = {value}")],
         // What must be set is not commented out: the example is complete as it stands.
         (None, None, None) => vec![format!("{name} = {example}")],
-        (None, None, Some(_)) => vec![format!("# {name} = {example}")],
+        (None, None, Some(_)) => {
+            let says = no_default(key).map(|says| format!("# {says}"));
+            says.into_iter().chain([format!("# {name} = {example}")]).collect()
+        }
     }
 }
 
-fn entry_lines(path: &str, entries: &Description, is_list: bool) -> Vec<String> {
-    let mut lines = vec![if is_list { format!("# [[{path}]]") } else { format!("# [{path}]") }];
+/// What is to be said where the example is not the default.
+fn no_default(key: &Key) -> Option<String> {
+    match key.default.as_deref() {
+        None => Some("Must be set, for example:".to_owned()),
+        Some(default) if default == key.example => None,
+        Some("" | "[]") => Some("Not set by default; for example:".to_owned()),
+        Some(default) => Some(format!("By default {default}; for example:")),
+    }
+}
+
+fn entry_lines(path: &str, key: &Key, entries: &Description) -> Vec<String> {
+    // A table that is there by default has its keys, each with its own default.
+    let is_unset = matches!(key.default.as_deref(), Some("" | "[]"));
+    let mut lines: Vec<String> =
+        is_unset.then(|| "# Not set by default; for example:".to_owned()).into_iter().collect();
+    lines.push(if key.is_list { format!("# [[{path}]]") } else { format!("# [{path}]") });
     for key in &entries.keys {
         lines.extend(key.about.iter().map(|line| format!("# #{line}")));
+        lines.extend(no_default(key).map(|says| format!("# # {says}")));
         lines.push(format!("# {} = {}", key.name, key.example));
     }
     lines

@@ -20,7 +20,7 @@ section! {
         /// The folder of the files. Without this key: media in data_dir. With [media.store] only uploads under way lie
         /// here.
         dir: Option<PathBuf> = optional("\"/srv/depesche-media\""),
-        /// The largest upload, in megabytes. A reverse proxy in front must let as much through.
+        /// The largest upload, in megabytes. A reverse proxy in front must let more through.
         max_upload_mb: u64 = preset(100).within(1..=65_536),
         /// How much one user may upload in all, in megabytes. Without this key there is no bound.
         max_mb_per_user: Option<u64> = optional("10000"),

@@ -32,11 +32,13 @@ section! {
         /// through a proxy that is not named share one address, and its rate limits.
         trusted_proxies: Vec<IpNet> = preset(Vec::new()).shown_as("[\"127.0.0.1/32\", \"::1/128\"]"),
         /// The socket by which `depesche user`, `token`, `report`, `media`, `db` and `backup` reach the running server.
-        /// Whoever may open it rules the server: its mode is 0600. Without this key: admin.sock in data_dir.
+        /// Whoever may open it rules the server: its mode is 0600. Without this key: admin.sock in data_dir. The unit of
+        /// systemd makes the folder of the example.
         admin_socket: Option<PathBuf> = optional("\"/run/depesche/admin.sock\""),
         /// The key that signs this server's events, written at the first start. Back it up. Without this key:
-        /// signing.key in data_dir.
-        signing_key_file: Option<PathBuf> = optional("\"/etc/depesche/signing.key\""),
+        /// signing.key in data_dir. The server must be allowed to write where it is to lie: the unit of systemd names
+        /// such folders by ReadWritePaths=.
+        signing_key_file: Option<PathBuf> = optional("\"/srv/depesche-keys/signing.key\""),
         /// How long requests may take to end when the server stops.
         shutdown_timeout: Duration = preset(Duration::from_secs(20))
             .within(Duration::from_secs(1)..=Duration::from_mins(10)),

@@ -195,6 +195,32 @@ fn the_example_uncommented_is_valid() {
 }
 
 #[test]
+fn what_the_example_says_to_be_a_default_is_one() {
+    let example = Config::example();
+    let (mut text, mut examples, mut above, mut in_example) = (String::new(), Vec::new(), "", false);
+    for line in example.lines() {
+        let key = line.strip_prefix("# ").unwrap_or(line);
+        let is_key = key.starts_with('[') || key.split_once(" = ").is_some_and(|(key, _)| !key.contains([' ', '#']));
+        let is_one = above.ends_with("for example:");
+        // A whole table may be an example, up to the next line without anything.
+        in_example = !line.is_empty() && (in_example || (is_one && key.starts_with('[')));
+        above = line;
+        if is_key && (is_one || in_example) {
+            examples.push(key);
+        } else if is_key {
+            text = text + key + "\n";
+        }
+    }
+    assert_eq!(Config::parse(&text), Ok(Config::named(server_name!("example.org"))));
+    for key in ["listen = [", "cache_mb = ", "[media.previews]", "any_port = ", "legacy = "] {
+        assert!(text.contains(key), "{key} shows its default:\n{text}");
+    }
+    for key in ["trusted_proxies = ", "base_url = ", "max_mb_per_user = ", "[media.store]", "[[support.contacts]]"] {
+        assert!(examples.iter().any(|line| line.starts_with(key)), "{key} is not set by default: {examples:?}");
+    }
+}
+
+#[test]
 fn what_is_in_force_reads_back_the_same() {
     let config = parse(
         "base_url = \"https://example.org\"\n[store]\ncache_mb = 99\n[[support.contacts]]\nemail = \"\\\"a@b.org\"\n\

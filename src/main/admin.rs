@@ -39,15 +39,24 @@ enum Reached {
 }
 
 impl Admin {
-    /// Finds the running server, or else opens the database.
+    /// Finds the running server, or else opens the database, which must be there.
     pub fn reach(config: &Path) -> Result<Self, Failure> {
+        Self::find(config, DataDir::open_used)
+    }
+
+    /// As [`Self::reach`]; where there is no database, one is begun. For what may come before the first start.
+    pub fn reach_or_begin(config: &Path) -> Result<Self, Failure> {
+        Self::find(config, DataDir::open)
+    }
+
+    fn find(config: &Path, open: fn(&Path) -> Result<DataDir, Failure>) -> Result<Self, Failure> {
         let config = Arc::new(Config::load(config)?);
         let runtime = runtime()?;
         let (socket, data_dir) = (config.server.admin_socket(), &config.server.data_dir);
         // A server that starts has the database before it has the socket.
         let reached = runtime.block_on(async {
             let tell = |why: &str| eprintln!("depesche: {why}");
-            let look = async || if connects(&socket).await? { Ok(None) } else { DataDir::open(data_dir).map(Some) };
+            let look = async || if connects(&socket).await? { Ok(None) } else { open(data_dir).map(Some) };
             match data_dir::patiently(tell, look).await? {
                 None => Ok::<_, Failure>(Reached::Server(socket.clone())),
                 Some(data) => Ok(Reached::Here(Box::new(Node::open(&config, data, Purpose::Command).await?))),

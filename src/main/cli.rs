@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, value_parser};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,7 +17,8 @@ The configuration is the file named by --config, else by the environment variabl
 The commands user, token, report, media, db and backup ask the running server, over a socket that only its owner may open. When no
 server runs they open the database themselves. Run them as the user that the server runs as.
 
-Exit codes: 0 done; 1 tried and failed; 2 wrong command line or configuration; 3 a server runs but cannot be reached.";
+Exit codes: 0 done; 1 tried and failed; 2 wrong command line, configuration, signing key or
+database: trying again does not help; 3 a server runs but cannot be reached.";
 
 /// Depesche, a Matrix homeserver.
 #[derive(Debug, Parser)]
@@ -59,6 +60,8 @@ pub enum Command {
     Backup {
         /// The folder, which the server writes. The one above it must be there, and the server be allowed to write to it.
         into: PathBuf,
+        #[command(flatten)]
+        output: Output,
     },
     /// Put a backup in the place of lost data, while the server does not run.
     #[command(after_help = "Overwrites nothing: move what is left of the old data away first.\n\n\
@@ -233,10 +236,10 @@ pub enum TokenCommand {
         /// The token itself, at most 64 letters, digits and ._~-; made up if not given.
         token: Option<String>,
         /// How many people may register with it.
-        #[arg(long, value_name = "NUMBER")]
-        uses: Option<u64>,
+        #[arg(long, value_name = "NUMBER", value_parser = value_parser!(u32).range(1..))]
+        uses: Option<u32>,
         /// How long it is valid.
-        #[arg(long, value_name = "DAYS")]
+        #[arg(long, value_name = "DAYS", value_parser = value_parser!(u64).range(1..))]
         valid_for_days: Option<u64>,
         #[command(flatten)]
         output: Output,
@@ -369,6 +372,14 @@ mod tests {
             panic!("{cli:?}")
         };
         assert!(password.password_stdin);
+    }
+
+    #[test]
+    fn tokens_that_nobody_could_use_are_refused() {
+        for option in ["--uses", "--valid-for-days"] {
+            assert!(Cli::try_parse_from(["depesche", "token", "create", option, "0"]).is_err(), "{option}");
+            assert!(Cli::try_parse_from(["depesche", "token", "create", option, "1"]).is_ok(), "{option}");
+        }
     }
 
     #[test]

@@ -54,15 +54,36 @@ impl DataDir {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
+    /// As [`Self::open`], where there is a database. Where there is none, as in the place of a disk that is not mounted,
+    /// nothing is made: a new and empty one would be taken for the one that is meant.
+    pub fn open_used(path: &Path) -> Result<Self, Failure> {
+        let none = || {
+            Failure::Failed(format!(
+                "there is no database in {}: start the server once, or correct server.data_dir (is its disk mounted?)",
+                path.display()
+            ))
+        };
+        // Where there is the lock but no database, a server may be about to make it.
+        if !database(path).join("CURRENT").exists() && !path.join("lock").exists() {
+            return Err(none());
+        }
+        let data = Self::open(path)?;
+        if data.has_database() { Ok(data) } else { Err(none()) }
+    }
+
     /// Where the engine keeps its files.
     pub fn database(&self) -> PathBuf {
-        self.path.join("db")
+        database(&self.path)
     }
 
     /// Whether there is a database already.
     pub fn has_database(&self) -> bool {
         self.database().join("CURRENT").exists()
     }
+}
+
+fn database(folder: &Path) -> PathBuf {
+    folder.join("db")
 }
 
 /// Files that root creates in another user's folder stop that user's server later.
@@ -135,6 +156,28 @@ mod tests {
         assert!(second.contains(&format!("in use by process {}", std::process::id())), "{second}");
         drop(first);
         assert!(DataDir::open(&path).is_ok(), "free again");
+    }
+
+    #[test]
+    fn where_there_is_no_database_none_is_made() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("data");
+        let refused = |path| DataDir::open_used(path).err().expect("no database");
+        let why = refused(&path);
+        assert!(why.exit_code() == 1 && why.to_string().contains("there is no database in"), "{why}");
+        assert!(!path.exists(), "nothing was made");
+        // The place of a disk that is not mounted.
+        std::fs::create_dir(&path).expect("a folder");
+        refused(&path);
+        assert_eq!(path.read_dir().expect("a folder").count(), 0);
+        // A server that makes its first database has the folder already.
+        let starting = DataDir::open(&path).expect("free");
+        assert!(matches!(refused(&path), Failure::Taken(_)));
+        drop(starting);
+        refused(&path);
+        std::fs::create_dir(path.join("db")).expect("a folder");
+        std::fs::write(path.join("db/CURRENT"), "").expect("written");
+        assert!(DataDir::open_used(&path).is_ok());
     }
 
     #[tokio::test(start_paused = true)]

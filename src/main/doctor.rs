@@ -84,12 +84,16 @@ fn examine(path: &Path, config: &Config) -> Vec<Finding> {
     findings.extend(folder(&config.server.data_dir));
     findings.extend(key(config));
     if config.server.data_dir.is_dir() {
-        findings.extend(disk::space(&config.server.data_dir, node::rocksdb_options(config).reserve_bytes()));
+        let reserve = node::rocksdb_options(config).reserve_bytes();
+        findings.extend(disk::space(&config.server.data_dir, reserve, "writes"));
+        findings.extend(disk::space_for_media(config));
         findings.push(disk::sync_time(&config.server.data_dir));
         findings.push(database(path, config));
     }
     findings.extend(config.server.listen.iter().map(|address| network::listener(*address)));
+    findings.extend(config.metrics.listen.map(network::figures));
     findings.extend(network::well_known(config));
+    findings.extend(network::certificates(config));
     findings.extend(media::object_store(config));
     findings
 }

@@ -10,7 +10,8 @@ use depesche_config::ConfigError;
 pub enum Failure {
     /// It was tried and did not work. Exit code 1.
     Failed(String),
-    /// The command line or the configuration cannot be followed; nothing was tried. Exit code 2.
+    /// The command line, the configuration, the signing key or the database is not such that this program can go on: only
+    /// a person mends that, and trying again does not. Exit code 2.
     Usage(String),
     /// A server runs but cannot be reached. Exit code 3.
     Unreachable(String),

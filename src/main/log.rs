@@ -16,7 +16,7 @@ use axum::{
 };
 use depesche_config::{Config, LogFormat};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 use tracing_subscriber::EnvFilter;
 
 use crate::{failure::Failure, metrics, node};
@@ -25,6 +25,11 @@ use crate::{failure::Failure, metrics, node};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id taken from outside.
 const LONGEST_REQUEST_ID: usize = 64;
+
+/// In the log, the status of a request whose client went away before the answer: what proxies write there.
+const GIVEN_UP: u16 = 499;
+/// And of one that ended in a panic.
+const BROKEN_OFF: u16 = 500;
 
 /// The filter of the configuration, or what is wrong with it.
 pub fn filter(config: &Config) -> Result<EnvFilter, Failure> {
@@ -64,7 +69,9 @@ pub async fn request(mut request: Request, next: Next) -> Response {
 
     // At the level of errors: also where the filter lets nothing else through, what is logged on the way has its id.
     let span = tracing::error_span!("request", id);
+    let mut unanswered = Unanswered { method, route, begun, span: &span, answered: false };
     let mut response = next.run(request).instrument(span.clone()).await;
+    unanswered.answered = true;
 
     let elapsed = begun.elapsed();
     let status = response.status().as_u16();
@@ -75,6 +82,28 @@ pub async fn request(mut request: Request, next: Next) -> Response {
         response.headers_mut().insert(REQUEST_ID, header);
     }
     response
+}
+
+/// A request in work. Dropped before its answer, because its client has gone or because of a bug, it has a line and a figure
+/// all the same.
+struct Unanswered<'r> {
+    method: &'static str,
+    route: &'r str,
+    begun: Instant,
+    span: &'r Span,
+    answered: bool,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if self.answered {
+            return;
+        }
+        let Self { method, route, begun, span, .. } = self;
+        let (status, elapsed) = (if std::thread::panicking() { BROKEN_OFF } else { GIVEN_UP }, begun.elapsed());
+        span.in_scope(|| tracing::info!(method, route, status, ms = elapsed.as_millis(), "given up"));
+        metrics::answered(method, route, status, elapsed);
+    }
 }
 
 /// The id that came with the request if it is sane, else a new one: the start of the process, and a number.
@@ -114,6 +143,7 @@ mod tests {
     };
 
     use axum::{Router, body::Body, middleware, routing::post};
+    use futures::FutureExt;
     use http::{HeaderMap, HeaderValue, Request};
     use tower::ServiceExt;
     use tracing_subscriber::fmt::MakeWriter;
@@ -176,6 +206,19 @@ mod tests {
             assert!(log.contains("request failed") && log.contains("from-the-proxy"), "{filter}: {log}");
             assert_eq!(log.lines().count(), 1, "{filter}: {log}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_request_whose_client_goes_away_has_a_line_too() {
+        let lines = Lines::default();
+        let logged = tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone());
+        let _logged = tracing::subscriber::set_default(logged.finish());
+        let router = Router::new().route("/sync", post(std::future::pending::<()>)).layer(middleware::from_fn(request));
+        let sent = Request::post("/sync").header(REQUEST_ID, "from-the-proxy").body(Body::empty()).expect("a request");
+        assert!(router.oneshot(sent).now_or_never().is_none(), "dropped before its answer");
+        let log = String::from_utf8(lines.0.lock().expect("no panic").clone()).expect("text");
+        assert!(log.contains("given up") && log.contains("route=\"/sync\" status=499"), "{log}");
+        assert!(log.contains("from-the-proxy") && log.lines().count() == 1, "{log}");
     }
 
     fn id_for(sent: &'static str) -> String {

@@ -63,7 +63,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Media(command) => commands::media::run(&config, command),
         Command::Db(command) => commands::db::run(&config, command),
         Command::ThumbnailWorker { arguments } => return Ok(depesche_thumbnails::work(&arguments)),
-        Command::Backup { into } => commands::backup::run(&config, &into),
+        Command::Backup { into, output } => commands::backup::run(&config, &into, output),
         Command::Restore { backup } => backup::restore::run(&config, &backup),
         Command::Doctor(output) => return Ok(doctor::run(&config, output)),
         Command::Version(options) => commands::version::run(&config, options),

@@ -11,10 +11,15 @@ use depesche_api::{AnsweredTo, App};
 use depesche_config::Config;
 use depesche_net::{pages::Pages, push::Gateways};
 use depesche_rules::signing::SigningKey;
-use depesche_server::{Clock, Parts, Random, Server, identity, migrations};
+use depesche_server::{
+    Clock, Parts, Random, Server, StartError,
+    identity::{self, IdentityError},
+    migrations,
+};
 use depesche_store::{Engine, Options};
-use depesche_store_rocksdb::{RocksDb, RocksOptions};
+use depesche_store_rocksdb::{OpenError, RocksDb, RocksOptions};
 use http::Response;
+use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
 use crate::{data_dir::DataDir, failure::Failure, media, signing_key, turn};
@@ -39,6 +44,8 @@ pub struct Node {
     engine: Arc<RocksDb>,
     /// What the operator asked for and takes long.
     long: TaskTracker,
+    /// Held by whoever copies the database: of two copies into one folder, one would clear away the other's.
+    copying: Arc<Mutex<()>>,
     // Last, so that the folder is free only when the database is closed.
     _data: DataDir,
 }
@@ -59,10 +66,10 @@ impl Node {
             turn: turn::secret(config)?,
             copied: engine.copied(),
         };
-        let server = Server::start(parts).await.map_err(|error| Failure::Failed(error.to_string()))?;
+        let server = Server::start(parts).await.map_err(not_started)?;
         engine.accept_copy().map_err(|error| Failure::failed("the database stays marked as a copy", error))?;
         let app = App::new(server);
-        Ok(Self { app, engine, long: TaskTracker::new(), _data: data })
+        Ok(Self { app, engine, long: TaskTracker::new(), copying: Arc::default(), _data: data })
     }
 
     /// What clients reach.
@@ -73,8 +80,8 @@ impl Node {
     /// What the commands of the operator reach.
     pub fn admin_router(&self) -> Router {
         depesche_api::admin_router(&self.app)
-            .merge(db::router(Arc::clone(&self.engine), Arc::clone(&self.app.server), self.long.clone()))
-            .merge(backup::router(Arc::clone(&self.engine), Arc::clone(&self.app.config), self.long.clone()))
+            .merge(db::router(&self.engine, &self.app.server, &self.long, &self.copying))
+            .merge(backup::router(&self.engine, &self.app.config, &self.long, &self.copying))
     }
 
     /// Begins to send what others are to be told of, push notifications, and to fetch what users want to see. For a server that runs, not for a command.
@@ -147,7 +154,10 @@ async fn open_engine(config: &Config, data: &DataDir, purpose: Purpose) -> Resul
     // After a crash under load this reads the log of the last writes, which takes its time.
     let opened = tokio::task::spawn_blocking(move || RocksDb::open(&path, &options)).await;
     let opened = opened.map_err(|error| Failure::failed("the database did not open", error))?;
-    let engine = opened.map_err(|error| Failure::Failed(error.to_string()))?;
+    let engine = opened.map_err(|error| match error {
+        OpenError::Newer { .. } => Failure::Usage(error.to_string()),
+        _ => Failure::Failed(error.to_string()),
+    })?;
     if purpose == Purpose::Command {
         let due = migrations::is_due(&engine, identity::SCHEMA).await;
         if due.map_err(|fault| Failure::Failed(fault.to_string()))? {
@@ -159,6 +169,16 @@ async fn open_engine(config: &Config, data: &DataDir, purpose: Purpose) -> Resul
         }
     }
     Ok(Arc::new(engine))
+}
+
+/// A database that is not for this server, or not for this program, stays so.
+fn not_started(error: StartError) -> Failure {
+    match &error {
+        StartError::Identity(IdentityError::OtherName { .. } | IdentityError::NewerSchema { .. }) => {
+            Failure::Usage(error.to_string())
+        }
+        _ => Failure::Failed(error.to_string()),
+    }
 }
 
 /// The user who asked, for the log; none if nobody was logged in.
@@ -183,7 +203,7 @@ fn own_key(config: &Config, data: &DataDir, new: bool) -> Result<SigningKey, Fai
         return signing_key::read(&path);
     }
     if data.has_database() && !new {
-        return Err(Failure::Failed(format!(
+        return Err(Failure::Usage(format!(
             "the signing key {} is missing, though there is a database. Restore it from your backup, or point \
              server.signing_key_file to it. If it is lost for good: depesche serve --new-signing-key",
             path.display()

@@ -5,7 +5,7 @@ mod notify;
 
 use std::{
     net::SocketAddr,
-    os::unix::fs::FileTypeExt,
+    os::unix::{fs::FileTypeExt, net::UnixStream},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -163,18 +163,25 @@ struct AdminSocket {
 }
 
 impl AdminSocket {
-    /// A file left over by a killed server is replaced: the lock of the data folder says that no server is behind it.
+    /// A file left over by a killed server is replaced. One that a server is behind is another server's: this one's data
+    /// folder is ours.
     fn bind(path: &Path) -> Result<Self, Failure> {
         let failed = failed_socket(path);
+        let mut hidden = path.as_os_str().to_owned();
+        hidden.push(".new");
+        let hidden = PathBuf::from(hidden);
+        if let Some(taken) = [path, &hidden].into_iter().find(|path| UnixStream::connect(path).is_ok()) {
+            return Err(Failure::Usage(format!(
+                "another server answers at {}: give each a server.admin_socket of its own",
+                taken.display()
+            )));
+        }
         if std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
             std::fs::remove_file(path).map_err(&failed)?;
         }
         // Private from its first moment, by the umask; the mode only drops the meaningless execute bit.
         let listener = UnixListener::bind(path).map_err(&failed)?;
         std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(&failed)?;
-        let mut hidden = path.as_os_str().to_owned();
-        hidden.push(".new");
-        let hidden = PathBuf::from(hidden);
         std::fs::rename(path, &hidden).map_err(&failed)?;
         Ok(Self { listener, path: path.to_owned(), hidden })
     }
@@ -295,7 +302,16 @@ mod tests {
             let listener = socket.show().expect("shown");
             let (client, accepted) = tokio::join!(tokio::net::UnixStream::connect(&path), listener.accept());
             assert!(client.is_ok() && accepted.is_ok());
+            let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().expect("metadata").permissions());
+            assert_eq!(mode & 0o777, 0o600, "for its owner alone");
         }
+        // Two servers that were given one place: the second leaves it to the first, which answers or is about to.
+        let first = AdminSocket::bind(&path).expect("bound");
+        let refused = |path| AdminSocket::bind(path).err().expect("taken");
+        assert!(refused(&path).to_string().contains("another server answers"));
+        let listener = first.show().expect("shown");
+        assert!(refused(&path).exit_code() == 2 && path.exists());
+        drop(listener);
         let missing =
             AdminSocket::bind(&folder.path().join("missing/admin.sock")).err().expect("no folder").to_string();
         assert!(missing.contains("admin socket"), "{missing}");

@@ -107,7 +107,8 @@ impl Filters {
     }
 
     async fn read<T: DeserializeOwned>(&self, view: &View, user: &UserId, id: &str) -> Result<T, FilterError> {
-        let number: u32 = id.parse().map_err(|_| FilterError::NotFound)?;
+        // A number has one way to be written: "+0" and "00" are nobody's filters.
+        let number = id.parse().ok().filter(|number: &u32| number.to_string() == id).ok_or(FilterError::NotFound)?;
         let key = (user.to_owned(), number);
         let text = view.get(&FILTER, &key).await?.ok_or(FilterError::NotFound)?;
         let corrupt = |_| Fault::Corrupt { table: FILTER.name, key: FILTER.key(&key) };
@@ -146,7 +147,15 @@ mod tests {
         assert_eq!(filters.written(&view, &alice, &second).await.unwrap(), filter(2));
         let read = filters.get(&view, &alice, &second).await.unwrap();
         assert_eq!(read.room.timeline.limit, Some(ruma::uint!(2)));
-        for (user, id) in [(&bob, first.as_str()), (&alice, "2"), (&alice, "x"), (&alice, ""), (&alice, "-1")] {
+        for (user, id) in [
+            (&bob, first.as_str()),
+            (&alice, "2"),
+            (&alice, "x"),
+            (&alice, ""),
+            (&alice, "-1"),
+            (&alice, "+0"),
+            (&alice, "00"),
+        ] {
             assert!(matches!(filters.get(&view, user, id).await, Err(FilterError::NotFound)), "{id}");
         }
     }

@@ -72,6 +72,7 @@ pub(super) async fn remove(State(app): State<Arc<App>>, Path(file): Path<String>
     let ours = format!("mxc://{}/", app.config.server.name);
     let id = file.strip_prefix(&ours).unwrap_or(&file);
     app.server.media.remove(id).await?;
+    tracing::info!(id, "the operator deleted a file");
     Ok(Json(Nothing {}))
 }
 

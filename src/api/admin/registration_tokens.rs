@@ -53,12 +53,15 @@ pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Ans
     let expires_ms = valid_for_ms.map(|valid_for_ms| now_ms.saturating_add(valid_for_ms));
     let new = NewRegistrationToken { token, uses_allowed, expires_ms };
     let made = app.server.accounts.create_registration_token(&new).await?;
+    // Never the token itself: whoever reads the log could register with it.
+    tracing::info!(uses_allowed, expires_ms, "the operator made a registration token");
     Ok(Json(made.into()))
 }
 
 /// `DELETE /_depesche/admin/registration_tokens/{token}`
 pub(super) async fn remove(State(app): State<Arc<App>>, Path(token): Path<String>) -> Answer<Nothing> {
     app.server.accounts.delete_registration_token(&token).await?;
+    tracing::info!("the operator deleted a registration token");
     Ok(Json(Nothing {}))
 }
 

@@ -89,7 +89,9 @@ pub(super) async fn close(
     request: Request,
 ) -> Answer<Nothing> {
     let Closing { note } = json(request).await?;
-    app.server.reports.close(parse(&number)?, &note).await?;
+    let number = parse(&number)?;
+    app.server.reports.close(number, &note).await?;
+    tracing::info!(number, "the operator closed a report");
     Ok(Json(Nothing {}))
 }
 

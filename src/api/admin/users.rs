@@ -110,6 +110,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, request: Request) -> Ans
     let localpart = if user.starts_with('@') { local_user(&app, &user)?.localpart().to_owned() } else { user };
     let new = NewAccount { localpart: Some(localpart), password, display_name, admin };
     let user_id = app.server.accounts.create(&Door::Operator, &new).await?;
+    tracing::info!(user = %user_id, admin, "the operator made an account");
     Ok(Json(Made { user_id }))
 }
 
@@ -135,6 +136,7 @@ pub(super) async fn set_password(
     let NewPassword { password, logout_devices } = json(request).await?;
     let id = local_user(&app, &name)?;
     app.server.accounts.reset_password(&id, &password, logout_devices).await?;
+    tracing::info!(user = %id, logout_devices, "the operator set a new password");
     Ok(Json(Nothing {}))
 }
 
@@ -151,7 +153,9 @@ pub(super) async fn set_admin(
     request: Request,
 ) -> Answer<Nothing> {
     let IsAdmin { admin } = json(request).await?;
-    app.server.accounts.set_admin(&local_user(&app, &name)?, admin).await?;
+    let user = local_user(&app, &name)?;
+    app.server.accounts.set_admin(&user, admin).await?;
+    tracing::info!(%user, admin, "the operator said whether an account is an administrator's");
     Ok(Json(Nothing {}))
 }
 
@@ -168,7 +172,9 @@ pub(super) async fn set_suspended(
     request: Request,
 ) -> Answer<Nothing> {
     let IsSuspended { suspended } = json(request).await?;
-    app.server.accounts.set_suspended(&local_user(&app, &name)?, suspended).await?;
+    let user = local_user(&app, &name)?;
+    app.server.accounts.set_suspended(&user, suspended).await?;
+    tracing::info!(%user, suspended, "the operator suspended an account, or lifted it");
     Ok(Json(Nothing {}))
 }
 
@@ -185,7 +191,9 @@ pub(super) async fn set_locked(
     request: Request,
 ) -> Answer<Nothing> {
     let IsLocked { locked } = json(request).await?;
-    app.server.accounts.set_locked(&local_user(&app, &name)?, locked).await?;
+    let user = local_user(&app, &name)?;
+    app.server.accounts.set_locked(&user, locked).await?;
+    tracing::info!(%user, locked, "the operator locked an account, or unlocked it");
     Ok(Json(Nothing {}))
 }
 
@@ -203,7 +211,9 @@ pub(super) async fn deactivate(
     request: Request,
 ) -> Answer<Nothing> {
     let Deactivation { erase } = json(request).await?;
-    app.server.deactivate(&local_user(&app, &name)?, erase).await?;
+    let user = local_user(&app, &name)?;
+    app.server.deactivate(&user, erase).await?;
+    tracing::info!(%user, erase, "the operator deactivated an account");
     Ok(Json(Nothing {}))
 }
 

@@ -2,31 +2,35 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#device-management>
 
 use depesche_server::{accounts::Purpose, devices::DeviceInfo};
-use ruma::{
-    MilliSecondsSinceUnixEpoch, UInt,
-    api::client::device::{Device, delete_device, get_device, get_devices, update_device},
-};
+use ruma::api::client::device::{delete_device, get_device, get_devices, update_device};
+use serde_json::{Value, json};
 
-use crate::{caller::User, error::Error, route::Context, uia};
+use crate::{
+    caller::User,
+    error::Error,
+    route::{Answering, Context, JsonResponse},
+    uia,
+};
 
 /// `GET /_matrix/client/v3/devices`
 pub async fn list(
     context: Context,
     caller: User,
-    _: get_devices::v3::Request,
-) -> Result<get_devices::v3::Response, Error> {
+    _: Answering<get_devices::v3::Request, JsonResponse>,
+) -> Result<JsonResponse, Error> {
     let devices = context.app.server.devices.list(&caller.user_id).await?;
-    Ok(get_devices::v3::Response { devices: devices.into_iter().map(shown).collect() })
+    let devices: Vec<_> = devices.into_iter().map(shown).collect();
+    Ok(JsonResponse(json!({ "devices": devices })))
 }
 
 /// `GET /_matrix/client/v3/devices/{deviceId}`
 pub async fn get(
     context: Context,
     caller: User,
-    request: get_device::v3::Request,
-) -> Result<get_device::v3::Response, Error> {
+    Answering { request, .. }: Answering<get_device::v3::Request, JsonResponse>,
+) -> Result<JsonResponse, Error> {
     let device = context.app.server.devices.get(&caller.user_id, &request.device_id).await?;
-    Ok(get_device::v3::Response { device: shown(device) })
+    Ok(JsonResponse(shown(device)))
 }
 
 /// `PUT /_matrix/client/v3/devices/{deviceId}`
@@ -56,12 +60,18 @@ pub async fn delete(
     Ok(delete_device::v3::Response {})
 }
 
-fn shown(info: DeviceInfo) -> Device {
+/// A device as the specification has it. What is not known of it is absent, where ruma's type would say `null`.
+fn shown(info: DeviceInfo) -> Value {
     let DeviceInfo { id, device, seen } = info;
-    Device {
-        device_id: id,
-        display_name: device.display_name,
-        last_seen_ip: seen.as_ref().and_then(|seen| seen.ip).map(|ip| ip.to_string()),
-        last_seen_ts: seen.map(|seen| MilliSecondsSinceUnixEpoch(UInt::new_saturating(seen.at_ms))),
+    let mut shown = json!({ "device_id": id });
+    if let Some(name) = device.display_name {
+        shown["display_name"] = name.into();
     }
+    if let Some(seen) = seen {
+        shown["last_seen_ts"] = seen.at_ms.into();
+        if let Some(ip) = seen.ip {
+            shown["last_seen_ip"] = ip.to_string().into();
+        }
+    }
+    shown
 }

@@ -22,7 +22,7 @@ use crate::{
     App,
     caller::{Anyone, User},
     error::Error,
-    route::Context,
+    route::{Context, MaybeOfService},
     uia,
 };
 
@@ -40,11 +40,13 @@ pub async fn get(context: Context, _: Anyone, _: get_login_types::Request) -> Re
 }
 
 /// `POST /_matrix/client/v3/login`
-pub async fn post(context: Context, _: Anyone, request: Request) -> Result<Response, Error> {
+pub async fn post(context: Context, _: Anyone, asked: MaybeOfService<Request>) -> Result<Response, Error> {
+    let MaybeOfService { request, shows_token } = asked;
     let Request { login_info, device_id, initial_device_display_name, refresh_token } = request;
     let credentials = match &login_info {
         LoginInfo::Password(password) => Credentials::Password { user: user(password)?, password: &password.password },
         LoginInfo::Token(token) => Credentials::Token(&token.token),
+        LoginInfo::ApplicationService(_) if !shows_token => return Err(Error::missing_token()),
         // Nobody's token is one of an application service: there are none here.
         LoginInfo::ApplicationService(_) => return Err(Error::forbidden("There are no application services here")),
         _ => return Err(LoginError::NotOffered.into()),

@@ -2,18 +2,17 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#legacy-account-registration>
 
 use depesche_server::accounts::{Fingerprint, LoggedIn, NewSession, Register, Registered};
-use http::{StatusCode, header};
+use http::StatusCode;
 use ruma::{
     UserId,
     api::{
-        IncomingRequest,
         client::account::{
             check_registration_token_validity::v1 as validity,
             get_username_availability::v3 as availability,
             register::{LoginType, RegistrationKind, v3::Request},
             request_registration_token_via_email as by_email, request_registration_token_via_msisdn as by_msisdn,
         },
-        error::{DeserializationError, ErrorKind},
+        error::ErrorKind,
     },
 };
 use serde_json::json;
@@ -21,12 +20,13 @@ use serde_json::json;
 use crate::{
     caller::Anyone,
     error::Error,
-    route::{Context, JsonResponse, described_as},
+    route::{Answering, Context, JsonResponse, MaybeOfService},
 };
 
 /// `POST /_matrix/client/v3/register`. ruma's response has a `device_id` of `null` where nobody is logged in; the
 /// specification's has none.
-pub async fn post(context: Context, _: Anyone, Asked { request, shows_token }: Asked) -> Result<JsonResponse, Error> {
+pub async fn post(context: Context, _: Anyone, asked: Asked) -> Result<JsonResponse, Error> {
+    let MaybeOfService { request: Answering { request, .. }, shows_token } = asked;
     match request.kind {
         RegistrationKind::User => {}
         RegistrationKind::Guest => return Err(Error::forbidden("There are no guests on this server")),
@@ -68,23 +68,8 @@ fn no_service(inhibit_login: bool, shows_token: bool) -> Error {
     if shows_token { Error::unknown_token(false) } else { Error::missing_token() }
 }
 
-/// The request of [`post`], and whether it has a token, as those of application services have.
-pub struct Asked {
-    request: Request,
-    shows_token: bool,
-}
-
-described_as!(Asked: Request);
-
-impl IncomingRequest for Asked {
-    type EndpointError = <Request as IncomingRequest>::EndpointError;
-    type OutgoingResponse = JsonResponse;
-
-    fn try_from_http_request_inner(request: http::Request<&[u8]>, path: &[&str]) -> Result<Self, DeserializationError> {
-        let shows_token = request.headers().contains_key(header::AUTHORIZATION);
-        Ok(Self { request: Request::try_from_http_request_inner(request, path)?, shows_token })
-    }
-}
+/// The request of [`post`].
+pub type Asked = MaybeOfService<Answering<Request, JsonResponse>>;
 
 /// `GET /_matrix/client/v3/register/available`
 pub async fn available(

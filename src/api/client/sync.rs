@@ -1,20 +1,31 @@
 //! `GET /_matrix/client/v3/sync`
 //! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync>
 
+mod answer;
+
 use depesche_server::{filters::FilterError, sync};
 use ruma::{
     api::client::{
         filter::FilterDefinition,
-        sync::sync_events::v3::{Filter, Request, Response},
+        sync::sync_events::v3::{Filter, Request},
     },
     presence::PresenceState,
 };
 
-use crate::{caller::User, error::Error, route::Context};
+use self::answer::Answer;
+use crate::{
+    caller::User,
+    error::Error,
+    route::{Answering, Context, JsonResponse},
+};
 
 /// `GET /_matrix/client/v3/sync`. Who is logged out or locked while it waits is told so at once: the end of a device, and
 /// a change of the account, wake its poll.
-pub async fn get(context: Context, user: User, request: Request) -> Result<Response, Error> {
+pub async fn get(
+    context: Context,
+    user: User,
+    Answering { request, .. }: Answering<Request, JsonResponse<Answer>>,
+) -> Result<JsonResponse<Answer>, Error> {
     let Request { filter, since, full_state, set_presence, timeout, use_state_after } = request;
     let server = &context.app.server;
     if !matches!(set_presence, PresenceState::Online | PresenceState::Offline | PresenceState::Unavailable) {
@@ -40,5 +51,6 @@ pub async fn get(context: Context, user: User, request: Request) -> Result<Respo
         use_state_after,
         set_presence,
     };
-    server.syncs.poll(&request, || user.must_still_be_here(server)).await
+    let response = server.syncs.poll(&request, || user.must_still_be_here(server)).await?;
+    Ok(JsonResponse(Answer(response)))
 }

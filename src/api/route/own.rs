@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use bytes::BufMut;
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, header};
 use ruma::api::{
     IncomingRequest, Metadata, OutgoingBody, OutgoingResponse,
     error::{DeserializationError, IntoHttpError},
@@ -55,11 +55,43 @@ impl OutgoingBody for JsonBody {
     }
 }
 
+/// A request that application services alone make with a token, and whether this one has any.
+pub struct MaybeOfService<R> {
+    /// The request.
+    pub request: R,
+    /// Whether it has a token.
+    pub shows_token: bool,
+}
+
+impl<R: Metadata> Metadata for MaybeOfService<R> {
+    const METHOD: Method = R::METHOD;
+    const RATE_LIMITED: bool = R::RATE_LIMITED;
+    type Authentication = R::Authentication;
+    type PathBuilder = R::PathBuilder;
+    const PATH_BUILDER: Self::PathBuilder = R::PATH_BUILDER;
+}
+
+impl<R: IncomingRequest> IncomingRequest for MaybeOfService<R> {
+    type EndpointError = R::EndpointError;
+    type OutgoingResponse = R::OutgoingResponse;
+
+    fn try_from_http_request_inner(request: http::Request<&[u8]>, path: &[&str]) -> Result<Self, DeserializationError> {
+        let shows_token = request.headers().contains_key(header::AUTHORIZATION);
+        R::try_from_http_request_inner(request, path).map(|request| Self { request, shows_token })
+    }
+}
+
 /// ruma's request `R`, answered with `A` and not with ruma's response.
 pub struct Answering<R, A> {
     /// The request.
     pub request: R,
     answer: PhantomData<fn() -> A>,
+}
+
+impl<R, A> From<R> for Answering<R, A> {
+    fn from(request: R) -> Self {
+        Self { request, answer: PhantomData }
+    }
 }
 
 impl<R: Metadata, A> Metadata for Answering<R, A> {
@@ -75,6 +107,6 @@ impl<R: IncomingRequest, A: OutgoingResponse> IncomingRequest for Answering<R, A
     type OutgoingResponse = A;
 
     fn try_from_http_request_inner(request: http::Request<&[u8]>, path: &[&str]) -> Result<Self, DeserializationError> {
-        R::try_from_http_request_inner(request, path).map(|request| Self { request, answer: PhantomData })
+        R::try_from_http_request_inner(request, path).map(Self::from)
     }
 }

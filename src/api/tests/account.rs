@@ -183,6 +183,12 @@ async fn there_are_no_third_party_identifiers() {
     ] {
         assert_eq!(refused(&home.send_as(&alice, line, credentials.clone()).await), (status, code), "{line}");
     }
+    let mut adding = credentials.clone();
+    for auth in [json!({}), json!({ "type": "m.login.password", "user": "alice", "password": "p", "session": "s" })] {
+        adding["auth"] = auth;
+        let answer = home.send_as(&alice, "POST /_matrix/client/v3/account/3pid/add", adding.clone()).await;
+        assert_eq!(refused(&answer), (403, "M_THREEPID_AUTH_FAILED"), "{adding}");
+    }
     for (body, status, code) in [
         (json!({ "three_pid_creds": credentials }), 403, "M_THREEPID_AUTH_FAILED"),
         (json!({ "three_pid_creds": { "client_secret": "s", "sid": "1" } }), 403, "M_THREEPID_AUTH_FAILED"),

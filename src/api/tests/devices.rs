@@ -14,6 +14,11 @@ async fn devices_are_listed_shown_and_renamed() {
     let list = home.ask_as(&alice, "GET /_matrix/client/v3/devices", "").await.body;
     let ids: Vec<_> = list["devices"].as_array().unwrap().iter().map(|device| &device["device_id"]).collect();
     assert_eq!(ids, ["PHONE", "TABLET"]);
+    let tablet = home.ask_as(&alice, "GET /_matrix/client/v3/devices/TABLET", "").await.body;
+    for shown in [&list["devices"][1], &tablet] {
+        let absent = ["display_name", "last_seen_ip"].iter().all(|field| shown.get(*field).is_none());
+        assert!(absent, "it has no name, and nobody came with it: {shown}");
+    }
     let renamed = home.send_as(&alice, &format!("PUT {PHONE}"), json!({ "display_name": "Mine" })).await;
     assert_eq!(renamed.body, json!({}));
     assert_eq!(home.send_as(&alice, &format!("PUT {PHONE}"), json!({})).await.status, 200);

@@ -42,7 +42,8 @@ impl Pair {
 
 fn device_keys(person: &Person) -> Value {
     let Person { id, device, .. } = person;
-    json!({ "user_id": id, "device_id": device, "algorithms": [], "keys": { format!("ed25519:{device}"): "k" } })
+    let keys = json!({ format!("ed25519:{device}"): "k" });
+    json!({ "user_id": id, "device_id": device, "algorithms": [], "keys": keys, "signatures": {} })
 }
 
 #[tokio::test]
@@ -86,6 +87,12 @@ async fn keys_that_are_not_taken_have_the_right_code() {
         json!({ "one_time_keys": { "signed_curve25519:B": 7 } }),
     ] {
         assert_eq!(refused(&home.send_as(&alice, UPLOAD, body.clone()).await), (400, "M_INVALID_PARAM"), "{body}");
+    }
+    for field in ["user_id", "device_id", "algorithms", "keys", "signatures"] {
+        let mut keys = device_keys(&alice);
+        keys.as_object_mut().unwrap().remove(field);
+        let answer = home.send_as(&alice, UPLOAD, json!({ "device_keys": keys })).await;
+        assert_eq!(refused(&answer), (400, "M_BAD_JSON"), "{field}");
     }
     assert_eq!(refused(&home.send_as(&alice, QUERY, json!({})).await), (400, "M_BAD_JSON"));
     assert_eq!(refused(&home.send_as(&alice, CLAIM, json!({ "one_time_keys": [] })).await), (400, "M_BAD_JSON"));

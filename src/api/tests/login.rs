@@ -73,13 +73,15 @@ async fn a_login_that_fails_has_the_right_code() {
         (nothing, (400, "M_BAD_JSON")),
         (json!({ "type": "m.login.token", "token": "nothing" }), (403, "M_FORBIDDEN")),
         (unknown, (400, "M_UNKNOWN")),
-        (service, (403, "M_FORBIDDEN")),
+        (service.clone(), (401, "M_MISSING_TOKEN")),
         (json!({ "type": 7 }), (400, "M_BAD_JSON")),
         // ruma's reader would panic.
         (json!({}), (400, "M_BAD_JSON")),
     ] {
         assert_eq!(refused(&home.send(LOGIN, body.clone()).await), expected, "{body}");
     }
+    let with_token = ask(&home.router, Some("no service's"), LOGIN, service.to_string()).await;
+    assert_eq!(refused(&with_token), (403, "M_FORBIDDEN"));
 }
 
 #[tokio::test]

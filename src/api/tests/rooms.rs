@@ -97,12 +97,13 @@ async fn nobody_learns_which_rooms_there_are() {
     let home = Home::open().await;
     let (alice, bob) = (home.user("alice").await, home.user("bob").await);
     let known = room(&home, &alice).await;
-    let whom = json!({ "user_id": alice.id });
     for room in [&*known, "!nowhere:test"] {
         for verb in ["invite", "kick", "ban", "unban", "leave"] {
             let line = format!("POST /_matrix/client/v3/rooms/{room}/{verb}");
-            let body = if verb == "leave" { json!({}) } else { whom.clone() };
-            assert_eq!(refused(&home.send_as(&bob, &line, body).await), (403, "M_FORBIDDEN"), "{line}");
+            for whom in [&alice.id, &bob.id] {
+                let body = if verb == "leave" { json!({}) } else { json!({ "user_id": whom }) };
+                assert_eq!(refused(&home.send_as(&bob, &line, body).await), (403, "M_FORBIDDEN"), "{line} {whom}");
+            }
         }
     }
     for verb in ["join/!nowhere:test", "knock/!nowhere:test", "rooms/!nowhere:test/join"] {

@@ -61,7 +61,7 @@ async fn admitted(home: &Home, person: &Person, since: &str) -> u16 {
     let mut request = v3::Request::new();
     request.since = Some(since.to_owned());
     request.timeout = Some(Duration::from_secs(30));
-    match client::sync::get(context, user, request).await {
+    match client::sync::get(context, user, request.into()).await {
         Ok(_) => 200,
         Err(error) => error.status().as_u16(),
     }

@@ -8,6 +8,7 @@
 use std::{
     collections::BTreeSet,
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
@@ -15,6 +16,7 @@ use std::{
 
 use depesche_blobs_files::Claim;
 use depesche_config::Config;
+use depesche_store_rocksdb::check_room;
 
 use super::{
     DATABASE, MANIFEST, MEDIA, SIGNING_KEY,
@@ -23,11 +25,11 @@ use super::{
     media_folder,
 };
 use crate::{
-    commands::moment,
+    commands::{config::valid, moment},
     data_dir::DataDir,
     failure::Failure,
     log, media,
-    node::{Node, Purpose},
+    node::{self, Node, Purpose},
 };
 
 /// How often the copying says how far it is, in seconds.
@@ -35,15 +37,21 @@ const SAY_EVERY_S: u64 = 1;
 
 /// Carries the command out.
 pub fn run(path: &Path, backup: &Path) -> Result<(), Failure> {
-    let config = Arc::new(Config::load(path)?);
+    // With its secrets: what is missing is better said before hours of copying.
+    let config = Arc::new(valid(path)?);
     log::start(&config)?;
     let manifest = read_manifest(backup)?;
     check(&config, backup, &manifest)?;
     let data = DataDir::open(&config.server.data_dir)?;
     let targets = Targets::find(&config, &data)?;
+    targets.check_room(&manifest, node::rocksdb_options(&config).reserve_bytes())?;
     targets.fill(backup, &manifest)?;
     drop(data);
-    adopt(&config)?;
+    adopt(&config).map_err(|failure| {
+        Failure::Failed(format!(
+            "everything is in its place, but: {failure}. Mend that and start the server, which does the rest"
+        ))
+    })?;
     println!("Restored the backup of {} with {} files.", moment(manifest.created_ms), manifest.files.len());
     if let Some(told) = about_media(&config, &manifest) {
         println!("{told}");
@@ -134,6 +142,23 @@ impl Targets {
         Ok(Self { database, media, signing_key: config.server.signing_key_file() })
     }
 
+    /// Whether there is room for everything, and for the server's next writes.
+    fn check_room(&self, manifest: &Manifest, reserve: u64) -> Result<(), Failure> {
+        let size = |part: &str| -> u64 {
+            let files =
+                manifest.files.iter().filter(|file| file.name.split_once('/').is_some_and(|(of, _)| of == part));
+            files.map(|file| file.size).sum()
+        };
+        let (database, media) = (there(&self.database), there(&self.media));
+        let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+        let checked = if device(database) == device(media) {
+            check_room(database, size(DATABASE).saturating_add(size(MEDIA)), reserve)
+        } else {
+            check_room(database, size(DATABASE), reserve).and_then(|()| check_room(media, size(MEDIA), 0))
+        };
+        checked.map_err(|error| Failure::Failed(format!("nothing was restored: {error}")))
+    }
+
     /// Copies everything, and gives it its names at the end.
     fn fill(self, backup: &Path, manifest: &Manifest) -> Result<(), Failure> {
         let gathered = self.gather(backup, manifest);
@@ -149,25 +174,13 @@ impl Targets {
 
     fn gather(&self, backup: &Path, manifest: &Manifest) -> io::Result<Gathered> {
         let gathered = self.places(backup, manifest)?;
-        let all: u64 = manifest.files.iter().map(|file| file.size).sum();
-        let (mut done, mut said) = (0, Instant::now());
-        for file in &manifest.files {
-            let to = match (file.name.split_once('/'), &gathered.media) {
-                (Some((DATABASE, name)), _) => gathered.database.join(name),
-                (Some((MEDIA, name)), Some((media, _))) => media.join(name),
-                _ => match &gathered.signing_key {
-                    Some(key) if file.name == SIGNING_KEY => key.clone(),
-                    _ => continue,
-                },
-            };
-            copy(&backup.join(&file.name), &to, file)?;
-            done += file.size;
-            if said.elapsed().as_secs() >= SAY_EVERY_S {
-                said = Instant::now();
-                eprintln!("copying: {} of {} MB", done >> 20, all >> 20);
+        match gathered.copy(backup, manifest) {
+            Ok(()) => Ok(gathered),
+            Err(error) => {
+                gathered.clear();
+                Err(error)
             }
         }
-        Ok(gathered)
     }
 
     /// Empty ones. Each is on the file system of what it becomes: the folder of media, which may be a disk of its own or
@@ -214,6 +227,43 @@ impl Targets {
         files::rename(&database, &self.database)?;
         sync_parent(&self.database)
     }
+}
+
+impl Gathered {
+    /// Fills them, comparing each file with its hash.
+    fn copy(&self, backup: &Path, manifest: &Manifest) -> io::Result<()> {
+        let all: u64 = manifest.files.iter().map(|file| file.size).sum();
+        let (mut done, mut said) = (0, Instant::now());
+        for file in &manifest.files {
+            let to = match (file.name.split_once('/'), &self.media) {
+                (Some((DATABASE, name)), _) => self.database.join(name),
+                (Some((MEDIA, name)), Some((media, _))) => media.join(name),
+                _ => match &self.signing_key {
+                    Some(key) if file.name == SIGNING_KEY => key.clone(),
+                    _ => continue,
+                },
+            };
+            copy(&backup.join(&file.name), &to, file)?;
+            done += file.size;
+            if said.elapsed().as_secs() >= SAY_EVERY_S {
+                said = Instant::now();
+                eprintln!("copying: {} of {} MB", done >> 20, all >> 20);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes away what was copied in vain: it may be large. An error of this one tells less than the first.
+    fn clear(self) {
+        let _ = files::remove_folder(&self.database);
+        let _ = self.signing_key.map(fs::remove_file);
+        let _ = self.media.map(|(media, _claim)| files::remove_folder(&media));
+    }
+}
+
+/// The nearest of a path and the folders above it that is there.
+fn there(path: &Path) -> &Path {
+    path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"))
 }
 
 fn copy(from: &Path, to: &Path, wanted: &Entry) -> io::Result<()> {
@@ -308,12 +358,30 @@ mod tests {
         let said = targets().fill(&from, &manifest).expect_err("one is missing").to_string();
         assert!(said.contains("nothing was restored") && said.contains("abab"), "{said}");
         assert!(!data.join("signing.key").exists() && !data.join("db").exists());
+        // Nor does what was copied in vain take room.
+        assert!(!data.join("db.partial").exists() && !data.join("signing.key.partial").exists());
+        assert_eq!(fs::read_dir(data.join("media/tmp")).expect("a folder").count(), 0);
         fs::rename(from.join("aside"), blob).expect("renamed");
         // The last step fails: something is where the database goes.
         fs::write(data.join("db"), "x").expect("written");
         let said = targets().fill(&from, &manifest).expect_err("no folder").to_string();
         assert!(said.contains("did not come to its end") && said.contains("move away"), "{said}");
         assert!(data.join("signing.key").exists());
+    }
+
+    #[test]
+    fn nothing_is_begun_where_there_is_not_room() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut manifest = backup(&folder.path().join("backup"));
+        let data = folder.path().join("data");
+        let targets = Targets { database: data.join("db"), media: data.join("media"), signing_key: data.join("key") };
+        assert_eq!(targets.check_room(&manifest, 0), Ok(()));
+        let refused = |manifest: &Manifest, reserve| {
+            targets.check_room(manifest, reserve).expect_err("too little").to_string().contains("not enough room")
+        };
+        assert!(refused(&manifest, u64::MAX));
+        manifest.files[1].size = 1 << 60;
+        assert!(refused(&manifest, 0), "the files of users count");
     }
 
     #[test]

@@ -5,11 +5,11 @@ use std::path::Path;
 use http::Method;
 use serde_json::json;
 
-use super::{entries, place::place, text};
-use crate::{admin::Admin, backup::MANIFEST, failure::Failure};
+use super::{entries, place::place, print_json, text};
+use crate::{admin::Admin, backup::MANIFEST, cli::Output, failure::Failure};
 
 /// Carries the command out.
-pub fn run(config: &Path, into: &Path) -> Result<(), Failure> {
+pub fn run(config: &Path, into: &Path, output: Output) -> Result<(), Failure> {
     let into = std::path::absolute(into).map_err(|error| Failure::failed(into.display(), error))?;
     let written = place(&into, MANIFEST)?;
     let admin = Admin::reach(config)?;
@@ -17,6 +17,10 @@ pub fn run(config: &Path, into: &Path) -> Result<(), Failure> {
     admin.finish();
     let made = made?;
     written.is_there()?;
+    if output.json {
+        print_json(&made);
+        return Ok(());
+    }
     let megabytes = made["bytes"].as_u64().unwrap_or_default() >> 20;
     println!("Backed up to {}: {} files, {megabytes} MB.", into.display(), text(&made["files"]));
     if let Some(place) = made["media_elsewhere"].as_str() {

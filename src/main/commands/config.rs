@@ -29,7 +29,7 @@ fn check(path: &Path) -> Result<(), Failure> {
 }
 
 /// The configuration, if a server would start with it.
-fn valid(path: &Path) -> Result<Config, Failure> {
+pub fn valid(path: &Path) -> Result<Config, Failure> {
     let config = Config::load(path)?;
     log::filter(&config)?;
     turn::secret(&config)?;
@@ -57,6 +57,12 @@ pub fn warnings(config: &Config) -> Vec<String> {
              reverse proxy count as one address, and share its rate limits; name the proxy's address"
                 .to_owned(),
         );
+    }
+    for network in server.trusted_proxies.iter().filter(|network| network.prefix_len() == 0) {
+        warnings.push(format!(
+            "server.trusted_proxies: {network} is everyone: whoever connects says which address counts for rate limits; \
+             name the addresses of your reverse proxy alone"
+        ));
     }
     for (key, path) in secrets(config) {
         if signing_key::readable_by_others(&path) {
@@ -141,6 +147,7 @@ mod tests {
         };
         assert!(proxy("\"https://example.org\"")[0].starts_with("server.trusted_proxies: none"));
         assert_eq!(proxy("\"https://example.org\"\ntrusted_proxies = \"::1/128\""), Vec::<String>::new());
+        assert!(proxy("\"https://example.org\"\ntrusted_proxies = \"0.0.0.0/0\"")[0].contains("is everyone"));
         assert_eq!(proxy("\"http://localhost:8008\""), Vec::<String>::new());
         let store = |endpoint: &str| {
             let text = format!(

@@ -21,7 +21,7 @@ fn carry_out(admin: &Admin, command: ReportCommand) -> Result<(), Failure> {
         ReportCommand::List { all, after, limit, output } => {
             let query = format!("limit={limit}&after={after}&all={all}");
             let list = admin.ask_with(Method::GET, &["reports"], &query, None)?;
-            if output.json { print_json(&list) } else { print_reports(&list) }
+            if output.json { print_json(&list) } else { print_reports(&list, all) }
         }
         ReportCommand::Show { number, output } => {
             let shown = admin.ask(Method::GET, &["reports", &number.to_string()], None)?;
@@ -36,7 +36,7 @@ fn carry_out(admin: &Admin, command: ReportCommand) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print_reports(list: &Value) {
+fn print_reports(list: &Value, all: bool) {
     let rows: Vec<[String; 5]> = entries(list, "reports")
         .iter()
         .map(|report| {
@@ -47,12 +47,12 @@ fn print_reports(list: &Value) {
         })
         .collect();
     if rows.is_empty() {
-        println!("No report waits.");
+        println!("{}", if all { "There are no reports." } else { "No report waits." });
         return;
     }
     print_table(["NUMBER", "KIND", "ABOUT", "BY", "WHEN"], &rows);
     if let Some(next) = list["next"].as_u64() {
-        println!("More: depesche report list --after {next}");
+        println!("More: depesche report list{} --after {next}", if all { " --all" } else { "" });
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use depesche_config::{Config, RegistrationMode};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -13,10 +14,26 @@ const DAY_MS: u64 = 86_400_000;
 
 /// Carries the command out.
 pub fn run(config: &Path, command: TokenCommand) -> Result<(), Failure> {
-    let admin = Admin::reach(config)?;
+    // Before the first start, too.
+    let creates = matches!(command, TokenCommand::Create { .. });
+    let admin = if creates { Admin::reach_or_begin(config) } else { Admin::reach(config) }?;
     let result = carry_out(&admin, command);
     admin.finish();
+    if let (true, Some(why)) = (creates && result.is_ok(), unwanted(&Config::load(config)?)) {
+        eprintln!("depesche: {why}");
+    }
     result
+}
+
+/// Why nobody needs a token, or nobody can use one.
+fn unwanted(config: &Config) -> Option<&'static str> {
+    match config.registration.mode {
+        RegistrationMode::Token => None,
+        RegistrationMode::Closed => Some(
+            "nobody can use this token yet: registration.mode is \"closed\"; set it to \"token\" and restart the server",
+        ),
+        RegistrationMode::Open => Some("nobody needs this token: registration.mode is \"open\""),
+    }
 }
 
 fn carry_out(admin: &Admin, command: TokenCommand) -> Result<(), Failure> {
@@ -49,4 +66,22 @@ fn print_tokens(list: &Value) {
         })
         .collect();
     print_table(["TOKEN", "USED", "UNDER WAY", "ALLOWED", "VALID UNTIL"], &rows);
+}
+
+#[cfg(test)]
+mod tests {
+    use depesche_config::Config;
+
+    use super::unwanted;
+
+    #[test]
+    fn who_makes_a_token_that_nobody_can_use_is_told() {
+        let told = |mode: &str| {
+            let text = format!("[server]\nname = \"example.org\"\n[registration]\n{mode}\n");
+            unwanted(&Config::parse(&text).expect("valid"))
+        };
+        assert!(told("").is_some_and(|why| why.contains("nobody can use")), "closed is the default");
+        assert!(told("mode = \"open\"").is_some_and(|why| why.contains("nobody needs")));
+        assert_eq!(told("mode = \"token\""), None);
+    }
 }

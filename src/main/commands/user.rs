@@ -25,7 +25,9 @@ pub fn run(config: &Path, command: UserCommand) -> Result<(), Failure> {
         }
         _ => None,
     };
-    let admin = Admin::reach(config)?;
+    // Before the first start, too.
+    let begins = matches!(command, UserCommand::Create { .. });
+    let admin = if begins { Admin::reach_or_begin(config) } else { Admin::reach(config) }?;
     let result = carry_out(&admin, command, password.as_deref());
     admin.finish();
     result

@@ -7,6 +7,7 @@ use std::{
 };
 
 use depesche_config::Config;
+use depesche_net::push::Gateways;
 use serde_json::Value;
 
 use super::Finding;
@@ -18,12 +19,26 @@ const ANSWER_BYTES: u64 = 64 * 1024;
 
 /// Whether the server answers at this address, or could.
 pub fn listener(address: SocketAddr) -> Finding {
-    match get(address, "localhost", "/_matrix/client/versions") {
-        Some((200, body)) if body.contains("\"versions\"") => {
-            Finding::ok(format!("a Matrix server answers at {address}"))
-        }
+    answers(address, "/_matrix/client/versions", "\"versions\"", "Matrix server")
+}
+
+/// The same of the address of figures for monitoring.
+pub fn figures(address: SocketAddr) -> Finding {
+    answers(address, "/metrics", "depesche_build_info", "page of figures (metrics.listen)")
+}
+
+/// Whether the certificates are there by which others are known: without them no push notification goes out.
+pub fn certificates(config: &Config) -> Option<Finding> {
+    let why = Gateways::new(config).err()?;
+    Some(Finding::wrong(format!("{why}; are the certificates of authorities installed (ca-certificates)?")))
+}
+
+/// Whether at this address somebody answers to a path with a text that has this mark; or nobody does, and somebody could.
+fn answers(address: SocketAddr, path: &str, mark: &str, who: &str) -> Finding {
+    match get(address, "localhost", path) {
+        Some((200, body)) if body.contains(mark) => Finding::ok(format!("a {who} answers at {address}")),
         Some((status, _)) => {
-            Finding::wrong(format!("at {address} something answers that is no Matrix server (status {status})"))
+            Finding::wrong(format!("at {address} something answers that is no {who} (status {status})"))
         }
         None => match TcpListener::bind(address) {
             Ok(_) => Finding::ok(format!("{address} is free (no server runs)")),
@@ -89,7 +104,7 @@ mod tests {
 
     use depesche_config::Config;
 
-    use super::{listener, well_known};
+    use super::{figures, listener, well_known};
     use crate::doctor::Level;
 
     /// Answers one request with this body.
@@ -119,6 +134,11 @@ mod tests {
         let (address, server) = answering("<html>");
         assert_eq!(listener(address).level, Level::Wrong);
         server.join().expect("answered");
+        for (page, level) in [("depesche_build_info{version=\"1\"} 1", Level::Ok), ("go_threads 7", Level::Wrong)] {
+            let (address, server) = answering(page);
+            assert_eq!(figures(address).level, level, "{page}");
+            server.join().expect("answered");
+        }
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("an address");
         assert!(listener(free).text.contains("is free"), "{}", listener(free).text);
     }

@@ -15,28 +15,33 @@ use depesche_store::Engine;
 use depesche_store_rocksdb::RocksDb;
 use http::{StatusCode, header};
 use serde_json::{Map, Value, json};
+use tokio::sync::Mutex;
 use tokio_util::task::TaskTracker;
 
-use super::long::{self, Progress};
+use super::{
+    backup::ANOTHER,
+    long::{self, Progress},
+};
 
 type Answer = Result<Value, (StatusCode, String)>;
 
 /// The routes, below the prefix of the admin API.
-pub fn router(engine: Arc<RocksDb>, server: Arc<Server>, long: TaskTracker) -> Router {
-    let both = (Arc::clone(&engine), server, long);
-    let verify = Router::new().route("/_depesche/admin/db/verify", post(verify)).with_state(both);
+pub fn router(engine: &Arc<RocksDb>, server: &Arc<Server>, long: &TaskTracker, copying: &Arc<Mutex<()>>) -> Router {
+    let verified = (Arc::clone(engine), Arc::clone(server), long.clone());
+    let verify = Router::new().route("/_depesche/admin/db/verify", post(verify)).with_state(verified);
+    let copied = (Arc::clone(engine), long.clone(), Arc::clone(copying));
+    let checkpoint = async |State(parts): State<Copied>, body: Bytes| reply(checkpoint(parts, &body).await);
+    let checkpoint = Router::new().route("/_depesche/admin/db/checkpoint", post(checkpoint)).with_state(copied);
     Router::new()
         .route("/_depesche/admin/db/stats", get(async |State(engine): Shared| reply(Ok(stats(&engine)))))
         .route("/_depesche/admin/db/compact", post(async |State(engine): Shared| reply(compact(engine).await)))
-        .route(
-            "/_depesche/admin/db/checkpoint",
-            post(async |State(engine): Shared, body: Bytes| reply(checkpoint(&engine, &body).await)),
-        )
-        .with_state(engine)
+        .with_state(Arc::clone(engine))
         .merge(verify)
+        .merge(checkpoint)
 }
 
 type Shared = State<Arc<RocksDb>>;
+type Copied = (Arc<RocksDb>, TaskTracker, Arc<Mutex<()>>);
 
 fn stats(engine: &RocksDb) -> Value {
     engine.statistics().into_iter().map(|(name, value)| (name, value.into())).collect::<Map<_, _>>().into()
@@ -79,15 +84,36 @@ async fn look_through(engine: Arc<RocksDb>, server: Arc<Server>, mut progress: P
 }
 
 async fn compact(engine: Arc<RocksDb>) -> Answer {
-    blocking(move || engine.compact()).await?.map_err(failed)?;
+    tracing::info!("the operator has the database compacted");
+    let done = blocking(move || {
+        let done = engine.compact();
+        // Here, because whoever asked may have gone.
+        match &done {
+            Ok(()) => tracing::info!("the database is compacted"),
+            Err(error) => tracing::error!(%error, "the database was not compacted"),
+        }
+        done
+    });
+    done.await?.map_err(failed)?;
     Ok(json!({}))
 }
 
-async fn checkpoint(engine: &RocksDb, body: &[u8]) -> Answer {
+/// One at a time, and none beside a backup.
+async fn checkpoint((engine, tracker, copying): Copied, body: &[u8]) -> Answer {
     let asked: Value = serde_json::from_slice(body).unwrap_or_default();
     let into = asked["into"].as_str().map(PathBuf::from).filter(|into| into.is_absolute());
     let into = into.ok_or_else(|| (StatusCode::BAD_REQUEST, "\"into\" must be an absolute path".to_owned()))?;
-    engine.checkpoint(&into).await.map_err(failed)?;
+    let held = copying.try_lock_owned().map_err(|_| (StatusCode::CONFLICT, ANOTHER.to_owned()))?;
+    let copied = tracker.spawn(async move {
+        let copied = engine.checkpoint(&into).await;
+        drop(held);
+        match &copied {
+            Ok(()) => tracing::info!(into = %into.display(), "the database was copied"),
+            Err(error) => tracing::error!(%error, into = %into.display(), "the database was not copied"),
+        }
+        copied.map(|()| into)
+    });
+    let into = copied.await.map_err(failed)?.map_err(failed)?;
     Ok(json!({ "into": into }))
 }
 
@@ -122,13 +148,15 @@ mod tests {
     use http::Request;
     use http_body_util::BodyExt;
     use serde_json::{Value, json};
+    use tokio::sync::Mutex;
     use tokio_util::task::TaskTracker;
     use tower::ServiceExt;
 
-    use super::router;
+    use super::{super::backup, router};
 
     async fn ask(router: &Router, method: &str, what: &str, body: Value) -> (u16, Value) {
-        let request = Request::builder().method(method).uri(format!("/_depesche/admin/db/{what}"));
+        let path = what.strip_prefix("../").map_or_else(|| format!("db/{what}"), str::to_owned);
+        let request = Request::builder().method(method).uri(format!("/_depesche/admin/{path}"));
         let request = request.body(Body::from(body.to_string())).expect("a request");
         let response = router.clone().oneshot(request).await.expect("infallible");
         let status = response.status().as_u16();
@@ -143,6 +171,7 @@ mod tests {
         let engine = RocksDb::open(&folder.path().join("db"), &RocksOptions::default()).expect("opened");
         let engine = Arc::new(engine);
         let config = Arc::new(Config::parse("[server]\nname = \"agency.test\"").expect("valid"));
+        let config_of = Arc::clone(&config);
         let key = SigningKey::from_seed([7; 32], "test").expect("a key");
         let (clock, random) = (Clock::system(), Random::system());
         let (blobs, thumbnailer) = (Arc::new(MemoryBlobs::default()), Arc::new(NoThumbnails));
@@ -150,7 +179,9 @@ mod tests {
         let parts =
             Parts { config, engine: engine_of, key, clock, random, copied: None, blobs, thumbnailer, turn: None };
         let server = Server::start(parts).await.expect("started");
-        let router = router(engine, server, TaskTracker::new());
+        let (tracker, copying) = (TaskTracker::new(), Arc::<Mutex<()>>::default());
+        let router =
+            router(&engine, &server, &tracker, &copying).merge(backup::router(&engine, &config_of, &tracker, &copying));
         let (status, figures) = ask(&router, "GET", "stats", json!({})).await;
         assert!(status == 200 && figures.as_object().is_some_and(|figures| !figures.is_empty()), "{figures}");
         let (status, found) = ask(&router, "POST", "verify", json!({})).await;
@@ -161,5 +192,14 @@ mod tests {
         assert!(into.join("CURRENT").exists());
         assert_eq!(ask(&router, "POST", "checkpoint", json!({ "into": into })).await.0, 500, "it is there already");
         assert_eq!(ask(&router, "POST", "checkpoint", json!({ "into": "copy" })).await.0, 400);
+        // While one is made there is no other, whose leavings it would be taken for.
+        let other = folder.path().join("other");
+        let held = copying.lock().await;
+        for what in ["checkpoint", "../backup"] {
+            let (status, refused) = ask(&router, "POST", what, json!({ "into": other })).await;
+            assert!(status == 409 && refused["error"] == backup::ANOTHER, "{what}: {refused}");
+        }
+        drop(held);
+        assert_eq!(ask(&router, "POST", "checkpoint", json!({ "into": other })).await.0, 200);
     }
 }

@@ -43,6 +43,8 @@ impl Backoff {
             forget_some(&mut all, now_ms);
         }
         let failures = all.entry(user.to_owned()).or_default();
+        // A clock that was set back: the pause is as long as it was, and not as long as the clock is behind.
+        failures.last_ms = failures.last_ms.min(now_ms);
         if failures.last_ms + FORGET_MS < now_ms {
             failures.count = 0;
         }
@@ -118,6 +120,19 @@ mod tests {
             backoff.attempt(user, 1_000_001 + FORGET_MS).unwrap();
         }
         backoff.attempt(user, 1_000_001 + FORGET_MS).unwrap_err();
+    }
+
+    #[test]
+    fn a_clock_set_back_locks_nobody_out() {
+        let backoff = Backoff::default();
+        let (user, day_ms) = (user_id!("@a:b"), 24 * 60 * 60_000);
+        for _ in 0..FREE {
+            backoff.attempt(user, 10 * day_ms).unwrap();
+        }
+        assert_eq!(backoff.attempt(user, 9 * day_ms), Err(1_000));
+        assert_eq!(backoff.attempt(user, 9 * day_ms + 1_000), Ok(()));
+        assert_eq!(backoff.attempt(user, 8 * day_ms), Err(2_000));
+        assert_eq!(backoff.attempt(user, 8 * day_ms + FORGET_MS + 1), Ok(()), "they are forgotten all the same");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! Spec: [`POST /keys/query`](https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysquery),
 //! [key and signature security](https://spec.matrix.org/v1.19/client-server-api/#key-and-signature-security).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use depesche_rules::bounds::MAX_QUERIED_USERS;
 use depesche_store::MAX_SCAN;
@@ -77,6 +77,8 @@ impl Keys {
         if !known.is_empty() || view.get(&ACCOUNT, &(user.clone(),)).await?.is_some() {
             let rows = view.scan(&DEVICE_KEYS, DEVICE_KEYS.under(&(user.clone(),)), MAX_SCAN).await?;
             let mut texts: BTreeMap<_, _> = rows.into_iter().map(|((_, device), text)| (device, text)).collect();
+            // The list is bounded by the body alone, and may name one device many times.
+            let wanted: BTreeSet<_> = wanted.iter().collect();
             let mut answered = BTreeMap::new();
             for (device, name) in known.into_iter().filter(|(id, _)| wanted.is_empty() || wanted.contains(id)) {
                 let Some(text) = texts.remove(&device) else { continue };

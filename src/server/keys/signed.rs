@@ -60,6 +60,11 @@ impl Signed {
         self.0.get("keys")?.as_object()?.get(id)?.as_str()
     }
 
+    /// Whether there is a field `signatures`, whatever it is.
+    pub fn has_signatures(&self) -> bool {
+        self.0.contains_key("signatures")
+    }
+
     /// Whether `signatures` is absent or a map of maps of strings.
     pub fn signatures_are_well_formed(&self) -> bool {
         let strings = |by_key: &CanonicalJsonValue| {

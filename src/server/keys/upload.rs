@@ -19,9 +19,12 @@ use crate::{
 /// Why keys were not taken. Nothing of the request was stored.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError {
-    /// The device keys are not such an object.
+    /// The device keys are not such an object, or lack what it must have.
     #[error("device_keys is malformed: {0}")]
     DeviceKeys(&'static str),
+    /// The device keys are those of another device.
+    #[error("device_keys is of another device: {0}")]
+    Foreign(&'static str),
     /// A one-time or fallback key is not such an object.
     #[error("the key {id} is malformed")]
     Malformed {
@@ -104,20 +107,23 @@ impl Upload {
 fn check_device_keys(user: &UserId, device: &DeviceId, text: &str) -> Result<Signed, UploadError> {
     let wrong = UploadError::DeviceKeys;
     let keys = Signed::parse(text).ok_or(wrong("not an object of canonical JSON, or too large"))?;
-    if keys.text_of("user_id") != Some(user.as_str()) {
-        return Err(wrong("user_id is not that of the access token"));
-    }
-    if keys.text_of("device_id") != Some(device.as_str()) {
-        return Err(wrong("device_id is not that of the access token"));
-    }
+    let said_user = keys.text_of("user_id").ok_or(wrong("user_id is not a string"))?;
+    let said_device = keys.text_of("device_id").ok_or(wrong("device_id is not a string"))?;
     keys.texts_of("algorithms").ok_or(wrong("algorithms is not a list of strings"))?;
     let named = keys.keys().ok_or(wrong("keys is not a map of key ids to strings"))?;
+    if !keys.has_signatures() || !keys.signatures_are_well_formed() {
+        return Err(wrong("signatures is not a map of users to maps of strings"));
+    }
+    let foreign = UploadError::Foreign;
+    if said_user != user.as_str() {
+        return Err(foreign("user_id is not that of the access token"));
+    }
+    if said_device != device.as_str() {
+        return Err(foreign("device_id is not that of the access token"));
+    }
     let own = |id: &str| id.split_once(':').is_some_and(|(_, name)| name == device.as_str());
     if !named.iter().all(|(id, _)| own(id)) {
-        return Err(wrong("a key id does not end in the device id"));
-    }
-    if !keys.signatures_are_well_formed() {
-        return Err(wrong("signatures is not a map of users to maps of strings"));
+        return Err(foreign("a key id does not end in the device id"));
     }
     Ok(keys)
 }

@@ -152,7 +152,8 @@ pub struct Membership {
     pub state: MembershipState,
     /// The membership event.
     pub event: EventNo,
-    /// Left and forgotten: the room is gone from the user's view.
+    /// Left and forgotten: what was in the room is gone from the user's view until they join again, also while they are
+    /// invited or knock.
     pub forgotten: bool,
     /// Whether the user was ever joined: who was only invited sees no archived room.
     pub was_joined: bool,
@@ -161,6 +162,11 @@ pub struct Membership {
 impl Membership {
     /// Where the position stands in the stored value: the engine stamps it.
     pub const POSITION: usize = 1;
+
+    /// Whether the room itself is gone from the user's view: forgotten, and nobody has asked them in since.
+    pub fn is_put_away(&self) -> bool {
+        self.forgotten && matches!(self.state, MembershipState::Leave | MembershipState::Ban)
+    }
 }
 
 /// The position stands at a fixed place, because the engine stamps it.

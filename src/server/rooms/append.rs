@@ -228,9 +228,8 @@ async fn change_member(working: &mut Working, tx: &Tx, no: EventNo, pdu: &Pdu) -
     if state != MembershipState::Join {
         typing::stopped(tx, working.no, &user).await?;
     }
-    // A room that was forgotten stays so until its user joins, knocks or is invited.
-    let stays_out = matches!(state, MembershipState::Leave | MembershipState::Ban);
-    let forgotten = stays_out && before.as_ref().is_some_and(|member| member.forgotten);
+    // A room that was forgotten stays so until its user joins: an invite opens nothing of what they were there for.
+    let forgotten = state != MembershipState::Join && before.as_ref().is_some_and(|member| member.forgotten);
     let was_joined = before.is_some_and(|member| member.was_joined) || state == MembershipState::Join;
     let member = Membership { position: 0, state, event: no, forgotten, was_joined };
     let stamp = Stamp { at: StampAt::Value, offset: Membership::POSITION };

@@ -138,9 +138,9 @@ pub enum Refusal {
     /// An alias does not point where it has to.
     #[error("{0}")]
     BadAlias(String),
-    /// A restricted room that this server cannot let anyone into.
+    /// A restricted room whose conditions are met, but into which nobody of this server may let anyone.
     #[error("{0}")]
-    UnableToAuthorise(String),
+    UnableToGrant(String),
     /// The user takes no invites.
     #[error("this user takes no invites")]
     InviteBlocked,

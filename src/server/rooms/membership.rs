@@ -50,6 +50,14 @@ pub enum Action {
     Unban,
 }
 
+impl Action {
+    /// Whether it is one of those that a member does to somebody: they take being in the room, also where somebody names
+    /// themselves.
+    fn is_on_others(self) -> bool {
+        matches!(self, Self::Invite | Self::Kick | Self::Ban | Self::Unban)
+    }
+}
+
 /// One change of a membership.
 #[derive(Clone, Debug)]
 pub struct Change {
@@ -132,7 +140,7 @@ impl Change {
     async fn judge(&self, turn: &mut Turn<'_>, same: Same) -> Result<Verdict, Refusal> {
         let current = turn.working.state(turn.tx, "m.room.member", self.target.as_str()).await?;
         let before = turn.working.membership(turn.tx, &self.target).await?;
-        if self.actor != self.target {
+        if self.actor != self.target || self.action.is_on_others() {
             turn.must_be_joined(&self.actor).await?;
         }
         if self.action == Action::Invite && self.target.server_name() != turn.base.name {
@@ -271,7 +279,7 @@ impl Change {
         }
         let Some(voucher) = turn.voucher().await? else {
             let why = "nobody on this server may let you into this room";
-            return Err(Refusal::UnableToAuthorise(why.into()));
+            return Err(Refusal::UnableToGrant(why.into()));
         };
         content.insert("join_authorised_via_users_server".to_owned(), voucher.to_string().into());
         Ok(())

@@ -164,7 +164,7 @@ async fn restricted_rooms_let_members_of_the_other_room_in() {
     server.set(&room, &alice, StateEventType::RoomPowerLevels, levels).await;
     server.change(&room, &alice, &alice, Action::Leave).await.unwrap();
     let outcome = server.change(&room, &carol, &carol, Action::Join).await;
-    assert!(matches!(outcome, Err(Refusal::UnableToAuthorise(_))), "{outcome:?}");
+    assert!(matches!(outcome, Err(Refusal::UnableToGrant(_))), "{outcome:?}");
 }
 
 #[tokio::test]

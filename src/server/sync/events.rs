@@ -15,7 +15,7 @@ use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId, events::room::member::Member
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Syncs, session::Session, stripped};
+use super::{Syncs, room, session::Session, stripped};
 use crate::{
     base::Base,
     keyspace::RoomNo,
@@ -159,14 +159,17 @@ impl Syncs {
     ) -> Result<(Vec<Event>, Position), ReadRefusal> {
         let mut viewer = self.viewer(listening, room).await?;
         let all = room.view.position();
-        if member.forgotten {
+        if member.is_put_away() && !room::was_of(room, &listening.user, after).await? {
             return Ok((Vec::new(), all));
         }
         if member.state == MembershipState::Join {
             return viewer.since(after, EVENTS_PER_ANSWER).await;
         }
-        let (mut events, through) =
-            if member.was_joined { viewer.since(after, EVENTS_PER_ANSWER).await? } else { (Vec::new(), all) };
+        let (mut events, through) = if member.was_joined && !member.forgotten {
+            viewer.since(after, EVENTS_PER_ANSWER).await?
+        } else {
+            (Vec::new(), all)
+        };
         // Their own membership is theirs to know, whatever else of the room is.
         let own = room.event(member.event).await?;
         let is_invite = member.state == MembershipState::Invite;

@@ -261,6 +261,12 @@ async fn left_unseen(
     })
 }
 
+/// Whether a room was one of the user's at a position: they were in it, invited to it or knocked at it.
+pub async fn was_of(room: &RoomView, user: &UserId, at: Position) -> Result<bool, Fault> {
+    use MembershipState as M;
+    Ok(matches!(membership(room, room.root_at(at).await?, user).await?, M::Join | M::Invite | M::Knock))
+}
+
 async fn membership(room: &RoomView, root: RootRecord, user: &UserId) -> Result<MembershipState, Fault> {
     let event = room.state_event(root, "m.room.member", user.as_str()).await?;
     Ok(visibility::membership(event.as_ref().map(|event| &event.pdu)))

@@ -239,7 +239,7 @@ impl Syncs {
                 let events = stripped::state(room, member).await?;
                 rooms.knock.insert(id, v3::KnockedRoom { knock_state: v3::KnockState { events } });
             }
-            _ if member.forgotten && !asked.was_told_of(room).await? => {}
+            _ if member.is_put_away() && !asked.was_told_of(room).await? => {}
             _ => {
                 let data = room_data(asked.request, &id, &data.unwrap_or_default());
                 rooms.leave.insert(id, room::left(asked, room, member, data).await?);
@@ -259,10 +259,10 @@ impl Asked<'_> {
     /// Whether the room was one of the user's at the token: then the device has to learn that it is no more, even if it
     /// was forgotten meanwhile.
     async fn was_told_of(&self, room: &RoomView) -> Result<bool, Fault> {
-        use MembershipState as M;
-        let Some(since) = self.since else { return Ok(false) };
-        let then = room.state_event(room.root_at(since).await?, "m.room.member", self.request.user.as_str()).await?;
-        Ok(then.is_some_and(|event| matches!(event.pdu.membership(), Some(M::Join | M::Invite | M::Knock))))
+        match self.since {
+            Some(since) => room::was_of(room, &self.request.user, since).await,
+            None => Ok(false),
+        }
     }
 
     /// The rooms to look at.

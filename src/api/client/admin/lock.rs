@@ -17,5 +17,6 @@ pub async fn put(context: Context, user: User, request: lock::Request) -> Result
     user.must_be_admin()?;
     let lock::Request { user_id, locked } = request;
     context.app.server.accounts.lock(&user.user_id, &user_id, locked).await?;
+    tracing::info!(by = %user.user_id, user = %user_id, locked, "an administrator locked an account, or unlocked it");
     Ok(lock::Response { locked })
 }

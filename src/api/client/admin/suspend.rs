@@ -21,5 +21,6 @@ pub async fn put(context: Context, user: User, request: suspend::Request) -> Res
     user.must_be_admin()?;
     let suspend::Request { user_id, suspended } = request;
     context.app.server.accounts.suspend(&user.user_id, &user_id, suspended).await?;
+    tracing::info!(by = %user.user_id, user = %user_id, suspended, "an administrator suspended an account, or lifted it");
     Ok(suspend::Response { suspended })
 }

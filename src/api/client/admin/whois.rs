@@ -1,17 +1,26 @@
 //! `GET /_matrix/client/v3/admin/whois/{userId}`
 //! <https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3adminwhoisuserid>
 
-use depesche_server::accounts::{AdminError, ModerationError};
-use ruma::{
-    MilliSecondsSinceUnixEpoch, UInt,
-    api::client::admin::get_user_info::v3::{ConnectionInfo, DeviceInfo, Request, Response, SessionInfo},
+use depesche_server::{
+    accounts::{AdminError, ModerationError},
+    devices::DeviceInfo,
 };
+use ruma::api::client::admin::get_user_info::v3::Request;
+use serde_json::{Map, Value, json};
 
-use crate::{caller::User, error::Error, route::Context};
+use crate::{
+    caller::User,
+    error::Error,
+    route::{Answering, Context, JsonResponse},
+};
 
 /// `GET /_matrix/client/v3/admin/whois/{userId}`: for the user, or for an administrator. A device has one session, of
 /// which the last connection is known, not its program.
-pub async fn get(context: Context, user: User, request: Request) -> Result<Response, Error> {
+pub async fn get(
+    context: Context,
+    user: User,
+    Answering { request, .. }: Answering<Request, JsonResponse>,
+) -> Result<JsonResponse, Error> {
     let Request { user_id } = request;
     if user_id != user.user_id {
         user.must_be_admin()?;
@@ -24,15 +33,20 @@ pub async fn get(context: Context, user: User, request: Request) -> Result<Respo
         AdminError::NotFound | AdminError::Deactivated => Error::not_found("there is no such user"),
         AdminError::Fault(fault) => fault.into(),
     })?;
-    let devices = server.devices.list(&user_id).await?.into_iter().map(|info| {
-        let connections = info.seen.into_iter().map(|seen| ConnectionInfo {
-            ip: seen.ip.map(|ip| ip.to_string()),
-            last_seen: Some(MilliSecondsSinceUnixEpoch(UInt::new_saturating(seen.at_ms))),
-            user_agent: None,
-        });
-        let session = SessionInfo { connections: connections.collect() };
-        (info.id.to_string(), DeviceInfo { sessions: vec![session] })
-    });
-    let devices = devices.collect();
-    Ok(Response { user_id: Some(user_id), devices })
+    let devices = server.devices.list(&user_id).await?;
+    let devices: Map<_, _> = devices.into_iter().map(|info| (info.id.to_string(), shown(info))).collect();
+    Ok(JsonResponse(json!({ "user_id": user_id, "devices": devices })))
+}
+
+/// What is not known is absent, where ruma's types would say `null`.
+fn shown(info: DeviceInfo) -> Value {
+    let mut session = json!({});
+    if let Some(seen) = info.seen {
+        let mut connection = json!({ "last_seen": seen.at_ms });
+        if let Some(ip) = seen.ip {
+            connection["ip"] = ip.to_string().into();
+        }
+        session["connections"] = json!([connection]);
+    }
+    json!({ "sessions": [session] })
 }

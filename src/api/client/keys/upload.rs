@@ -36,7 +36,8 @@ impl From<UploadError> for Error {
         match error {
             // Clients look for these words: a device whose keys are others than it thinks has to begin anew.
             UploadError::OneTimeKeyExists { id } => Self::invalid_param(format!("One time key {id} already exists.")),
-            UploadError::DeviceKeys(_) | UploadError::Malformed { .. } | UploadError::Fallbacks => {
+            UploadError::DeviceKeys(_) => Self::bad_json(error.to_string()),
+            UploadError::Foreign(_) | UploadError::Malformed { .. } | UploadError::Fallbacks => {
                 Self::invalid_param(error.to_string())
             }
             UploadError::TooMany => Self::too_large(error.to_string()),

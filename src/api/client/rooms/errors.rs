@@ -26,7 +26,7 @@ impl From<Refusal> for Error {
             // The specification has no code of its own for this.
             Refusal::NoThreadRoot(_) => Self::bad_request(ErrorKind::Unknown, words),
             Refusal::BadAlias(_) => Self::bad_request(ErrorKind::BadAlias, words),
-            Refusal::UnableToAuthorise(_) => Self::bad_request(ErrorKind::UnableToAuthorizeJoin, words),
+            Refusal::UnableToGrant(_) => Self::bad_request(ErrorKind::UnableToGrantJoin, words),
             Refusal::InviteBlocked => Self::new(StatusCode::FORBIDDEN, ErrorKind::InviteBlocked, words),
             Refusal::Busy => Self::contended(Duration::from_secs(1), words),
             Refusal::Fault(fault) => fault.into(),

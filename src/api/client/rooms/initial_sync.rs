@@ -27,7 +27,7 @@ pub async fn get(context: Context, user: User, request: Request) -> Result<Respo
         PaginationChunk::new(page.events.iter().rev().map(|event| Raw::from_json(event.json())).collect(), page.start);
     messages.start = page.end;
     let entries = context.app.server.account_data.of_room(&room.view, &user.user_id, room.no).await?;
-    let own = viewer.own().filter(|own| !own.forgotten);
+    let own = viewer.own().filter(|own| !own.is_put_away());
     Ok(Response {
         account_data: entries.iter().map(Entry::event).collect(),
         membership: own.map(|own| own.state.clone()),

@@ -39,10 +39,15 @@ async fn device_keys_of_somebody_else_are_refused() {
     home.device(&alice(), "PHONE").await;
     let pair = Pair::new();
     let good = pair.device_keys(&alice(), "PHONE");
-    let mut wrong = vec![pair.device_keys(&bob(), "PHONE"), pair.device_keys(&alice(), "OTHER"), json!([]), json!({})];
+    let mut other_key = good.clone();
+    other_key["keys"] = json!({ "ed25519:OTHER": "k" });
+    for keys in [pair.device_keys(&bob(), "PHONE"), pair.device_keys(&alice(), "OTHER"), other_key] {
+        let refused = home.upload(&alice(), "PHONE", json!({ "device_keys": keys })).await;
+        assert!(matches!(refused, Err(UploadError::Foreign(_))), "{keys}");
+    }
+    let mut wrong = vec![json!([]), json!({})];
     for (field, value) in [
         ("algorithms", json!("olm")),
-        ("keys", json!({ "ed25519:OTHER": "k" })),
         ("keys", json!({ "nocolon": "k" })),
         ("keys", json!({ "ed25519:PHONE": 1 })),
         ("signatures", json!({ "@alice:a.example": "s" })),
@@ -50,6 +55,11 @@ async fn device_keys_of_somebody_else_are_refused() {
     ] {
         let mut keys = good.clone();
         keys[field] = value;
+        wrong.push(keys);
+    }
+    for field in ["user_id", "device_id", "algorithms", "keys", "signatures"] {
+        let mut keys = good.clone();
+        keys.as_object_mut().unwrap().remove(field);
         wrong.push(keys);
     }
     for keys in wrong {

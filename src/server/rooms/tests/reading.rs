@@ -72,12 +72,23 @@ async fn who_forgot_a_room_reads_nothing_of_it() {
     let after = view(&server, &room).await;
     let outcome = viewer(&server, &after, &bob).await.event(&said).await;
     assert!(matches!(outcome, Err(ReadRefusal::NotFound)), "{outcome:?}");
+    // An invite does not bring back what was forgotten, and its refusal neither.
+    for (actor, action) in [(&alice, Action::Invite), (&bob, Action::Leave)] {
+        server.change(&room, actor, &bob, action).await.unwrap();
+        let after = view(&server, &room).await;
+        let mut viewer = viewer(&server, &after, &bob).await;
+        assert!(matches!(viewer.event(&said).await, Err(ReadRefusal::NotFound)), "{action:?}");
+        assert!(matches!(viewer.readable_root().await, Err(ReadRefusal::Forbidden)), "{action:?}");
+    }
     server
         .set(&room, &alice, StateEventType::RoomHistoryVisibility, json!({ "history_visibility": "world_readable" }))
         .await;
     let open = server.say(&room, &alice, "to all").await;
     let after = view(&server, &room).await;
     assert!(viewer(&server, &after, &bob).await.event(&open).await.is_ok());
+    server.join(&room, &bob).await;
+    let after = view(&server, &room).await;
+    assert!(viewer(&server, &after, &bob).await.event(&said).await.is_ok(), "who is in the room again reads it again");
 }
 
 #[tokio::test]

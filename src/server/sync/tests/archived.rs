@@ -177,6 +177,12 @@ async fn a_room_that_was_forgotten_is_told_of_to_who_still_has_it() {
     assert_eq!(late.sync().await.get("rooms"), None);
     server.rooms.change(&room, &alice, &bob, Action::Invite).await.unwrap();
     assert!(late.sync().await["rooms"]["invite"].get(room.as_str()).is_some());
+    assert!(server.rooms.rooms.forget(&bob, &room).await.is_err(), "who is invited has not left");
+    server.rooms.change(&room, &bob, &bob, Action::Leave).await.unwrap();
+    let answer = late.sync().await;
+    assert_eq!(brief(&answer["rooms"]["leave"][room.as_str()]["timeline"]), ["leave @bob:agency.test"]);
+    let archive = json!({ "room": { "include_leave": true } });
+    assert_eq!(server.client_with(&bob, archive).sync().await.get("rooms"), None, "it was forgotten all the time");
 }
 
 #[tokio::test]
