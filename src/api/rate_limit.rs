@@ -67,7 +67,7 @@ impl Class {
             ["join" | "knock", _] | ["createRoom"] | ["users", _, "report"] => Some(Self::Joins),
             ["sendToDevice", ..] => Some(Self::ToDevice),
             // A page opens hundreds of rooms, for whoever asks.
-            ["publicRooms"] | ["notifications"] => Some(Self::Other),
+            ["publicRooms" | "notifications"] => Some(Self::Other),
             // Each of them is told to everybody who shares a room.
             ["devices", _] if *method == Method::PUT => Some(Self::Other),
             ["keys", "signatures", "upload"] => Some(Self::Other),

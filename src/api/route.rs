@@ -5,6 +5,7 @@
 //! ([`Endpoint::answer`]): path arguments, caller, rate limit, body, checks, errors.
 
 mod own;
+mod query;
 
 use std::{future::Future, net::IpAddr, sync::Arc};
 
@@ -59,6 +60,8 @@ pub struct Endpoint {
     form: bool,
     bare_flag: Option<&'static str>,
     needed_field: Option<&'static str>,
+    server_hints: &'static [&'static str],
+    unserved_query: Option<&'static str>,
     is_raw: bool,
     course: Course,
     class: Option<Class>,
@@ -154,6 +157,8 @@ fn described<R: IncomingRequest<Authentication: Scheme>>(handler: &'static str, 
         form: false,
         bare_flag: None,
         needed_field: None,
+        server_hints: &[],
+        unserved_query: None,
         is_raw: false,
         course: if R::METHOD.is_safe() { Course::Read } else { Course::Change },
         class,
@@ -275,6 +280,19 @@ impl Endpoint {
         self
     }
 
+    /// Passes over values of these fields of the query that are no server names: they only hint at servers to ask.
+    pub fn hints_at_servers(mut self, fields: &'static [&'static str]) -> Self {
+        self.server_hints = fields;
+        self
+    }
+
+    /// Refuses a request with this field in its query, of a proposal that is not served: without it, the request would
+    /// be another.
+    pub fn without(mut self, field: &'static str) -> Self {
+        self.unserved_query = Some(field);
+        self
+    }
+
     /// Also serves the paths whose last argument is empty, with and without the slash before it. axum matches no empty
     /// segment, but clients ask for state with an empty key in both ways.
     pub fn last_may_be_empty(mut self) -> Self {
@@ -367,6 +385,10 @@ impl Endpoint {
         if let Some(class) = self.class {
             app.count(class, user.as_ref(), client_address)?;
         }
+        if let Some(field) = self.unserved_query.filter(|field| query::has(&head, field)) {
+            return Err(Error::bad_request(ErrorKind::Unrecognized, format!("`{field}` is not served here")));
+        }
+        query::without_unreadable_servers(&mut head, self.server_hints);
         let unread = if self.is_raw {
             body::Unread::new(std::mem::take(body), &head.headers, app.config.media.max_upload_bytes())
         } else {
