@@ -292,6 +292,7 @@ async fn a_redaction_takes_the_content_away() {
         let seen = event(&alice, &room, &id).await;
         assert_eq!(seen["content"], json!({}), "version {version}: {seen}");
         assert_eq!(seen["unsigned"]["redacted_because"]["event_id"], redaction, "version {version}: {seen}");
+        assert_eq!(seen["unsigned"]["redacted_by"], redaction, "version {version}: {seen}");
         let seen = event(&alice, &room, redaction).await;
         assert_eq!(seen["content"]["reason"], "mistake");
         // Both places for every version, so that a client needs to know one only.

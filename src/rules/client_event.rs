@@ -41,6 +41,9 @@ pub struct Unsigned<'a> {
     /// The redaction, as a client event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redacted_because: Option<&'a RawValue>,
+    /// Its identifier. Not in the specification; nheko knows redacted events by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redacted_by: Option<&'a EventId>,
     /// The state event that this one replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaces_state: Option<&'a EventId>,
@@ -61,6 +64,7 @@ impl Unsigned<'_> {
             prev_content,
             prev_sender,
             redacted_because,
+            redacted_by,
             replaces_state,
             transaction_id,
             relations,
@@ -70,6 +74,7 @@ impl Unsigned<'_> {
             && prev_content.is_none()
             && prev_sender.is_none()
             && redacted_because.is_none()
+            && redacted_by.is_none()
             && replaces_state.is_none()
             && transaction_id.is_none()
             && relations.is_none()
@@ -228,6 +233,7 @@ mod tests {
             prev_content: Some(&old),
             prev_sender: Some(event.sender()),
             redacted_because: Some(&because_json),
+            redacted_by: Some(because.event_id()),
             replaces_state: Some(because.event_id()),
             transaction_id: Some("txn".into()),
             relations: Some(&old),
@@ -242,6 +248,7 @@ mod tests {
                 "prev_content": { "topic": "old" },
                 "prev_sender": "@creator:here",
                 "redacted_because": parsed(&because_json),
+                "redacted_by": because.event_id(),
                 "replaces_state": because.event_id(),
                 "transaction_id": "txn",
                 "m.relations": { "topic": "old" },
