@@ -67,10 +67,10 @@ impl Class {
             ["join" | "knock", _] | ["createRoom"] | ["users", _, "report"] => Some(Self::Joins),
             ["sendToDevice", ..] => Some(Self::ToDevice),
             // A page opens hundreds of rooms, for whoever asks.
-            ["publicRooms" | "notifications"] => Some(Self::Other),
-            // Each of them is told to everybody who shares a room.
+            ["publicRooms" | "notifications"]
+            // And this is told to everybody who shares a room.
+            | ["keys", "signatures", "upload"] => Some(Self::Other),
             ["devices", _] if *method == Method::PUT => Some(Self::Other),
-            ["keys", "signatures", "upload"] => Some(Self::Other),
             ["directory", "room", _] | ["directory", "list", "room", _] if !reads => Some(Self::Other),
             _ => rate_limited.then_some(Self::Other),
         }

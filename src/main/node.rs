@@ -66,7 +66,7 @@ impl Node {
             turn: turn::secret(config)?,
             copied: engine.copied(),
         };
-        let server = Server::start(parts).await.map_err(not_started)?;
+        let server = Server::start(parts).await.map_err(|error| not_started(&error))?;
         engine.accept_copy().map_err(|error| Failure::failed("the database stays marked as a copy", error))?;
         let app = App::new(server);
         Ok(Self { app, engine, long: TaskTracker::new(), copying: Arc::default(), _data: data })
@@ -172,8 +172,8 @@ async fn open_engine(config: &Config, data: &DataDir, purpose: Purpose) -> Resul
 }
 
 /// A database that is not for this server, or not for this program, stays so.
-fn not_started(error: StartError) -> Failure {
-    match &error {
+fn not_started(error: &StartError) -> Failure {
+    match error {
         StartError::Identity(IdentityError::OtherName { .. } | IdentityError::NewerSchema { .. }) => {
             Failure::Usage(error.to_string())
         }

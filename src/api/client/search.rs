@@ -55,10 +55,7 @@ pub async fn post(context: Context, caller: User, request: Request) -> Result<Js
         from: request.next_batch.as_deref(),
     };
     // All state of each room in the results.
-    let _turn = match criteria.include_state {
-        true => Some(context.app.large.turn(Some(&caller.user_id)).await),
-        false => None,
-    };
+    let _turn = if criteria.include_state { Some(context.app.large.turn(Some(&caller.user_id)).await) } else { None };
     let found = context.app.server.searches.search(&query).await?;
     Ok(Response::of(Some(RoomEvents::of(found, &groupings, criteria.include_state))))
 }

@@ -156,7 +156,7 @@ async fn redaction(
         let levels = turn.working.power_levels(turn.tx).await?;
         let by_level = levels.is_some_and(|levels| levels.can_redact_others(sender));
         let is_ours = event.sender().server_name() == turn.base.name;
-        if !by_level && !(is_ours && turn.is_admin(sender).await?) {
+        if !(by_level || is_ours && turn.is_admin(sender).await?) {
             return Err(Refusal::Forbidden("redacting the events of others takes a higher power level".into()));
         }
     }

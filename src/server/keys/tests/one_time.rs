@@ -205,9 +205,9 @@ async fn large_keys_are_refused_by_their_text() {
         let keys = BTreeMap::from([(id, Raw::from_json_string(padded(bytes)).unwrap())]);
         let mut request = upload_keys::v3::Request::new();
         if is_fallback {
-            request.fallback_keys = keys
+            request.fallback_keys = keys;
         } else {
-            request.one_time_keys = keys
+            request.one_time_keys = keys;
         }
         home.keys.upload(&alice(), "PHONE".into(), &request).await
     };
