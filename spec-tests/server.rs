@@ -99,6 +99,8 @@ pub struct Options {
     pub target: Option<Target>,
     /// The URL of an object store that keeps the files. Without it, the one that `DEPESCHE_OBJECT_STORE` names, if any.
     pub object_store: Option<String>,
+    /// Sections for the end of our own configuration, which no other option sets: `[log]`, `[metrics]`.
+    pub more: String,
     /// Words before the server's own command line, such as those of `taskset` or `valgrind`, which become the server.
     pub under: Vec<String>,
 }

@@ -61,6 +61,7 @@ pub fn depesche(directory: &Path, address: SocketAddr, options: &Options) -> Res
     if let Some(url) = options.object_store.clone().or_else(|| std::env::var("DEPESCHE_OBJECT_STORE").ok()) {
         text.push_str(&object_store(directory, &url)?);
     }
+    text.push_str(&options.more);
     let config = directory.join(DEPESCHE_CONFIG);
     write(&config, &text)?;
     let mut command = Command::new(binary);

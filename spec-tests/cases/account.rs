@@ -49,6 +49,24 @@ async fn a_password_change_with_a_wrong_password_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_password_of_an_address_that_nobody_has_is_forbidden() {
+    let alice = shared().user("alice").await;
+    let mut body = json!({ "new_password": "another long password" });
+    let first = alice.post("/_matrix/client/v3/account/password", &[]).json(body.clone()).await.status(401);
+    body["auth"] = json!({
+        "type": "m.login.password", "session": first["session"], "password": PASSWORD,
+        "identifier": { "type": "m.id.thirdparty", "medium": "email", "address": "nobody@example.org" }
+    });
+    let answer = alice.post("/_matrix/client/v3/account/password", &[]).json(body).await;
+    differs(
+        "client-server-api#password-based",
+        || drop(answer.clone().status(403)),
+        || drop(answer.clone().status(401)),
+    );
+    login(&alice, PASSWORD).await.ok();
+}
+
+#[tokio::test]
 async fn a_password_change_replaces_the_password_and_ends_other_devices() {
     let alice = shared().user("alice").await;
     let other = alice.another_device().await;

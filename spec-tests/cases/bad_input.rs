@@ -122,6 +122,27 @@ async fn deep_nesting_is_refused() {
     alice.say(&room, "still there").await;
 }
 
+/// The event is one level around its content.
+#[tokio::test]
+async fn an_event_nested_as_deep_as_may_be_can_be_redacted() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!({ "a": inner }));
+    let deepest = alice.put(SEND, &[&room, "org.example.x", &txn()]).json(nested(99)).await.ok();
+    let deepest = deepest["event_id"].as_str().expect("an event");
+    let event = "/_matrix/client/v3/rooms/{roomId}/event/{eventId}";
+    assert_eq!(alice.get(event, &[&room, deepest]).await.ok()["content"], nested(99));
+    let redact = "/_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}";
+    alice.put(redact, &[&room, deepest, &txn()]).json(json!({})).await.ok();
+    assert_eq!(alice.get(event, &[&room, deepest]).await.ok()["content"], json!({}));
+    let answer = alice.put(SEND, &[&room, "org.example.x", &txn()]).json(nested(100)).await;
+    differs(
+        "client-server-api#standard-error-response",
+        || drop(answer.clone().error(400, "M_BAD_JSON")),
+        || drop(answer.clone().ok()),
+    );
+}
+
 #[tokio::test]
 async fn an_event_that_is_too_large_is_refused() {
     let alice = shared().user("alice").await;

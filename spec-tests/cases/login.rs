@@ -100,10 +100,16 @@ async fn login_with_an_unknown_type_is_refused() {
 #[tokio::test]
 async fn login_as_an_application_service_needs_its_token() {
     let alice = shared().user("alice").await;
-    let body = json!({ "type": "m.login.application_service", "identifier": { "type": "m.id.user", "user": alice.localpart() } });
+    let identifier = json!({ "type": "m.id.user", "user": alice.localpart() });
+    let body = json!({ "type": "m.login.application_service", "identifier": identifier });
     let answer = shared().client().post("/_matrix/client/v3/login", &[]).json(body.clone()).await;
     answer.error(401, "M_MISSING_TOKEN");
-    alice.post("/_matrix/client/v3/login", &[]).json(body).await.error(403, "M_FORBIDDEN");
+    let answer = alice.post("/_matrix/client/v3/login", &[]).json(body).await;
+    differs(
+        "client-server-api#appservice-login",
+        || drop(answer.clone().error(403, "M_FORBIDDEN")),
+        || drop(answer.clone().error(401, "M_UNKNOWN_TOKEN")),
+    );
 }
 
 #[tokio::test]

@@ -292,6 +292,7 @@ async fn a_redaction_takes_the_content_away() {
         let seen = event(&alice, &room, &id).await;
         assert_eq!(seen["content"], json!({}), "version {version}: {seen}");
         assert_eq!(seen["unsigned"]["redacted_because"]["event_id"], redaction, "version {version}: {seen}");
+        assert_eq!(seen["unsigned"]["redacted_by"], redaction, "version {version}: {seen}");
         let seen = event(&alice, &room, redaction).await;
         assert_eq!(seen["content"]["reason"], "mistake");
         // Both places for every version, so that a client needs to know one only.
@@ -418,4 +419,16 @@ async fn what_a_room_rests_on_is_not_redacted() {
             alice.put(path, &[&room, id, &txn()]).json(json!({})).await.error(403, "M_FORBIDDEN");
         }
     }
+}
+
+#[tokio::test]
+async fn a_room_keeps_its_own_server() {
+    let alice = shared().user("alice").await;
+    let room = alice.create_room(json!({})).await;
+    let path = "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}";
+    for content in [json!({ "allow": ["other.example"] }), json!({ "allow": ["*"], "deny": ["*"] })] {
+        alice.put(path, &[&room, "m.room.server_acl", ""]).json(content).await.status(400);
+    }
+    let content = json!({ "allow": ["*"], "deny": ["evil.example"] });
+    alice.put(path, &[&room, "m.room.server_acl", ""]).json(content).await.ok();
 }

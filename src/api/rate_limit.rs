@@ -62,12 +62,16 @@ impl Class {
                 Some(Self::Logins)
             }
             ["account", "password" | "deactivate"] | ["register", _, "validity"] => Some(Self::Logins),
-            ["rooms", _, "send" | "state" | "redact", ..] if !reads => Some(Self::Messages),
+            ["rooms", _, "send" | "state" | "redact" | "kick" | "ban" | "unban", ..] if !reads => Some(Self::Messages),
             ["rooms", _, "join" | "invite" | "knock" | "report" | "upgrade", ..] if !reads => Some(Self::Joins),
             ["join" | "knock", _] | ["createRoom"] | ["users", _, "report"] => Some(Self::Joins),
             ["sendToDevice", ..] => Some(Self::ToDevice),
             // A page opens hundreds of rooms, for whoever asks.
-            ["publicRooms"] | ["notifications"] => Some(Self::Other),
+            ["publicRooms" | "notifications"] => Some(Self::Other),
+            // Each of them is told to everybody who shares a room.
+            ["devices", _] if *method == Method::PUT => Some(Self::Other),
+            ["keys", "signatures", "upload"] => Some(Self::Other),
+            ["directory", "room", _] | ["directory", "list", "room", _] if !reads => Some(Self::Other),
             _ => rate_limited.then_some(Self::Other),
         }
     }
@@ -113,9 +117,9 @@ impl Pace {
         Self { interval, whole: interval * u64::from(burst) }
     }
 
-    /// When all will have come back after one more request now, or how long that request has to wait.
-    fn next(self, full: u64, now: u64) -> Result<u64, u64> {
-        let next = full.max(now) + self.interval;
+    /// When all will have come back after this has been used now, or how long it has to wait.
+    fn next(self, full: u64, now: u64, cost: u64) -> Result<u64, u64> {
+        let next = full.max(now) + cost;
         if next <= now + self.whole { Ok(next) } else { Err(next - now - self.whole) }
     }
 }
@@ -142,22 +146,51 @@ impl RateLimits {
 
     /// Counts a request, or says how long it has to wait; one that waits is not counted.
     pub fn count(&self, class: Class, who: Who<'_>, now_ms: u64) -> Result<(), Duration> {
+        self.take(class, |pace| pace.interval, who, now_ms)
+    }
+
+    /// Counts what a request costs beside itself: as much as so many more. With itself it costs no more than may be had at
+    /// once, so that it comes through some time.
+    pub fn count_more(&self, class: Class, requests: u64, who: Who<'_>, now_ms: u64) -> Result<(), Duration> {
+        let cost = |pace: Pace| pace.interval.saturating_mul(requests).min(pace.whole - pace.interval);
+        self.take(class, cost, who, now_ms)
+    }
+
+    fn take(&self, class: Class, cost: impl Fn(Pace) -> u64, who: Who<'_>, now_ms: u64) -> Result<(), Duration> {
         if !self.enabled {
             return Ok(());
         }
-        let row = match who {
-            Who::User(user) => self.hasher.hash_one((class, 0, user.as_str())),
-            Who::Address(IpAddr::V4(address)) => self.hasher.hash_one((class, 4, address.to_bits())),
-            Who::Address(IpAddr::V6(address)) => self.hasher.hash_one((class, 6, address.to_bits() >> 64)),
-        };
+        let row = self.row(class, who);
         let pace = self.pace[class as usize];
         let now = now_ms.saturating_mul(US_PER_MS);
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         // Only a clock that was set back makes it later than the whole.
         let full = rows.get(row).min(now + pace.whole);
-        let next = pace.next(full, now);
+        let next = pace.next(full, now, cost(pace));
         rows.set(row, next.unwrap_or(full));
         next.map(|_| ()).map_err(|wait| Duration::from_millis(wait.div_ceil(US_PER_MS)))
+    }
+
+    /// Counts so many requests more, without refusing any: the next ones may have to wait, no longer than until all would
+    /// have come back.
+    pub fn charge(&self, class: Class, who: Who<'_>, more: usize, now_ms: u64) {
+        if !self.enabled {
+            return;
+        }
+        let (row, pace) = (self.row(class, who), self.pace[class as usize]);
+        let now = now_ms.saturating_mul(US_PER_MS);
+        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let cost = pace.interval.saturating_mul(more as u64);
+        let full = rows.get(row).max(now).saturating_add(cost).min(now + pace.whole);
+        rows.set(row, full);
+    }
+
+    fn row(&self, class: Class, who: Who<'_>) -> u64 {
+        match who {
+            Who::User(user) => self.hasher.hash_one((class, 0, user.as_str())),
+            Who::Address(IpAddr::V4(address)) => self.hasher.hash_one((class, 4, address.to_bits())),
+            Who::Address(IpAddr::V6(address)) => self.hasher.hash_one((class, 6, address.to_bits() >> 64)),
+        }
     }
 }
 
@@ -211,6 +244,37 @@ mod tests {
     }
 
     #[test]
+    fn what_cost_more_counts_as_more() {
+        let limits = limits(10, 60);
+        let charge = |more| limits.charge(Class::Messages, Who::User(user_id!("@a:b")), more, NOW);
+        assert_eq!(said(&limits, NOW), Ok(()));
+        charge(8);
+        assert_eq!(said(&limits, NOW), Ok(()));
+        assert_eq!(said(&limits, NOW), Err(Duration::from_secs(1)));
+        charge(1_000_000);
+        assert_eq!(
+            said(&limits, NOW),
+            Err(Duration::from_secs(1)),
+            "nobody waits longer than for the next to come back"
+        );
+        assert_eq!(said(&limits, NOW + 1000), Ok(()));
+    }
+
+    #[test]
+    fn what_costs_much_takes_nearly_as_much_as_there_is() {
+        let limits = limits(5, 60);
+        let more = |requests, now_ms| limits.count_more(Class::Messages, requests, Who::User(user_id!("@a:b")), now_ms);
+        assert_eq!(more(3, NOW), Ok(()));
+        assert_eq!(more(3, NOW), Err(Duration::from_secs(1)), "and none of them counts");
+        assert_eq!((more(2, NOW), more(0, NOW)), (Ok(()), Ok(())));
+        assert_eq!(said(&limits, NOW), Err(Duration::from_secs(1)));
+        assert_eq!(more(100, NOW), Err(Duration::from_secs(4)));
+        assert_eq!(said(&limits, NOW + 5000), Ok(()));
+        assert_eq!(more(100, NOW + 5000), Ok(()), "with the request itself nothing is out of reach");
+        assert_eq!(said(&limits, NOW + 5000), Err(Duration::from_secs(1)));
+    }
+
+    #[test]
     fn each_counts_alone() {
         let limits = limits(1, 60);
         assert_eq!(said(&limits, NOW), Ok(()));
@@ -257,6 +321,9 @@ mod tests {
             ("PUT /_matrix/client/v3/rooms/{}/send/{}/{}", Class::Messages),
             ("PUT /_matrix/client/v3/rooms/{}/state/{}/{}", Class::Messages),
             ("PUT /_matrix/client/v3/rooms/{}/redact/{}/{}", Class::Messages),
+            ("POST /_matrix/client/v3/rooms/{}/kick", Class::Messages),
+            ("POST /_matrix/client/v3/rooms/{}/ban", Class::Messages),
+            ("POST /_matrix/client/r0/rooms/{}/unban", Class::Messages),
             ("POST /_matrix/client/v3/login", Class::Logins),
             ("POST /_matrix/client/r0/register", Class::Logins),
             ("POST /_matrix/client/v1/login/get_token", Class::Logins),
@@ -275,6 +342,11 @@ mod tests {
             ("GET /_matrix/client/unstable/org.matrix.msc3916/media/preview_url", Class::Media),
             ("POST /_matrix/media/v3/upload", Class::Media),
             ("PUT /_matrix/client/v3/sendToDevice/{}/{}", Class::ToDevice),
+            ("PUT /_matrix/client/v3/devices/{}", Class::Other),
+            ("POST /_matrix/client/v3/keys/signatures/upload", Class::Other),
+            ("PUT /_matrix/client/v3/directory/room/{}", Class::Other),
+            ("DELETE /_matrix/client/v3/directory/room/{}", Class::Other),
+            ("PUT /_matrix/client/v3/directory/list/room/{}", Class::Other),
             ("GET /_matrix/client/v3/publicRooms", Class::Other),
             ("POST /_matrix/client/v3/publicRooms", Class::Other),
         ] {
@@ -285,5 +357,7 @@ mod tests {
         }
         assert_eq!(of("GET /_matrix/client/v3/rooms/{}/state", false), None);
         assert_eq!(of("GET /_matrix/client/v3/sync", false), None);
+        assert_eq!(of("GET /_matrix/client/v3/directory/room/{}", false), None);
+        assert_eq!(of("POST /_matrix/client/v3/keys/query", false), None);
     }
 }

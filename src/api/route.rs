@@ -5,6 +5,7 @@
 //! ([`Endpoint::answer`]): path arguments, caller, rate limit, body, checks, errors.
 
 mod own;
+mod query;
 
 use std::{future::Future, net::IpAddr, sync::Arc};
 
@@ -17,7 +18,7 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use depesche_config::Config;
-use depesche_rules::bounds::{MAX_BODY_BYTES, MAX_KEYS_BODY_BYTES, MAX_PLAIN_BODY_BYTES};
+use depesche_rules::bounds::{INVITES_PER_REQUEST, MAX_BODY_BYTES, MAX_KEYS_BODY_BYTES, MAX_PLAIN_BODY_BYTES};
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method, header, request::Parts};
 use ruma::api::{
@@ -59,6 +60,8 @@ pub struct Endpoint {
     form: bool,
     bare_flag: Option<&'static str>,
     needed_field: Option<&'static str>,
+    server_hints: &'static [&'static str],
+    unserved_query: Option<&'static str>,
     is_raw: bool,
     course: Course,
     class: Option<Class>,
@@ -154,6 +157,8 @@ fn described<R: IncomingRequest<Authentication: Scheme>>(handler: &'static str, 
         form: false,
         bare_flag: None,
         needed_field: None,
+        server_hints: &[],
+        unserved_query: None,
         is_raw: false,
         course: if R::METHOD.is_safe() { Course::Read } else { Course::Change },
         class,
@@ -275,6 +280,19 @@ impl Endpoint {
         self
     }
 
+    /// Passes over values of these fields of the query that are no server names: they only hint at servers to ask.
+    pub fn hints_at_servers(mut self, fields: &'static [&'static str]) -> Self {
+        self.server_hints = fields;
+        self
+    }
+
+    /// Refuses a request with this field in its query, of a proposal that is not served: without it, the request would
+    /// be another.
+    pub fn without(mut self, field: &'static str) -> Self {
+        self.unserved_query = Some(field);
+        self
+    }
+
     /// Also serves the paths whose last argument is empty, with and without the slash before it. axum matches no empty
     /// segment, but clients ask for state with an empty key in both ways.
     pub fn last_may_be_empty(mut self) -> Self {
@@ -367,6 +385,10 @@ impl Endpoint {
         if let Some(class) = self.class {
             app.count(class, user.as_ref(), client_address)?;
         }
+        if let Some(field) = self.unserved_query.filter(|field| query::has(&head, field)) {
+            return Err(Error::bad_request(ErrorKind::Unrecognized, format!("`{field}` is not served here")));
+        }
+        query::without_unreadable_servers(&mut head, self.server_hints);
         let unread = if self.is_raw {
             body::Unread::new(std::mem::take(body), &head.headers, app.config.media.max_upload_bytes())
         } else {
@@ -429,11 +451,30 @@ impl Endpoint {
 impl App {
     /// Counts a request of a class: as its user's where there is one, else as its address's.
     pub(crate) fn count(&self, class: Class, user: Option<&User>, address: Option<IpAddr>) -> Result<(), Error> {
-        if user.is_some_and(|user| user.admin) && !self.rate_limits.counts_admins() {
-            return Ok(());
+        let now_ms = self.server.base.clock.now_ms();
+        let Some(who) = self.counted(user, address) else { return Ok(()) };
+        self.rate_limits.count(class, who, now_ms).map_err(Error::too_often)
+    }
+
+    /// Counts the invites of one request: the first few are in its own count.
+    pub(crate) fn count_invites(&self, invites: usize, user: &User) -> Result<(), Error> {
+        let requests = u64::try_from(invites / INVITES_PER_REQUEST).unwrap_or(u64::MAX);
+        let now_ms = self.server.base.clock.now_ms();
+        let Some(who) = self.counted(Some(user), None) else { return Ok(()) };
+        self.rate_limits.count_more(Class::Joins, requests, who, now_ms).map_err(Error::too_often)
+    }
+
+    /// Who is counted, if anybody is.
+    fn counted<'a>(&self, user: Option<&'a User>, address: Option<IpAddr>) -> Option<Who<'a>> {
+        let is_exempt = user.is_some_and(|user| user.admin) && !self.rate_limits.counts_admins();
+        who(user, address).filter(|_| !is_exempt)
+    }
+
+    /// Counts a request that was let through as so many more: it turned out to cost as much as they.
+    pub(crate) fn charge(&self, class: Class, user: &User, more: usize) {
+        if let Some(who) = self.counted(Some(user), None).filter(|_| more > 0) {
+            self.rate_limits.charge(class, who, more, self.server.base.clock.now_ms());
         }
-        let Some(who) = who(user, address) else { return Ok(()) };
-        self.rate_limits.count(class, who, self.server.base.clock.now_ms()).map_err(Error::too_often)
     }
 }
 

@@ -61,7 +61,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         endpoint(client::directory::room::get),
         endpoint(client::directory::room::put),
         endpoint(client::directory::room::delete),
-        endpoint(client::join::post),
+        endpoint(client::join::post).hints_at_servers(&["via", "server_name"]),
         endpoint(client::joined_rooms::get),
         // /_matrix/client/v3/events, initialSync
         endpoint(client::events::get),
@@ -75,7 +75,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         endpoint(client::keys::signatures::upload),
         endpoint(client::keys::upload::post).large_body().completes_the_body(client::keys::upload::as_meant),
         // /_matrix/client/v3/knock
-        endpoint(client::knock::post),
+        endpoint(client::knock::post).hints_at_servers(&["via", "server_name"]),
         // /_matrix/client/v3/login, logout, refresh
         endpoint(client::login::get),
         // ruma's reader of a login panics without this field.
@@ -126,7 +126,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         endpoint(client::register::request_by_msisdn),
         endpoint(client::register::token_validity),
         // /_matrix/client/v1/room_summary/
-        endpoint(client::room_summary::get),
+        endpoint(client::room_summary::get).hints_at_servers(&["via"]),
         // /_matrix/client/v3/rooms/{roomId}/
         endpoint(client::rooms::aliases::get),
         endpoint(client::rooms::ban::post),
@@ -134,7 +134,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::event::get),
         endpoint(client::rooms::forget::post),
         endpoint(client::rooms::hierarchy::get),
-        endpoint(client::rooms::initial_sync::get),
+        endpoint(client::rooms::initial_sync::get).large_answer(),
         endpoint(client::rooms::invite::post),
         endpoint(client::rooms::join::post),
         endpoint(client::rooms::joined_members::get).large_answer(),
@@ -150,15 +150,16 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         endpoint(client::rooms::relations::get),
         endpoint(client::rooms::relations::get_of_type),
         endpoint(client::rooms::relations::get_of_event_type),
-        endpoint(client::rooms::send::put),
+        // Not at once what is to be sent later.
+        endpoint(client::rooms::send::put).without("org.matrix.msc4140.delay"),
         endpoint(client::rooms::state::get_all).large_answer(),
         endpoint(client::rooms::state::get).last_may_be_empty(),
-        endpoint(client::rooms::state::put).last_may_be_empty(),
+        endpoint(client::rooms::state::put).last_may_be_empty().without("org.matrix.msc4140.delay"),
         endpoint(client::rooms::threads::get),
         endpoint(client::rooms::timestamp_to_event::get),
         endpoint(client::rooms::typing::put).completes_the_body(client::rooms::typing::with_timeout),
         endpoint(client::rooms::unban::post),
-        endpoint(client::rooms::upgrade::post),
+        endpoint(client::rooms::upgrade::post).completes_the_body(client::rooms::upgrade::as_meant),
         // /_matrix/client/v3/room_keys/
         endpoint(client::room_keys::keys::put).large_body(),
         endpoint(client::room_keys::keys::put_room).large_body(),

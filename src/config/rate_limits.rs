@@ -18,7 +18,7 @@ section! {
         enabled: bool = preset(true),
         /// Whether administrators of the server are exempt.
         exempt_admins: bool = preset(false),
-        /// Messages, other events and redactions: at once.
+        /// Messages, other events, redactions, kicks and bans: at once.
         messages_burst: u32 = preset(60).within(1..=MOST_AT_ONCE),
         /// The same: a minute.
         messages_per_minute: u32 = preset(300).within(1..=MOST_PER_MINUTE),
@@ -40,8 +40,8 @@ section! {
         to_device_burst: u32 = preset(2000).within(1..=MOST_AT_ONCE),
         /// The same: a minute.
         to_device_per_minute: u32 = preset(2400).within(1..=MOST_PER_MINUTE),
-        /// The room directory, and whatever else the Matrix specification wants limited, such as changes of profiles, typing
-        /// and key backups: at once.
+        /// The room directory, aliases, names of devices, signatures on keys, and whatever else the Matrix specification wants
+        /// limited, such as changes of profiles, typing and key backups: at once.
         other_burst: u32 = preset(500).within(1..=MOST_AT_ONCE),
         /// The same: a minute.
         other_per_minute: u32 = preset(1200).within(1..=MOST_PER_MINUTE),

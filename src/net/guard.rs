@@ -36,7 +36,7 @@ impl Guard {
     pub fn admits(&self, address: IpAddr) -> bool {
         // A mapped address is the IPv4 address in it, to the lists as to the kernel.
         let address = address.to_canonical();
-        let is_in = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&address));
+        let is_in = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&address) || is_translated_into(net, address));
         !is_in(&self.denied) && (is_public(address) || is_in(&self.allowed))
     }
 
@@ -67,6 +67,18 @@ impl Resolve for Guard {
     }
 }
 
+/// Whether an address is one by which a translator reaches this network.
+fn is_translated_into(net: &IpNet, address: IpAddr) -> bool {
+    let IpAddr::V6(address) = address else { return false };
+    translated(address).is_some_and(|address| net.contains(&IpAddr::from(address)))
+}
+
+/// The IPv4 address that a translator (NAT64) reaches by this one.
+fn translated(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [.., a, b, c, d] = address.octets();
+    (address.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0]).then(|| Ipv4Addr::new(a, b, c, d))
+}
+
 /// Whether an address is globally reachable.
 pub fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
@@ -94,10 +106,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
-    // NAT64: what counts is the IPv4 address that the translator reaches.
-    if segments[..6] == [0x64, 0xff9b, 0, 0, 0, 0] {
-        let [.., a, b, c, d] = address.octets();
-        return is_public_v4(Ipv4Addr::new(a, b, c, d));
+    if let Some(reached) = translated(address) {
+        return is_public_v4(reached);
     }
     let global_unicast = segments[0] & 0xe000 == 0x2000;
     // Protocol assignments (Teredo among them), documentation, 6to4.
@@ -199,10 +209,10 @@ mod tests {
     fn an_operator_may_deny_what_is_public_or_allowed() {
         let nets = |texts: [&str; 2]| texts.map(|text| text.parse().unwrap()).to_vec();
         let guard = Guard::new(nets(["10.0.0.0/8", "fd00::/8"])).without(nets(["10.1.0.0/16", "1.1.1.0/24"]));
-        for text in ["10.2.0.1", "1.1.2.1", "fd00::1"] {
+        for text in ["10.2.0.1", "1.1.2.1", "fd00::1", "64:ff9b::10.2.0.1", "64:ff9b::1.1.2.1"] {
             assert!(guard.admits(address(text)), "{text}");
         }
-        for text in ["10.1.0.1", "1.1.1.1", "::ffff:1.1.1.1", "127.0.0.1"] {
+        for text in ["10.1.0.1", "1.1.1.1", "::ffff:1.1.1.1", "64:ff9b::1.1.1.1", "64:ff9b::10.1.0.1", "127.0.0.1"] {
             assert!(!guard.admits(address(text)), "{text}");
         }
     }

@@ -153,18 +153,18 @@ mod tests {
         let mut room = Room::new(RoomVersionId::V12);
         let event = room.send(message("creator", json!({ "body": "hello" })));
         let keys = room.key.public_key_map(server());
-        assert!(required_signatures(&event.to_object(), room.rules).unwrap().iter().eq([server()]));
+        assert!(required_signatures(&event.to_object().unwrap(), room.rules).unwrap().iter().eq([server()]));
 
-        let mut changed = event.to_object();
+        let mut changed = event.to_object().unwrap();
         changed.insert("content".to_owned(), crate::testing::object(json!({ "body": "bye" })).into());
         let kept = verify(changed, &keys, room.rules).unwrap();
         assert!(kept["content"].as_object().unwrap().is_empty());
         assert_eq!(crate::pdu::event_id(&kept, room.rules).unwrap(), *event.event_id());
 
-        let mut forged = event.to_object();
+        let mut forged = event.to_object().unwrap();
         forged.insert("sender".to_owned(), user("ann").to_string().into());
         assert!(verify(forged, &keys, room.rules).is_err());
-        assert!(verify(event.to_object(), &PublicKeyMap::new(), room.rules).is_err());
+        assert!(verify(event.to_object().unwrap(), &PublicKeyMap::new(), room.rules).is_err());
     }
 
     #[test]
@@ -173,7 +173,7 @@ mod tests {
             let room = Room::bare(version.clone());
             let creator = |bytes: usize| format!("@{}:here", "a".repeat(bytes - "@:here".len()));
             for (bytes, is_long) in [(MAX_USER_ID_BYTES, false), (MAX_USER_ID_BYTES + 1, true)] {
-                let mut create = room.events[0].to_object();
+                let mut create = room.events[0].to_object().unwrap();
                 let ruma::CanonicalJsonValue::Object(content) = create.get_mut("content").unwrap() else { panic!() };
                 let others = ruma::CanonicalJsonValue::Array(vec![creator(bytes).into()]);
                 content.insert("additional_creators".to_owned(), others);

@@ -35,6 +35,11 @@ pub const MAX_INTEGER: i64 = (1 << 53) - 1;
 /// Containers inside one another in any JSON that is accepted. Ours: the parser and every later reader recurse once for
 /// each, so the stack is what it protects. Clients nest some ten levels.
 pub const MAX_JSON_DEPTH: usize = 100;
+/// Signatures of a third-party invite, and keys of the event that it goes back to. Ours: the auth rules try each signature
+/// with each key. An identity server signs with one, and hands out two or three.
+pub const MAX_THIRD_PARTY_SIGNATURES: usize = 8;
+/// See [`MAX_THIRD_PARTY_SIGNATURES`].
+pub const MAX_THIRD_PARTY_KEYS: usize = 8;
 /// Users that an event's `m.mentions` can notify by name. Ours: each costs a row when the event is stored; the event
 /// itself is accepted whatever it lists.
 pub const MAX_MENTIONED_USERS: usize = 100;
@@ -65,7 +70,8 @@ pub const MAX_DEVICE_DISPLAY_NAME_BYTES: usize = 256;
 pub const MAX_DEVICE_ID_BYTES: usize = 255;
 /// Bytes of a client's transaction ID. Ours; it is part of a key.
 pub const MAX_TRANSACTION_ID_BYTES: usize = 255;
-/// Bytes of the `reason` of a membership change, a redaction or a report. Ours; the event's size bounds the first two.
+/// Bytes of the `reason` of a report, and of an operator's note on one. Ours. Those of membership changes and redactions are
+/// bounded by the size of their events alone.
 pub const MAX_REASON_BYTES: usize = 4096;
 /// Bytes of a password. Ours: hashing a megabyte is work for nothing.
 pub const MAX_PASSWORD_BYTES: usize = 512;
@@ -98,6 +104,23 @@ pub const MAX_PAGE_BYTES: usize = 4 << 20;
 pub const MAX_SYNC_BYTES: usize = 64 << 20;
 /// Bytes of the events before, and of those after, one result of `/search`. Ours: so many results have them.
 pub const MAX_SEARCH_CONTEXT_BYTES: usize = 256 << 10;
+/// Bytes of the states of rooms in one answer of `/search`, after which it ends before a result of another room. Ours:
+/// a client that asks for them gets one room's state whole in any case.
+pub const MAX_SEARCH_STATE_BYTES: usize = 16 << 20;
+/// Bytes of the aggregations that one page of events has; the events behind have none, and clients ask for theirs by
+/// `/relations`. Ours: an edit and a thread's latest event may each be as large as an event can be.
+pub const MAX_AGGREGATED_BYTES: usize = 4 << 20;
+/// Bytes of a redaction that stands, as it is, in the `unsigned` of the event it redacts; of a larger one its content is
+/// left out. Ours: its endpoint takes reasons of half as many.
+pub const MAX_BECAUSE_BYTES: usize = 8 << 10;
+/// Bytes of the content of a room's name, topic, avatar or aliases that stripped state shows of it. Ours: every sync of who
+/// is invited repeats it.
+pub const MAX_STRIPPED_CONTENT_BYTES: usize = 8 << 10;
+/// Events of threads that one look at a room goes through for one that its viewer may see, beyond the newest few of each.
+/// Ours: whoever ignores people who say much has many to pass over.
+pub const MAX_THREAD_EVENTS_LOOKED_AT: usize = 2000;
+/// Invites in one request that count as one more of the requests that join and invite. Ours: each is work for as many.
+pub const INVITES_PER_REQUEST: usize = 10;
 /// Timeline events of one room in `/sync`, when the client's filter asks for more. Ours.
 pub const MAX_SYNC_TIMELINE_LIMIT: u32 = 1000;
 /// Timeline events of one room in `/sync`, when the filter does not say. Ours, as Synapse; the specification leaves it
@@ -171,6 +194,9 @@ pub const MAX_TO_DEVICE_PER_SYNC: usize = 100;
 pub const MAX_TO_DEVICE_RECIPIENTS: usize = 5000;
 /// Bytes of one to-device message as it is stored: with sender, type and a few bytes of ours. Ours, as an event.
 pub const MAX_TO_DEVICE_BYTES: usize = 65_536;
+/// Bytes that a request may write to devices, all together, to count as one against the limits of to-device messages. Ours:
+/// keys of a room for twenty devices have less.
+pub const TO_DEVICE_BYTES_OF_ONE_REQUEST: usize = 65_536;
 /// One-time keys kept for one device, all algorithms together. Ours; clients aim at 50 to 100.
 pub const MAX_ONE_TIME_KEYS: usize = 1000;
 /// Fallback keys of one device, one an algorithm. Ours.
@@ -178,9 +204,11 @@ pub const MAX_FALLBACK_KEYS: usize = 16;
 /// Bytes of the id of a key (algorithm included), of an algorithm, of a megolm session id. Ours; they stand in keys of
 /// the database.
 pub const MAX_KEY_NAME_BYTES: usize = 255;
-/// Bytes of the device keys of one device, of one cross-signing key, of one one-time key, of one backed-up key, of the
-/// `auth_data` of a backup. Ours: each is a row, with its names beside it.
+/// Bytes of the device keys of one device, of one cross-signing key, of one backed-up key, of the `auth_data` of a backup.
+/// Ours: each is a row, with its names beside it.
 pub const MAX_KEY_OBJECT_BYTES: usize = 60_000;
+/// Bytes of one one-time or fallback key. Ours; they have some hundreds.
+pub const MAX_ONE_TIME_KEY_BYTES: usize = 16_384;
 /// Users in one `/keys/query`. Ours; clients ask for some hundreds at a time.
 pub const MAX_QUERIED_USERS: usize = 5000;
 /// Devices in one `/keys/claim`. Ours; clients ask for some hundreds at a time.
@@ -230,6 +258,9 @@ pub const MAX_HIERARCHY_DEPTH: u32 = 20;
 /// Rooms that one walk through a space looks at, those twice that it meets again from nearer by. Ours: each page walks
 /// from the start.
 pub const MAX_HIERARCHY_ROOMS: usize = 2000;
+/// Children that it looks at, those of all its spaces together. Ours: each is an event that is read, and a page that is
+/// asked for by a token may lie behind all of them.
+pub const MAX_HIERARCHY_CHILDREN: usize = 20_000;
 /// Children of one space that are looked at. Ours.
 pub const MAX_SPACE_CHILDREN: usize = 1000;
 /// Rooms in the published room directory. Ours: what is searched of each is kept in memory.
@@ -243,6 +274,8 @@ pub const MAX_ALIASES_PER_ROOM: usize = 1000;
 pub const MAX_CONTENT_TYPE_BYTES: usize = 255;
 /// Bytes of the name of an uploaded file. Ours: file systems have 255, and an accent may take six when it is encoded.
 pub const MAX_FILENAME_BYTES: usize = 1024;
+/// Uploads of one user that arrive at the same time. Ours; browsers send six requests at once.
+pub const MAX_UPLOADS_AT_ONCE: usize = 16;
 /// Pixels on one side of a thumbnail, at most. Ours; who asks for more gets this, or the picture itself.
 pub const MAX_THUMBNAIL_DIMENSION: u32 = 4096;
 /// Requests for thumbnails that wait because these have to be made. Ours: each holds a connection.

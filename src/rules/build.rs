@@ -180,7 +180,7 @@ mod tests {
             room.send(message("creator", json!({ "body": "hello" })));
             let keys = room.key.public_key_map(server());
             for event in &room.events {
-                assert_eq!(verify(event.to_object(), &keys, room.rules).unwrap(), event.to_object());
+                assert_eq!(verify(event.to_object().unwrap(), &keys, room.rules).unwrap(), event.to_object().unwrap());
                 assert_eq!(Pdu::from_json(event.json().as_bytes(), room.rules).unwrap(), *event);
             }
         }

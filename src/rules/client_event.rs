@@ -8,7 +8,7 @@
 //! [stripped state](https://spec.matrix.org/v1.19/client-server-api/#stripped-state); `redacts` in both places by
 //! [room version 11](https://spec.matrix.org/v1.19/rooms/v11/#moving-the-redacts-property-of-mroomredaction-events-to-a-content-property).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use ruma::{
     EventId, MilliSecondsSinceUnixEpoch, RoomId, TransactionId, UserId,
@@ -41,6 +41,9 @@ pub struct Unsigned<'a> {
     /// The redaction, as a client event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redacted_because: Option<&'a RawValue>,
+    /// Its identifier. Not in the specification; nheko knows redacted events by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redacted_by: Option<&'a EventId>,
     /// The state event that this one replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaces_state: Option<&'a EventId>,
@@ -61,6 +64,7 @@ impl Unsigned<'_> {
             prev_content,
             prev_sender,
             redacted_because,
+            redacted_by,
             replaces_state,
             transaction_id,
             relations,
@@ -70,6 +74,7 @@ impl Unsigned<'_> {
             && prev_content.is_none()
             && prev_sender.is_none()
             && redacted_because.is_none()
+            && redacted_by.is_none()
             && replaces_state.is_none()
             && transaction_id.is_none()
             && relations.is_none()
@@ -137,11 +142,14 @@ pub fn stripped<T>(event: &Pdu) -> Raw<T> {
 
 /// The event in federation format, for filters with `event_format: federation`. It carries its identifier as well,
 /// which that format leaves to the reader to compute.
+///
+/// Only the outermost level is read, each field is copied as it stands.
 pub fn federation_format(event: &Pdu) -> impl Serialize + use<> {
-    let mut object = event.to_object();
-    object.insert("event_id".to_owned(), event.event_id().to_string().into());
-    object.insert("room_id".to_owned(), event.room_id().to_string().into());
-    object
+    // The text is that of an object, or it had been no event.
+    let mut fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(event.json()).unwrap_or_default();
+    fields.insert("event_id".to_owned(), written(event.event_id()));
+    fields.insert("room_id".to_owned(), written(event.room_id()));
+    fields
 }
 
 #[derive(Serialize)]
@@ -225,6 +233,7 @@ mod tests {
             prev_content: Some(&old),
             prev_sender: Some(event.sender()),
             redacted_because: Some(&because_json),
+            redacted_by: Some(because.event_id()),
             replaces_state: Some(because.event_id()),
             transaction_id: Some("txn".into()),
             relations: Some(&old),
@@ -239,6 +248,7 @@ mod tests {
                 "prev_content": { "topic": "old" },
                 "prev_sender": "@creator:here",
                 "redacted_because": parsed(&because_json),
+                "redacted_by": because.event_id(),
                 "replaces_state": because.event_id(),
                 "transaction_id": "txn",
                 "m.relations": { "topic": "old" },

@@ -129,9 +129,14 @@ fn has_url(content: &RawValue) -> bool {
 pub struct EventFields(Vec<Vec<String>>);
 
 impl EventFields {
-    /// Reads dotted paths; `\.` and `\\` stand for a dot and a backslash in a name.
+    /// Reads dotted paths; `\.` and `\\` stand for a dot and a backslash in a name. What another path has in it is not
+    /// kept: each part of an event is copied once, however often it is asked for.
     pub fn new<S: AsRef<str>>(fields: &[S]) -> Self {
-        Self(fields.iter().map(|field| path(field.as_ref())).collect())
+        let mut paths: Vec<_> = fields.iter().map(|field| path(field.as_ref())).collect();
+        // What begins with a path stands right behind it.
+        paths.sort_unstable();
+        paths.dedup_by(|path, before| path.starts_with(before));
+        Self(paths)
     }
 
     /// The event with only these parts. The parts of an event that no client can do without (`event_id`, `type`,

@@ -21,6 +21,10 @@ use serde_json::{Value, value::RawValue};
 
 use crate::bounds::{MAX_INTEGER, MAX_JSON_DEPTH};
 
+/// Containers inside one another in a text of our own database: more than was ever accepted, and less than the 128 at
+/// which the parser stops by itself.
+const MAX_STORED_DEPTH: usize = MAX_JSON_DEPTH + 20;
+
 /// Why bytes are not the JSON that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
@@ -53,10 +57,12 @@ impl From<CanonicalJsonError> for JsonError {
 
 /// Parses an object that has to be canonical JSON apart from its spelling: an event, or its content.
 pub fn parse_object(bytes: &[u8]) -> Result<CanonicalJsonObject, JsonError> {
-    match parse_canonical(bytes)? {
-        CanonicalJsonValue::Object(object) => Ok(object),
-        _ => Err(JsonError::NotAnObject),
-    }
+    object_of(parse_canonical(bytes, MAX_JSON_DEPTH)?)
+}
+
+/// As [`parse_object`], of a text that this server stored: what was accepted once is read whatever is accepted now.
+pub fn stored_object(bytes: &[u8]) -> Result<CanonicalJsonObject, JsonError> {
+    object_of(parse_canonical(bytes, MAX_STORED_DEPTH)?)
 }
 
 /// As [`parse_object`], for JSON that an outer parser has already cut out.
@@ -66,7 +72,11 @@ pub fn raw_object(raw: &RawValue) -> Result<CanonicalJsonObject, JsonError> {
 
 /// A serialisable value of ours as a canonical object.
 pub fn to_object(value: impl Serialize) -> Result<CanonicalJsonObject, JsonError> {
-    match to_canonical_value(value)? {
+    object_of(to_canonical_value(value)?)
+}
+
+fn object_of(value: CanonicalJsonValue) -> Result<CanonicalJsonObject, JsonError> {
+    match value {
         CanonicalJsonValue::Object(object) => Ok(object),
         _ => Err(JsonError::NotAnObject),
     }
@@ -108,11 +118,11 @@ pub fn check_depth(bytes: &[u8]) -> Result<(), JsonError> {
     Ok(())
 }
 
-fn parse_canonical(bytes: &[u8]) -> Result<CanonicalJsonValue, JsonError> {
+fn parse_canonical(bytes: &[u8], deepest: usize) -> Result<CanonicalJsonValue, JsonError> {
     let fault = Cell::new(None);
     let mut parser = serde_json::Deserializer::from_slice(bytes);
     let parsed =
-        Strict { depth: 0, fault: &fault }.deserialize(&mut parser).and_then(|value| parser.end().map(|()| value));
+        Strict { left: deepest, fault: &fault }.deserialize(&mut parser).and_then(|value| parser.end().map(|()| value));
     parsed.map_err(|error| fault.take().unwrap_or_else(|| JsonError::NotJson(plain(&error))))
 }
 
@@ -121,10 +131,11 @@ fn plain(error: &serde_json::Error) -> String {
     format!("{:?} at line {} column {}", error.classify(), error.line(), error.column())
 }
 
-/// Reads one value at `depth`; what serde's error cannot carry goes into `fault`.
+/// Reads one value, in which `left` containers may be inside one another; what serde's error cannot carry goes into
+/// `fault`.
 #[derive(Clone, Copy)]
 struct Strict<'a> {
-    depth: usize,
+    left: usize,
     fault: &'a Cell<Option<JsonError>>,
 }
 
@@ -136,10 +147,9 @@ impl Strict<'_> {
     }
 
     fn deeper<E: serde::de::Error>(self) -> Result<Self, E> {
-        if self.depth == MAX_JSON_DEPTH {
-            self.fail(JsonError::TooDeep)
-        } else {
-            Ok(Self { depth: self.depth + 1, ..self })
+        match self.left.checked_sub(1) {
+            Some(left) => Ok(Self { left, ..self }),
+            None => self.fail(JsonError::TooDeep),
         }
     }
 }
@@ -257,6 +267,9 @@ mod tests {
     fn nesting_at_the_limit_and_one_beyond() {
         assert!(parse_object(nested(MAX_JSON_DEPTH).as_bytes()).is_ok());
         assert_eq!(parse_object(nested(MAX_JSON_DEPTH + 1).as_bytes()), Err(JsonError::TooDeep));
+        for (deepest, is_read) in [(MAX_STORED_DEPTH, true), (MAX_STORED_DEPTH + 1, false)] {
+            assert_eq!(stored_object(nested(deepest).as_bytes()).is_ok(), is_read, "{deepest}");
+        }
         assert!(parse_value(nested(MAX_JSON_DEPTH).as_bytes()).is_ok());
         assert_eq!(parse_value(nested(MAX_JSON_DEPTH + 1).as_bytes()), Err(JsonError::TooDeep));
         assert_eq!(parse_object("[".repeat(1_000_000).as_bytes()), Err(JsonError::TooDeep));

@@ -8,7 +8,7 @@
 //! loads it and asks again.
 //!
 //! Reading order: [`bounds`] and [`versions`]; [`json`], [`format`](mod@format), [`event_type`], [`pdu`] (an event); [`build`],
-//! [`auth`], [`power_levels`] (making and judging one); [`redaction`], [`visibility`], [`client_event`], [`filter`],
+//! [`auth`], [`power_levels`], [`third_party_invite`] (making and judging one); [`redaction`], [`visibility`], [`client_event`], [`filter`],
 //! [`push`] (showing one); [`tree`], [`auth_walk`], [`resolve`] (the state of a room).
 
 pub mod auth;
@@ -28,6 +28,7 @@ pub mod redaction;
 pub mod relations;
 pub mod resolve;
 pub mod signing;
+pub mod third_party_invite;
 pub mod tree;
 pub mod turn;
 pub mod versions;

@@ -28,7 +28,7 @@ use serde_json::value::RawValue;
 use crate::{
     event_type,
     format::{self, FormatError},
-    json::{canonical_text, parse_object},
+    json::{JsonError, canonical_text, check_depth, parse_object, stored_object},
 };
 
 /// An event of a room. Equal if the identifiers are.
@@ -73,6 +73,8 @@ impl Pdu {
     pub fn from_object(object: &CanonicalJsonObject, rules: &RoomVersionRules) -> Result<Self, FormatError> {
         let text = canonical_text(object);
         format::check(object, text.len(), &rules.event_format)?;
+        // Content that was nested as deep as JSON may be is one level too deep inside of an event.
+        check_depth(text.as_bytes())?;
         let event_id = event_id(object, rules)?;
         let pdu = Self::read(text.into(), event_id, rules)?;
         let edges = Edges::read(pdu.json()).map_err(|_| FormatError::field("event", "names what is no event"))?;
@@ -129,9 +131,9 @@ impl Pdu {
         &self.event.json
     }
 
-    /// The text as an object.
-    pub fn to_object(&self) -> CanonicalJsonObject {
-        parse_object(self.json().as_bytes()).expect("the text was written from an object")
+    /// The text as an object. Fails only for a stored text that nothing here has written.
+    pub fn to_object(&self) -> Result<CanonicalJsonObject, JsonError> {
+        stored_object(self.json().as_bytes())
     }
 
     /// The event's identifier.
@@ -380,7 +382,7 @@ mod tests {
     #[test]
     fn nothing_but_a_create_event_does_without_a_room() {
         let mut room = Room::new(ruma::RoomVersionId::V12);
-        let mut event = room.send(message("creator", json!({}))).to_object();
+        let mut event = room.send(message("creator", json!({}))).to_object().unwrap();
         event.remove("room_id");
         assert!(Pdu::from_object(&event, room.rules).is_err());
     }

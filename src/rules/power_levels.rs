@@ -12,16 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use ruma::{
     Int, OwnedUserId, UserId,
     events::{TimelineEventType, room::power_levels::UserPowerLevel},
-    power_levels::NotificationPowerLevels,
-    push::PushConditionPowerLevelsCtx,
-    room_version_rules::{AuthorizationRules, RoomPowerLevelsRules, RoomVersionRules},
+    room_version_rules::{AuthorizationRules, RoomVersionRules},
     state_res::events::{RoomCreateEvent, RoomPowerLevelsEvent, RoomPowerLevelsIntField as Field},
 };
 
 use crate::{auth::Reject, pdu::Pdu};
 
-/// The level required for `@room` when the event does not say.
-const NOTIFICATIONS_ROOM_DEFAULT: i32 = 50;
+/// The level required for `@room` when the event does not say. Of other keys the specification names no default: the same.
+const NOTIFICATIONS_DEFAULT: i32 = 50;
 /// The creator's level in a room without power levels, before version 12.
 const CREATOR_DEFAULT: i32 = 100;
 
@@ -50,7 +48,7 @@ pub struct PowerLevels {
     kick: Int,
     invite: Int,
     redact: Int,
-    notifications_room: Int,
+    notifications: BTreeMap<String, Int>,
 }
 
 impl PowerLevels {
@@ -79,7 +77,7 @@ impl PowerLevels {
             kick: Field::Kick.default_value(),
             invite: Field::Invite.default_value(),
             redact: Field::Redact.default_value(),
-            notifications_room: NOTIFICATIONS_ROOM_DEFAULT.into(),
+            notifications: BTreeMap::new(),
             creators,
             authorization,
         }
@@ -104,7 +102,7 @@ impl PowerLevels {
             kick: level(Field::Kick)?,
             invite: level(Field::Invite)?,
             redact: level(Field::Redact)?,
-            notifications_room: notifications.get("room").copied().unwrap_or(NOTIFICATIONS_ROOM_DEFAULT.into()),
+            notifications,
             creators,
             authorization,
         })
@@ -179,16 +177,29 @@ impl PowerLevels {
 
     /// Whether an `@room` of this user notifies.
     pub fn can_notify_room(&self, user: &UserId) -> bool {
-        self.user(user) >= self.notifications_room
+        self.can_notify(user, "room")
     }
 
-    /// What push conditions read.
-    pub fn push_context(&self) -> PushConditionPowerLevelsCtx {
-        PushConditionPowerLevelsCtx {
+    /// Whether the user's level is enough for notifications of a kind, `room` or another.
+    pub fn can_notify(&self, user: &UserId, kind: &str) -> bool {
+        self.user(user) >= self.notifications(kind)
+    }
+
+    fn notifications(&self, kind: &str) -> Int {
+        self.notifications.get(kind).copied().unwrap_or(NOTIFICATIONS_DEFAULT.into())
+    }
+
+    /// The levels as ruma's push conditions read them, which know `room` alone.
+    #[cfg(test)]
+    pub(crate) fn push_context(&self) -> ruma::push::PushConditionPowerLevelsCtx {
+        ruma::push::PushConditionPowerLevelsCtx {
             users: self.users.clone(),
             users_default: self.users_default,
-            notifications: NotificationPowerLevels { room: self.notifications_room },
-            rules: RoomPowerLevelsRules::new(&self.authorization, self.creators.iter().cloned()),
+            notifications: ruma::power_levels::NotificationPowerLevels { room: self.notifications("room") },
+            rules: ruma::room_version_rules::RoomPowerLevelsRules::new(
+                &self.authorization,
+                self.creators.iter().cloned(),
+            ),
         }
     }
 }

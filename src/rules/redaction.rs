@@ -13,7 +13,7 @@ use crate::{format::FormatError, json::canonical_text, pdu::Pdu, power_levels::P
 /// The event without what its version does not protect. Identifier and signatures stay valid, since both cover the
 /// redacted form only.
 pub fn redact(event: &Pdu, rules: &RoomVersionRules) -> Result<Pdu, FormatError> {
-    let redacted = canonical_json::redact(event.to_object(), &rules.redaction, None)
+    let redacted = canonical_json::redact(event.to_object()?, &rules.redaction, None)
         .map_err(|_| FormatError::field("event", "cannot be redacted"))?;
     let pdu = Pdu::from_stored(canonical_text(&redacted).into(), event.event_id().clone(), rules)?;
     Ok(pdu.with_rejected(event.rejected()))
@@ -34,7 +34,10 @@ mod tests {
 
     use super::*;
     use crate::{
+        bounds::MAX_JSON_DEPTH,
         build::EventDraft,
+        client_event::federation_format,
+        json::JsonError,
         testing::{Room, member, message, object, state, user, versions},
     };
 
@@ -56,12 +59,43 @@ mod tests {
             for (event, left) in [(said, json!({})), (joined, json!({ "membership": "join" }))] {
                 let redacted = redact(&event.clone().with_rejected(true), room.rules).unwrap();
                 assert_eq!((content(&redacted), redacted.rejected()), (left, true), "{version}");
-                assert_eq!(crate::pdu::event_id(&redacted.to_object(), room.rules).unwrap(), *event.event_id());
+                assert_eq!(
+                    crate::pdu::event_id(&redacted.to_object().unwrap(), room.rules).unwrap(),
+                    *event.event_id()
+                );
             }
             let create = redact(&room.events[0], room.rules).unwrap();
             let whole = room.rules.redaction.keep_room_create_content;
             assert_eq!(content(&create) == content(&room.events[0]), whole, "{version}");
             assert_eq!(create.room_id(), room.events[0].room_id(), "{version}");
+        }
+    }
+
+    /// A content of this many levels.
+    fn nested(levels: usize) -> Value {
+        (0..levels).fold(json!(1), |inner, _| json!({ "a": inner }))
+    }
+
+    /// The event around the content is a level of its own.
+    #[test]
+    fn what_is_accepted_however_deep_can_be_redacted_and_shown() {
+        for version in versions() {
+            let mut room = Room::new(version.clone());
+            let deepest = nested(MAX_JSON_DEPTH - 1);
+            let event = room.send(message("creator", deepest.clone()));
+            assert_eq!(serde_json::to_value(federation_format(&event)).unwrap()["content"], deepest, "{version}");
+            assert_eq!(content(&redact(&event, room.rules).unwrap()), json!({}), "{version}");
+
+            let mut deeper = event.to_object().unwrap();
+            deeper.insert("content".to_owned(), object(nested(MAX_JSON_DEPTH)).into());
+            let refused = Pdu::from_object(&deeper, room.rules);
+            assert!(matches!(refused, Err(FormatError::Json(JsonError::TooDeep))), "{version}");
+            // Such ones were stored once.
+            let stored = canonical_text(&deeper);
+            let stored = Pdu::from_stored(stored.into(), event.event_id().clone(), room.rules).unwrap();
+            let shown = serde_json::to_value(federation_format(&stored)).unwrap();
+            assert_eq!(shown["content"], nested(MAX_JSON_DEPTH), "{version}");
+            assert_eq!(content(&redact(&stored, room.rules).unwrap()), json!({}), "{version}");
         }
     }
 

@@ -15,11 +15,12 @@ use crate::{
     clock::{Clock, Random},
     event_cache::EventCache,
     keyspace::RoomNo,
+    stripes::Stripes,
     tx::{Fault, Tx, View},
 };
 
 /// How often a batch is built anew after a conflict, the first time included.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 8;
 /// Damaged rooms of which the log knows; beyond, it is told of them anew.
 const DAMAGED: usize = 10_000;
 
@@ -43,6 +44,8 @@ pub struct Base {
     pub stopping: watch::Receiver<bool>,
     /// Damaged rooms that are in the log.
     damaged: Mutex<HashSet<RoomNo>>,
+    /// Those who lost a conflict, by its key.
+    contended: Stripes,
 }
 
 impl Base {
@@ -66,6 +69,7 @@ impl Base {
             pushers: AtomicU64::new(0),
             stopping,
             damaged: Mutex::default(),
+            contended: Stripes::default(),
         }
     }
 
@@ -102,6 +106,9 @@ impl Base {
     /// Reads, decides and commits; on a conflict with another batch, all of it again. `decide` must therefore have no
     /// effect but what it puts into the batch. An error of `decide` commits nothing.
     ///
+    /// Who was in conflict waits in the queue of its key before the next attempt: of many who want one row at once each
+    /// gets it, one after the other. Nobody has more than one turn, and `decide` waits for nobody else's.
+    ///
     /// ```text
     /// base.transact(|tx| async move {
     ///     let profile = tx.read(&PROFILE, &key).await?;
@@ -115,13 +122,23 @@ impl Base {
         F: Fn(Tx) -> R,
         R: Future<Output = Result<T, E>>,
     {
-        let mut attempt = 1;
+        let (mut attempt, mut wanted) = (1, None);
         loop {
+            let turn = match &wanted {
+                Some(key) => Some(self.contended.of(key).await),
+                None => None,
+            };
             let tx = self.tx();
             let value = decide(tx.clone()).await?;
-            match self.commit(&tx).await {
+            let committed = self.commit(&tx).await;
+            // Before the next is waited for.
+            drop(turn);
+            match committed {
                 Ok(_) => return Ok(value),
-                Err(Fault::Commit(CommitError::Conflict(_))) if attempt < ATTEMPTS => attempt += 1,
+                Err(Fault::Commit(CommitError::Conflict(key))) if attempt < ATTEMPTS => {
+                    attempt += 1;
+                    wanted = Some(key);
+                }
                 Err(fault) => return Err(fault.into()),
             }
         }

@@ -173,7 +173,9 @@ impl Directory {
     pub async fn must_have_space(&self) -> Result<(), DirectoryError> {
         let mut shown = self.shown.lock().await;
         shown.refresh(self.base()).await?;
-        if shown.entries.len() < MAX_PUBLISHED_ROOMS {
+        // Rooms that were left before leaving took them out of the directory take nobody's place.
+        let taken = shown.entries.values().filter(|entry| entry.head.joined > 0).count();
+        if taken < MAX_PUBLISHED_ROOMS {
             return Ok(());
         }
         Err(DirectoryError::Forbidden("the room directory is full"))

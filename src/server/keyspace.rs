@@ -168,7 +168,8 @@ pub const UNREAD: Table<(OwnedUserId, RoomNo), Unread> = Table::new(0x40, "unrea
 /// Events that name a member, by the room's ordinal. Written by `rooms::count`.
 pub const NAMED: Table<(OwnedUserId, RoomNo, u32), Named> = Table::new(0x41, "named");
 
-/// Rooms in the published room directory. Written by `workflows::create`, `workflows::upgrade` and `directory`.
+/// Rooms in the published room directory. Written by `workflows::create`, `workflows::upgrade` and `directory`, and by
+/// `rooms::append` when the last member goes.
 pub const PUBLISHED: Table<(RoomNo,), ()> = Table::new(0x42, "published");
 /// What a user said of an event with an annotation: the event's id, a hash of sender, type and key. Written by
 /// `rooms::annotations`.

@@ -13,6 +13,7 @@ const ORDER: &[&[&str]] = &[
     &["topic"],
     &["event_cache"],
     &["tx"],
+    &["stripes"],
     &["base"],
     &["tasks"],
     &["identity", "expiry", "migrations"],

@@ -33,6 +33,7 @@ pub mod schemas;
 pub mod search;
 mod server;
 pub mod spaces;
+mod stripes;
 pub mod sync;
 pub mod table;
 mod tasks;

@@ -130,7 +130,9 @@ pub async fn page(base: &Base, query: &Query<'_>) -> Result<Page, NotificationsE
         last = Some(place);
         let event = room.room.event(no).await?;
         bytes += event.pdu.json().len();
-        notifications.extend(room.notification(base, query, &rules, &event).await?);
+        let notification = room.notification(base, query, &rules, &event).await?;
+        bytes += notification.as_ref().map_or(0, |notification| notification.event.get().len());
+        notifications.extend(notification);
         if !room.ahead.is_empty() || room.fill().await? {
             rooms.push(room);
         }

@@ -15,8 +15,8 @@ use serde_json::{Map, Value};
 
 use crate::{
     Base, Fault,
-    keyspace::{PROFILE, PROFILE_SPREAD},
-    records::accounts::Spread,
+    keyspace::{ACCOUNT, PROFILE, PROFILE_SPREAD},
+    records::accounts::{Spread, Standing},
     tx::{Tx, View},
 };
 
@@ -118,6 +118,10 @@ impl Profiles {
         let (key, value) = (&(user.to_owned(),), &value);
         self.base
             .transact(|tx| async move {
+                // The account may end in this moment, and its profile with it.
+                if tx.read(&ACCOUNT, key).await?.is_some_and(|account| account.standing != Standing::Active) {
+                    return Err(ProfileError::NotFound);
+                }
                 let stored = tx.read(&PROFILE, key).await?;
                 let mut profile = parse(key, stored)?;
                 let before = match value {
@@ -252,6 +256,17 @@ mod tests {
         profiles.set_field(alice, "displayname", json!("")).await.unwrap();
         assert!(matches!(profiles.get_field(alice, "displayname").await, Err(ProfileError::NotFound)));
         profiles.set_field(alice, "avatar_url", json!("")).await.unwrap();
+        assert!(matches!(profiles.get(alice).await, Err(ProfileError::NotFound)));
+    }
+
+    #[tokio::test]
+    async fn who_is_gone_gets_no_profile() {
+        let house = House::new();
+        let alice = &house.user("alice").await;
+        let profiles = Profiles::new(house.base.clone());
+        house.accounts.begin_deactivation(alice, false).await.unwrap();
+        let refused = profiles.set_field(alice, "displayname", json!("Alice")).await;
+        assert!(matches!(refused, Err(ProfileError::NotFound)));
         assert!(matches!(profiles.get(alice).await, Err(ProfileError::NotFound)));
     }
 

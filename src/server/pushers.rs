@@ -22,6 +22,7 @@ use crate::{
     Base, Fault,
     keyspace::{BADGE_DUE, DEVICE, PUSH_DELIVERY, PUSH_QUEUE, PUSHER, PUSHER_COUNT, PUSHER_OWNER},
     records::push::Pusher,
+    stripes::Stripes,
     topic,
     tx::{Tx, View},
 };
@@ -35,6 +36,8 @@ pub type PusherKey = (OwnedUserId, String, String);
 /// The pushers of this server's users.
 pub struct Pushers {
     base: Arc<Base>,
+    /// By app and pushkey: of two users who take a phone at once, one comes later. Between nodes both would keep it.
+    takes: Stripes,
 }
 
 /// Why a pusher is not set.
@@ -65,7 +68,7 @@ impl Pushers {
     pub async fn open(base: Arc<Base>) -> Result<Self, Fault> {
         let any = base.view().scan(&PUSHER, PUSHER.under(&()), 1).await?;
         base.pushers.store(any.len() as u64, Ordering::Relaxed);
-        Ok(Self { base })
+        Ok(Self { base, takes: Stripes::default() })
     }
 
     /// A user's pushers, as their clients set them.
@@ -85,6 +88,8 @@ impl Pushers {
     ) -> Result<(), PusherError> {
         let row = &self.row(device, pusher)?;
         let key = &(user.to_owned(), pusher.ids.app_id.clone(), pusher.ids.pushkey.clone());
+        // Also who appends: nobody is taken from while they set theirs.
+        let _turn = self.takes.of(&(&key.1, &key.2)).await;
         let is_first = self
             .base
             .transact(|tx| async move {
@@ -206,7 +211,7 @@ pub(crate) async fn remove(tx: &Tx, key: &PusherKey) -> Result<(), Fault> {
 
 /// Puts the end of these devices' pushers into the batch.
 pub(crate) async fn forget_devices(tx: &Tx, user: &UserId, devices: &[OwnedDeviceId]) -> Result<(), Fault> {
-    for (key, pusher) in of(tx.view(), user).await? {
+    for (key, pusher) in held(tx, user).await? {
         if devices.iter().any(|device| device.as_str() == pusher.device) {
             remove(tx, &key).await?;
         }
@@ -216,10 +221,23 @@ pub(crate) async fn forget_devices(tx: &Tx, user: &UserId, devices: &[OwnedDevic
 
 /// Puts the end of all of a user's pushers into the batch.
 pub(crate) async fn forget_user(tx: &Tx, user: &UserId) -> Result<(), Fault> {
-    for (key, _) in of(tx.view(), user).await? {
+    for (key, _) in held(tx, user).await? {
         remove(tx, &key).await?;
     }
     Ok(())
+}
+
+/// A user's pushers, and the requirement that at the commit they are all and belong to the same devices: one that is set in
+/// this moment would outlive its device.
+async fn held(tx: &Tx, user: &UserId) -> Result<Vec<(PusherKey, Pusher)>, Fault> {
+    // Every new pusher counts one more.
+    tx.read(&PUSHER_COUNT, &(user.to_owned(),)).await?;
+    let mut held = Vec::new();
+    for (key, _) in of(tx.view(), user).await? {
+        let pusher = tx.read(&PUSHER, &key).await?;
+        held.extend(pusher.map(|pusher| (key, pusher)));
+    }
+    Ok(held)
 }
 
 async fn take_from_others(tx: &Tx, key: &PusherKey) -> Result<(), Fault> {

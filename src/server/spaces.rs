@@ -10,7 +10,9 @@
 
 use std::{collections::HashMap, fmt, str::FromStr};
 
-use depesche_rules::bounds::{MAX_HIERARCHY_DEPTH, MAX_HIERARCHY_ROOMS, MAX_SPACE_CHILDREN};
+use depesche_rules::bounds::{
+    MAX_HIERARCHY_CHILDREN, MAX_HIERARCHY_DEPTH, MAX_HIERARCHY_ROOMS, MAX_PAGE_BYTES, MAX_SPACE_CHILDREN,
+};
 use ruma::{
     OwnedRoomId, RoomId, UserId,
     api::client::space::SpaceHierarchyRoomsChunk,
@@ -18,16 +20,22 @@ use ruma::{
     room::RoomType,
     serde::Raw,
 };
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::to_raw_value};
 
 use crate::{
-    keyspace::KEY_NO,
-    rooms::{Rooms, state::Tree, view::RoomView},
+    keyspace::{EventNo, KEY_NO},
+    rooms::{
+        Rooms,
+        state::Tree,
+        view::{Event, RoomView},
+    },
     tx::Fault,
 };
 
 /// The type of the state that puts a room into a space.
 const CHILD: &str = "m.space.child";
+/// Children read in one step.
+const AT_ONCE: usize = 32;
 
 /// A question for a page of the rooms below one.
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,6 +91,17 @@ impl Rooms {
         viewer: &UserId,
         query: &HierarchyQuery<'_>,
     ) -> Result<Hierarchy, HierarchyError> {
+        self.walk(root, viewer, query, MAX_HIERARCHY_CHILDREN).await
+    }
+
+    /// As [`Self::hierarchy`]; the walk looks at so many children, all spaces together.
+    pub(crate) async fn walk(
+        &self,
+        root: &RoomId,
+        viewer: &UserId,
+        query: &HierarchyQuery<'_>,
+        mut children_left: usize,
+    ) -> Result<Hierarchy, HierarchyError> {
         let HierarchyQuery { from, max_depth, suggested_only, limit } = *query;
         let skipped = match from.map(Token::from_str).transpose()? {
             Some(token) if token.max_depth != max_depth || token.suggested_only != suggested_only => {
@@ -94,7 +113,7 @@ impl Rooms {
         let deepest = max_depth.map_or(MAX_HIERARCHY_DEPTH, |depth| depth.min(MAX_HIERARCHY_DEPTH));
         let view = self.base.view();
         let (mut met, mut passed, mut rooms) = (HashMap::<OwnedRoomId, Met>::new(), 0, Vec::new());
-        let (mut looked_at, mut cut) = (0, false);
+        let (mut looked_at, mut cut, mut left) = (0, false, MAX_PAGE_BYTES);
         let mut ahead = vec![(root.to_owned(), 0)];
         while let Some((id, depth)) = ahead.pop() {
             let known = met.get_mut(&id);
@@ -120,12 +139,18 @@ impl Rooms {
                 }
                 continue;
             };
-            if passed >= skipped && rooms.len() >= limit {
+            if passed >= skipped && (rooms.len() >= limit || left == 0) {
                 let next = Token { passed, max_depth, suggested_only }.to_string();
                 return Ok(Hierarchy { rooms, next: Some(next) });
             }
-            let is_space = summary.room_type == Some(RoomType::Space);
-            let children = if is_space { room.children(suggested_only).await? } else { Vec::new() };
+            // A page far behind comes after all that is before it, and others want to be served meanwhile.
+            tokio::task::yield_now().await;
+            let mut children = Vec::new();
+            if summary.room_type == Some(RoomType::Space) && children_left > 0 {
+                let set = room.child_events(children_left.min(MAX_SPACE_CHILDREN)).await?;
+                children_left -= set.len();
+                children = room.children(&set, suggested_only).await?;
+            }
             let ids: Vec<_> = children.iter().map(|child| child.room.clone()).collect();
             if depth < deepest {
                 ahead.extend(below(&ids, depth));
@@ -134,7 +159,10 @@ impl Rooms {
             }
             met.insert(id, Met { depth, children: ids });
             if passed >= skipped {
-                let children = children.into_iter().map(|child| child.shown).collect();
+                let children: Vec<_> = children.into_iter().map(|child| child.shown).collect();
+                let summed_up = to_raw_value(&summary).map_or(0, |text| text.get().len());
+                let bytes = children.iter().map(|child| child.json().get().len()).sum::<usize>() + summed_up;
+                left = left.saturating_sub(bytes);
                 rooms.push(SpaceHierarchyRoomsChunk::new(summary, children));
             }
             passed += 1;
@@ -163,15 +191,19 @@ struct Child {
 }
 
 impl RoomView {
-    /// The children of a space, in their order. One that says not through which servers to join is none.
-    async fn children(&self, suggested_only: bool) -> Result<Vec<Child>, Fault> {
+    /// The events that set children of a space.
+    async fn child_events(&self, most: usize) -> Result<Vec<EventNo>, Fault> {
         let keys = KEY_NO.under(&(self.no, CHILD.to_owned()));
-        let keys: Vec<_> = self.view.scan(&KEY_NO, keys, MAX_SPACE_CHILDREN).await?;
+        let keys: Vec<_> = self.view.scan(&KEY_NO, keys, most).await?;
         let numbers: Vec<_> = keys.into_iter().map(|(_, no)| no).collect();
         let set = Tree::stored(&self.view, self.no).get_many(self.root(), &numbers).await?;
-        let set: Vec<_> = set.into_iter().flatten().collect();
+        Ok(set.into_iter().flatten().collect())
+    }
+
+    /// The children that these events set, in their order. One that says not through which servers to join is none.
+    async fn children(&self, set: &[EventNo], suggested_only: bool) -> Result<Vec<Child>, Fault> {
         let mut children = Vec::with_capacity(set.len());
-        for event in self.events(&set).await? {
+        for event in self.until(set, MAX_PAGE_BYTES).await? {
             let event = self.readable(event)?;
             let shown = json!({
                 "type": CHILD,
@@ -189,6 +221,22 @@ impl RoomView {
         }
         children.sort_by(|(one, _), (other, _)| one.cmp(other));
         Ok(children.into_iter().map(|(child, shown)| Child { room: child.state_key, shown }).collect())
+    }
+}
+
+impl RoomView {
+    /// The first of these events, until they have so many bytes.
+    async fn until(&self, numbers: &[EventNo], bytes: usize) -> Result<Vec<Event>, Fault> {
+        let (mut events, mut left) = (Vec::with_capacity(numbers.len()), bytes);
+        for some in numbers.chunks(AT_ONCE) {
+            if left == 0 {
+                break;
+            }
+            let read = self.events(some).await?;
+            left = left.saturating_sub(read.iter().map(|event| event.pdu.json().len()).sum());
+            events.extend(read);
+        }
+        Ok(events)
     }
 }
 

@@ -15,7 +15,13 @@ mod queues;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use depesche_rules::bounds::{
     MAX_DEVICE_ID_BYTES, MAX_EVENT_TYPE_BYTES, MAX_TO_DEVICE_BYTES, MAX_TO_DEVICE_PER_SYNC, MAX_TO_DEVICE_RECIPIENTS,
@@ -47,11 +53,16 @@ use crate::{
 
 const _: () = assert!(MAX_TO_DEVICE_BYTES <= MAX_VALUE);
 
+/// How often at most the log says that a queue is full.
+const TELL_EVERY_MS: u64 = 60_000;
+
 /// The to-device messages of this server's users.
 pub struct ToDevice {
     base: Arc<Base>,
     devices: Arc<Devices>,
     queues: Queues,
+    /// From when on the log may say again that a queue is full.
+    tell_from_ms: AtomicU64,
 }
 
 /// Why a request was not taken. None of its messages was stored.
@@ -86,24 +97,24 @@ type Owner = (OwnedUserId, OwnedDeviceId);
 impl ToDevice {
     /// Over this database and these devices.
     pub fn new(base: Arc<Base>, devices: Arc<Devices>) -> Self {
-        Self { base, devices, queues: Queues::default() }
+        Self { base, devices, queues: Queues::default(), tell_from_ms: AtomicU64::new(0) }
     }
 
     /// Sends messages. The same transaction id of the same device (or of an application service without one) again
     /// sends nothing. Devices that do not exist are passed over, and so are users of other servers, since this server
-    /// speaks with none.
+    /// speaks with none. Answers how many bytes were written.
     pub async fn send(
         &self,
         sender: &UserId,
         device: Option<&DeviceId>,
         request: &v3::Request,
-    ) -> Result<(), SendError> {
+    ) -> Result<usize, SendError> {
         check(request)?;
         let sending = (sender.to_owned(), device.map_or_else(|| "".into(), ToOwned::to_owned));
         let sending = &sending;
         let reached = self.base.transact(|tx| self.put(tx, sending, request)).await?;
         self.queues.added(&reached);
-        Ok(())
+        Ok(reached.iter().map(|(_, message)| message.kind.len() + message.content.len()).sum())
     }
 
     async fn put(&self, tx: Tx, sending: &Owner, request: &v3::Request) -> Result<Vec<(Owner, Message)>, SendError> {
@@ -117,7 +128,7 @@ impl ToDevice {
             }
             let owner = (user.to_owned(), device);
             if !self.queues.takes(&self.base, tx.view(), &owner, &sending.0).await? {
-                tracing::warn!(user = %owner.0, device = %owner.1, "a to-device message was refused: the queue is full");
+                self.tell_of_a_full_queue(&owner);
                 continue;
             }
             let content = content.json().get().to_owned();
@@ -126,6 +137,14 @@ impl ToDevice {
             reached.push((owner, message));
         }
         Ok(reached)
+    }
+
+    fn tell_of_a_full_queue(&self, (user, device): &Owner) {
+        let now_ms = self.base.clock.now_ms();
+        if now_ms >= self.tell_from_ms.load(Ordering::Relaxed) {
+            self.tell_from_ms.store(now_ms.saturating_add(TELL_EVERY_MS), Ordering::Relaxed);
+            tracing::warn!(%user, %device, "a to-device message was refused: the queue is full (told once a minute)");
+        }
     }
 
     /// Notes the transaction id; false if it was noted before.

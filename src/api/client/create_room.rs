@@ -51,6 +51,10 @@ pub async fn post(context: Context, user: User, request: Versioned<Request>) -> 
         Some(name) => Some(alias(&context, name)?),
         None => None,
     };
+    let initial_state: Vec<_> =
+        request.initial_state.iter().map(|raw| initial_state(raw.json())).collect::<Result<_, _>>()?;
+    let members = initial_state.iter().filter(|(kind, ..)| *kind == StateEventType::RoomMember).count();
+    context.app.count_invites(request.invite.len() + members, &user)?;
     let creation = Creation {
         creator: user.user_id,
         version: request.room_version,
@@ -61,7 +65,7 @@ pub async fn post(context: Context, user: User, request: Versioned<Request>) -> 
         topic: request.topic,
         invite: invites(&context, request.invite, request.is_direct).await?,
         creation_content: object(request.creation_content.as_ref().map(ruma::serde::Raw::json))?,
-        initial_state: request.initial_state.iter().map(|raw| initial_state(raw.json())).collect::<Result<_, _>>()?,
+        initial_state,
         power_levels: object(request.power_level_content_override.as_ref().map(ruma::serde::Raw::json))?,
     };
     Ok(Response { room_id: server.rooms.create(creation).await? })

@@ -52,7 +52,10 @@ pub async fn post(context: Context, _: Anyone, asked: MaybeOfService<Request>) -
         _ => return Err(LoginError::NotOffered.into()),
     };
     let new = NewSession { device: device_id, display_name: initial_device_display_name, refreshable: refresh_token };
-    Ok(answer(&context.app, context.app.server.accounts.login(credentials, &new).await?))
+    let logged_in = context.app.server.accounts.login(credentials, &new).await?;
+    // Who has just logged in has been seen, also where nothing else is asked.
+    context.app.server.devices.saw(&logged_in.user, &logged_in.device, context.client_address).await;
+    Ok(answer(&context.app, logged_in))
 }
 
 /// Makes of a body one that ruma reads as it is meant: an identifier of a medium and an address is one of a third party,

@@ -48,7 +48,12 @@ pub async fn post(context: Context, _: Anyone, asked: Asked) -> Result<JsonRespo
         auth: request.auth.as_ref(),
     };
     match context.app.server.accounts.register(&register).await? {
-        Registered::Done { user, session } => Ok(answer(&user, session)),
+        Registered::Done { user, session } => {
+            if let Some(LoggedIn { device, .. }) = &session {
+                context.app.server.devices.saw(&user, device, context.client_address).await;
+            }
+            Ok(answer(&user, session))
+        }
         Registered::NeedMore(needed) => Err(needed.into()),
     }
 }

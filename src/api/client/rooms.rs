@@ -93,7 +93,7 @@ pub(super) async fn change(
         _ => server.rooms.submit(room, change).await.map_err(unknown_is_forbidden)?,
     };
     if action == Action::Join {
-        server.has_joined(&user.user_id, room).await?;
+        server.has_joined(&user.user_id, room).await;
     }
     Ok(sent)
 }

@@ -54,6 +54,11 @@ pub async fn post(context: Context, caller: User, request: Request) -> Result<Js
         state: criteria.include_state,
         from: request.next_batch.as_deref(),
     };
+    // All state of each room in the results.
+    let _turn = match criteria.include_state {
+        true => Some(context.app.large.turn(Some(&caller.user_id)).await),
+        false => None,
+    };
     let found = context.app.server.searches.search(&query).await?;
     Ok(Response::of(Some(RoomEvents::of(found, &groupings, criteria.include_state))))
 }

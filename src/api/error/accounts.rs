@@ -65,7 +65,7 @@ impl From<DeviceError> for Error {
 impl From<UiaError> for Error {
     fn from(error: UiaError) -> Self {
         match error {
-            UiaError::Changed => Self::forbidden(error.to_string()),
+            UiaError::Changed | UiaError::UnknownThirdParty => Self::forbidden(error.to_string()),
             UiaError::LimitExceeded { retry_after_ms } => Self::too_often(Duration::from_millis(retry_after_ms)),
             UiaError::Deactivated => Self::deactivated(),
             UiaError::Locked => Self::locked(),

@@ -40,7 +40,7 @@ async fn a_password_may_name_its_user_in_the_older_field() {
     assert_eq!(refused(&home.send_as(&alice, PASSWORD, older("user", &bob.id)).await), (401, "M_FORBIDDEN"));
     let mut by_address = older("medium", "email");
     by_address["auth"]["address"] = json!("alice@example.org");
-    assert_eq!(refused(&home.send_as(&alice, PASSWORD, by_address).await), (401, "M_FORBIDDEN"));
+    assert_eq!(refused(&home.send_as(&alice, PASSWORD, by_address).await), (403, "M_FORBIDDEN"));
     assert_eq!(refused(&home.send_as(&alice, PASSWORD, older("username", &alice.id)).await), (400, "M_BAD_JSON"));
     let mut right = older("user", &alice.id);
     right["auth"]["identifier"] = json!(null);
@@ -67,6 +67,20 @@ async fn the_passwords_of_others_cannot_be_tried() {
         home.send_as(&alice, line, json!({ "auth": password_stage(&bob, &asked["session"], "wrong") })).await;
     }
     home.device("bob", "TABLET").await;
+}
+
+#[tokio::test]
+async fn a_third_party_identifier_is_nobodys() {
+    let home = Home::open().await;
+    let alice = home.user("alice").await;
+    for identifier in [
+        json!({ "type": "m.id.thirdparty", "medium": "email", "address": "alice@example.org" }),
+        json!({ "type": "m.id.phone", "country": "GB", "phone": "07700900001" }),
+    ] {
+        let auth = json!({ "type": "m.login.password", "identifier": identifier, "password": "pass-word" });
+        let answer = home.send_as(&alice, "DELETE /_matrix/client/v3/devices/PHONE", json!({ "auth": auth })).await;
+        assert_eq!(refused(&answer), (403, "M_FORBIDDEN"), "{identifier}");
+    }
 }
 
 #[tokio::test]

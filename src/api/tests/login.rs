@@ -28,6 +28,17 @@ async fn the_flows_are_those_that_the_operator_allows() {
 }
 
 #[tokio::test]
+async fn who_logs_in_has_been_seen() {
+    let home = Home::open().await;
+    let alice = home.user("alice").await;
+    let mut body = by_password("alice", "pass-word");
+    body["device_id"] = json!("TABLET");
+    assert_eq!(home.send(LOGIN, body).await.status, 200);
+    let device = home.ask_as(&alice, "GET /_matrix/client/v3/devices/TABLET", "").await.body;
+    assert_eq!(device["last_seen_ts"], 1_700_000_000_000_u64, "{device}");
+}
+
+#[tokio::test]
 async fn a_login_gives_a_session_and_where_the_server_is() {
     let home = Home::open().await;
     home.user("alice").await;

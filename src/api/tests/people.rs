@@ -141,6 +141,12 @@ async fn post_rooms_upgrade() {
     let new = upgrade(&alice, &hall, to.clone()).await.body["replacement_room"].as_str().unwrap().to_owned();
     let tombstone = home.ask_as(&alice, &format!("GET {CLIENT}/rooms/{hall}/state/m.room.tombstone/"), "").await;
     assert_eq!(tombstone.body["replacement_room"], new);
+    // Versions without additional creators do not look at the field.
+    for creators in [json!(["x"]), json!("x"), json!(null), json!(crowd)] {
+        let hall = room(&home, &alice, json!({})).await;
+        let answer = upgrade(&alice, &hall, json!({ "new_version": "11", "additional_creators": creators })).await;
+        assert!(answer.body["replacement_room"].is_string(), "{creators}: {}", answer.body);
+    }
     home.app.server.accounts.set_suspended(user_id!("@alice:test"), true).await.unwrap();
     assert_eq!(refused(&upgrade(&alice, &new, to).await), (403, "M_USER_SUSPENDED"));
 }

@@ -97,6 +97,34 @@ async fn a_right_password_costs_a_login_wherever_it_is_shown() {
 }
 
 #[tokio::test]
+async fn invites_count_wherever_they_are_made() {
+    let config = LIMITED.replace("messages_burst = 2", "messages_burst = 100\njoins_burst = 8\njoins_per_minute = 60");
+    let home = Home::with(&config).await;
+    let (alice, bob) = (home.user("alice").await, home.user("bob").await);
+    for n in 0..30 {
+        home.user(&format!("u{n}")).await;
+    }
+    let invited: Vec<_> = (0..30).map(|n| format!("@u{n}:test")).collect();
+    let create = async |person: &Person, body| home.send_as(person, "POST /_matrix/client/v3/createRoom", body).await;
+    let first = create(&alice, json!({ "invite": invited })).await;
+    assert_eq!(first.status, 200, "{:?}", first.body);
+    let member =
+        |user: &String| json!({ "type": "m.room.member", "state_key": user, "content": { "membership": "invite" } });
+    let initial_state: Vec<_> = invited.iter().map(member).collect();
+    assert_eq!(create(&alice, json!({ "initial_state": initial_state })).await.status, 200);
+    assert_eq!(refused(&create(&alice, json!({})).await), (429, "M_LIMIT_EXCEEDED"));
+    let rooms = home.ask_as(&alice, "GET /_matrix/client/v3/joined_rooms", "").await.body;
+    assert_eq!(rooms["joined_rooms"].as_array().unwrap().len(), 2);
+    // As state an invite counts as what it is.
+    let room = create(&bob, json!({})).await.body["room_id"].as_str().unwrap().to_owned();
+    for (no, user) in invited.iter().take(8).enumerate() {
+        let line = format!("PUT /_matrix/client/v3/rooms/{room}/state/m.room.member/{user}");
+        let answer = home.send_as(&bob, &line, json!({ "membership": "invite" })).await;
+        assert_eq!(answer.status, if no < 7 { 200 } else { 429 }, "{no}");
+    }
+}
+
+#[tokio::test]
 async fn they_can_be_off() {
     let home = Home::with("[server]\nname = \"test\"\n[rate_limits]\nenabled = false\nmessages_burst = 1\n").await;
     let alice = home.user("alice").await;

@@ -111,3 +111,20 @@ async fn nobody_learns_which_rooms_there_are() {
         assert_eq!(refused(&home.send_as(&bob, &line, json!({})).await), (404, "M_NOT_FOUND"), "{line}");
     }
 }
+
+#[tokio::test]
+async fn what_is_to_be_sent_later_is_not_sent_at_once() {
+    let home = Home::open().await;
+    let alice = home.user("alice").await;
+    let path = format!("/_matrix/client/v3/rooms/{}", room(&home, &alice).await);
+    for (event, body) in [
+        ("send/m.room.message/1", json!({ "msgtype": "m.text", "body": "x" })),
+        ("state/org.example.x/y", json!({ "x": 1 })),
+        ("state/org.example.x", json!({ "x": 1 })),
+    ] {
+        let line = format!("PUT {path}/{event}?org.matrix.msc4140.delay=1000");
+        assert_eq!(refused(&home.send_as(&alice, &line, body).await), (400, "M_UNRECOGNIZED"), "{event}");
+    }
+    let state = home.ask_as(&alice, &format!("GET {path}/state/org.example.x/y"), "").await;
+    assert_eq!(refused(&state), (404, "M_NOT_FOUND"));
+}

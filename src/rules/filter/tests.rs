@@ -151,3 +151,11 @@ fn fields_that_are_picked() {
         assert_eq!(selected, expected, "{fields:?}");
     }
 }
+
+#[test]
+fn a_field_that_is_asked_for_often_is_picked_once() {
+    let often: Vec<_> = ["content", "content.body", "type", "content", "content.a.b"].repeat(200);
+    assert_eq!(EventFields::new(&often), EventFields::new(&["type", "content"]));
+    // A name that only begins like another is another.
+    assert_eq!(EventFields::new(&["content.bo", "content.body"]).0.len(), 2);
+}

@@ -8,8 +8,7 @@ use std::{ops::RangeBounds, sync::Arc};
 use ruma::{
     OwnedRoomId, OwnedUserId, UInt,
     push::{
-        Action, AnyPushRuleRef, ConditionalPushRule, EventMatchConditionData, PushCondition,
-        PushConditionPowerLevelsCtx, Ruleset, SoundTweakValue,
+        Action, AnyPushRuleRef, ConditionalPushRule, EventMatchConditionData, PushCondition, Ruleset, SoundTweakValue,
     },
 };
 use serde_json::Value;
@@ -18,7 +17,7 @@ use super::{
     event::{EventFields, is},
     pattern::{self, Budget, Extent, Text},
 };
-use crate::bounds::MAX_PUSH_PATTERN_BYTES;
+use crate::{bounds::MAX_PUSH_PATTERN_BYTES, power_levels::PowerLevels};
 
 /// What conditions ask beside the event: a room, and the user in it whose rules these are.
 #[derive(Clone, Debug)]
@@ -32,7 +31,7 @@ pub struct RoomContext {
     /// The user's name in the room; empty if there is none, or if [no rule asks](super::asks_for_display_name).
     pub display_name: String,
     /// Without power levels, nobody has the permission to notify.
-    pub power_levels: Option<Arc<PushConditionPowerLevelsCtx>>,
+    pub power_levels: Option<Arc<PowerLevels>>,
 }
 
 /// What a user's rules do with an event.
@@ -103,7 +102,7 @@ fn holds(condition: &PushCondition, event: &EventFields, context: &RoomContext, 
         PushCondition::RoomMemberCount(data) => data.is.contains(&context.member_count),
         PushCondition::SenderNotificationPermission(data) => {
             let levels = context.power_levels.as_ref();
-            levels.is_some_and(|levels| levels.has_sender_notification_permission(event.sender(), &data.key))
+            levels.is_some_and(|levels| levels.can_notify(event.sender(), data.key.as_str()))
         }
         // "Unrecognised conditions MUST NOT match any events."
         _ => false,

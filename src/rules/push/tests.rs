@@ -35,7 +35,7 @@ fn context(room: &Room, user_id: &UserId, members: u32) -> RoomContext {
         member_count: members.into(),
         user_id: user_id.to_owned(),
         display_name: "Ann".to_owned(),
-        power_levels: Some(Arc::new(room.levels().push_context())),
+        power_levels: Some(Arc::new(room.levels())),
     }
 }
 
@@ -43,7 +43,7 @@ fn context(room: &Room, user_id: &UserId, members: u32) -> RoomContext {
 fn by_ruma<'a>(rules: &'a Ruleset, event: &Pdu, context: &RoomContext) -> Option<AnyPushRuleRef<'a>> {
     let RoomContext { room_id, member_count, user_id, display_name, power_levels } = context.clone();
     let context = PushConditionRoomCtx::new(room_id, member_count, user_id, display_name)
-        .with_power_levels(power_levels.unwrap().as_ref().clone());
+        .with_power_levels(power_levels.unwrap().push_context());
     let event = client_event::<AnySyncTimelineEvent>(event, RoomField::Present, &Unsigned::default());
     // It never waits: only conditions on thread subscriptions would.
     match pin!(rules.get_match(&event, &context)).poll(&mut TaskContext::from_waker(Waker::noop())) {

@@ -147,6 +147,11 @@ pub fn named_user(identifier: &UserIdentifier) -> Option<&str> {
     if let UserIdentifier::Matrix(matrix) = identifier { Some(&matrix.user) } else { None }
 }
 
+/// Whether an identifier is one of a third party, of which nobody here has any.
+pub fn is_third_party(identifier: &UserIdentifier) -> bool {
+    matches!(identifier.identifier_type(), "m.id.thirdparty" | "m.id.phone")
+}
+
 fn may_log_in(account: &Account) -> Result<(), LoginError> {
     if account.standing != Standing::Active {
         return Err(LoginError::Deactivated);

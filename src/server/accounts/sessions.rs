@@ -1,7 +1,9 @@
 //! Sessions: the tokens of a device, and from a token to the caller.
 //!
 //! A session has one pair of tokens in use. A refresh makes a second pair beside it; the first use of either of the new
-//! tokens revokes the refresh token it was made from, so that a client which never got the answer can ask again. An
+//! tokens revokes the refresh token it was made from, so that a client which never got the answer can ask again. Whoever
+//! asked several times, at once perhaps, may use the tokens of any of the answers: the pair used first stays, and of the
+//! others the access tokens are valid until they expire. An
 //! access token that was replaced stays valid until it expires, for requests that are still under way. The refresh tokens
 //! replaced last are still known, so that a client which comes with one (another process of it was faster) can be told
 //! from one whose session has ended, and keeps its data.
@@ -26,6 +28,8 @@ use crate::{
 
 /// Replaced refresh tokens that are still known. Two processes of one client are some refreshes apart at most.
 const REPLACED: usize = 8;
+/// Pairs of one refresh token that can be used, beside the last. Ours.
+const DISPLACED: usize = 4;
 
 /// How access tokens and refresh tokens begin.
 const ACCESS: &str = "dpa";
@@ -186,16 +190,15 @@ impl Accounts {
                 let key = (user, device);
                 let mut session = tx.read(&SESSION, &key).await?.ok_or(RefreshError::Unknown)?;
                 // A refresh token of the next pair counts as its first use.
-                if session.next.is_some_and(|next| next.refresh == Some(hash)) {
+                if choose(&mut session, |pair| pair.refresh == Some(hash)) {
                     advance(&tx, &mut session);
                 }
                 if session.current.refresh != Some(hash) {
                     return Err(RefreshError::Replaced);
                 }
-                // The answer to an earlier refresh got lost: nobody has those tokens.
-                if let Some(lost) = session.next.take() {
-                    tx.delete(&ACCESS_TOKEN, &(lost.access,));
-                    replace(&tx, &mut session, lost.refresh);
+                // The answer to an earlier refresh got lost, or is on its way.
+                if let Some(earlier) = session.next.take() {
+                    displace(&tx, &mut session, earlier);
                 }
                 write_pair(&tx, &key.0, &key.1, minted, true);
                 session.next = Some(minted.pair);
@@ -212,11 +215,15 @@ impl Accounts {
         self.base
             .transact(|tx| async move {
                 let Some(mut session) = tx.read(&SESSION, key).await? else { return Ok(()) };
+                let used = AccessToken { fresh: false, ..token.clone() };
                 // Another request with the same token may have been first.
-                if session.next.is_some_and(|next| next.access == access) {
+                if choose(&mut session, |pair| pair.access == access) {
                     advance(&tx, &mut session);
-                    tx.put(&ACCESS_TOKEN, &(access,), &AccessToken { fresh: false, ..token.clone() });
+                    tx.put(&ACCESS_TOKEN, &(access,), &used);
                     tx.put(&SESSION, key, &session);
+                } else if session.displaced.iter().any(|pair| pair.access == access) {
+                    // Another pair was: this token ends as it would, and need not be asked about again.
+                    tx.put(&ACCESS_TOKEN, &(access,), &used);
                 }
                 Ok(())
             })
@@ -251,7 +258,8 @@ pub(super) async fn begin(
 ) -> Result<LoggedIn, Fault> {
     end(tx, &user, &device).await?;
     write_pair(tx, &user, &device, minted, false);
-    let session = Session { current: minted.pair, next: None, previous: None, replaced: Vec::new() };
+    let session =
+        Session { current: minted.pair, next: None, previous: None, replaced: Vec::new(), displaced: Vec::new() };
     let key = (user, device);
     tx.put(&SESSION, &key, &session);
     Ok(LoggedIn { user: key.0, device: key.1, tokens: minted.tokens.clone() })
@@ -265,6 +273,9 @@ pub(crate) async fn end(tx: &Tx, user: &UserId, device: &DeviceId) -> Result<(),
     if let Some(next) = session.next {
         delete_pair(tx, &next);
     }
+    for displaced in session.displaced {
+        delete_pair(tx, &displaced);
+    }
     if let Some(previous) = session.previous {
         tx.delete(&ACCESS_TOKEN, &(previous,));
     }
@@ -275,10 +286,41 @@ pub(crate) async fn end(tx: &Tx, user: &UserId, device: &DeviceId) -> Result<(),
     Ok(())
 }
 
+/// Makes the pair of one of the last refreshes the next one, if this says so: its answer is the one that arrived.
+fn choose(session: &mut Session, is_it: impl Fn(&Pair) -> bool) -> bool {
+    if session.next.as_ref().is_some_and(&is_it) {
+        return true;
+    }
+    let Some(at) = session.displaced.iter().position(|pair| pair.refresh.is_some() && is_it(pair)) else {
+        return false;
+    };
+    let chosen = session.displaced.remove(at);
+    session.displaced.extend(session.next.replace(chosen));
+    true
+}
+
+/// Another refresh from the same token was later.
+fn displace(tx: &Tx, session: &mut Session, pair: Pair) {
+    session.displaced.push(pair);
+    if session.displaced.len() > DISPLACED {
+        let oldest = session.displaced.remove(0);
+        tx.delete(&ACCESS_TOKEN, &(oldest.access,));
+        replace(tx, session, oldest.refresh);
+    }
+}
+
 /// The next pair comes into use.
 fn advance(tx: &Tx, session: &mut Session) {
     let Some(next) = session.next.take() else { return };
     replace(tx, session, session.current.refresh);
+    for pair in std::mem::take(&mut session.displaced) {
+        if pair.refresh.is_some() {
+            replace(tx, session, pair.refresh);
+            session.displaced.push(Pair { refresh: None, ..pair });
+        } else {
+            tx.delete(&ACCESS_TOKEN, &(pair.access,));
+        }
+    }
     if let Some(previous) = session.previous.replace(session.current.access) {
         tx.delete(&ACCESS_TOKEN, &(previous,));
     }

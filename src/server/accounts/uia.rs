@@ -31,7 +31,7 @@ use crate::{
     Fault,
     accounts::{
         Accounts, flows,
-        login::{LoginError, named_user},
+        login::{LoginError, is_third_party, named_user},
         names,
     },
 };
@@ -149,6 +149,9 @@ pub enum UiaError {
     /// The account is locked.
     #[error("the account has been locked")]
     Locked,
+    /// The password is said to be that of a third-party identifier, which nobody has here.
+    #[error("this server knows nobody by that third-party identifier")]
+    UnknownThirdParty,
     /// The server failed.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -235,6 +238,9 @@ impl Accounts {
         request: &Confirmation<'_>,
         shown: &Password,
     ) -> Result<Option<OwnedUserId>, UiaError> {
+        if is_third_party(&shown.identifier) {
+            return Err(UiaError::UnknownThirdParty);
+        }
         let named = named_user(&shown.identifier).unwrap_or_default();
         // Before any work is done: somebody else's password is nothing to try here, nor is their pause to be made longer.
         let is_callers = |caller| names::local_user_id(named, &self.base.name).is_some_and(|user| user == caller);

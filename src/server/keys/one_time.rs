@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use depesche_rules::bounds::{MAX_FALLBACK_KEYS, MAX_KEY_NAME_BYTES, MAX_KEY_OBJECT_BYTES, MAX_ONE_TIME_KEYS};
+use depesche_rules::bounds::{MAX_FALLBACK_KEYS, MAX_KEY_NAME_BYTES, MAX_ONE_TIME_KEY_BYTES, MAX_ONE_TIME_KEYS};
 use depesche_store::{MAX_SCAN, Position, Stamp, StampAt};
 use ruma::{
     CanonicalJsonValue, DeviceId, OneTimeKeyAlgorithm, OwnedDeviceId, OwnedOneTimeKeyId, OwnedUserId, UInt, UserId,
@@ -38,6 +38,10 @@ pub struct NewKey {
 impl NewKey {
     /// Checks the shape: a string, or an object with `key` and `signatures` as `signed_curve25519` demands it.
     pub fn check(id: &OwnedOneTimeKeyId, key: &Raw<OneTimeKey>) -> Option<Self> {
+        // Before it is read: parsed, a text takes many times its own size.
+        if key.json().get().len() > MAX_ONE_TIME_KEY_BYTES {
+            return None;
+        }
         let value: CanonicalJsonValue = serde_json::from_str(key.json().get()).ok()?;
         let algorithm = id.algorithm();
         let well_formed = match &value {
@@ -49,7 +53,7 @@ impl NewKey {
             _ => false,
         };
         let text = value.to_string();
-        let fits = id.as_str().len() <= MAX_KEY_NAME_BYTES && text.len() <= MAX_KEY_OBJECT_BYTES;
+        let fits = id.as_str().len() <= MAX_KEY_NAME_BYTES && text.len() <= MAX_ONE_TIME_KEY_BYTES;
         let id = id.as_str().to_owned();
         (well_formed && fits).then_some(Self { algorithm: algorithm.as_ref().to_owned(), id, text })
     }

@@ -21,6 +21,10 @@ pub struct Signed(CanonicalJsonObject);
 impl Signed {
     /// An object a client sent; `None` if it is none, is not canonical or is too large.
     pub fn parse(text: &str) -> Option<Self> {
+        // Before it is read: parsed, a text takes many times its own size.
+        if text.len() > MAX_KEY_OBJECT_BYTES {
+            return None;
+        }
         Self::stored(text).filter(|signed| signed.text().len() <= MAX_KEY_OBJECT_BYTES)
     }
 

@@ -22,6 +22,7 @@ mod remove;
 #[cfg(test)]
 mod tests;
 pub mod thumbnails;
+mod underway;
 mod upload;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use self::{
     blobs::{BlobName, Blobs},
     thumbnails::{Flights, Thumbnailer},
+    underway::Underway,
 };
 use crate::Base;
 pub use crate::records::media::{Content, ImageFormat};
@@ -52,6 +54,7 @@ pub struct Media {
     blobs: Arc<dyn Blobs>,
     thumbnailer: Arc<dyn Thumbnailer>,
     flights: Flights,
+    underway: Underway,
     turns: [Mutex<()>; STRIPES],
 }
 
@@ -59,7 +62,7 @@ impl Media {
     /// Over this database and this store.
     pub fn new(base: Arc<Base>, blobs: Arc<dyn Blobs>, thumbnailer: Arc<dyn Thumbnailer>) -> Arc<Self> {
         let turns = std::array::from_fn(|_| Mutex::default());
-        Arc::new(Self { base, blobs, thumbnailer, flights: Flights::default(), turns })
+        Arc::new(Self { base, blobs, thumbnailer, flights: Flights::default(), underway: Underway::default(), turns })
     }
 
     /// The right to publish or delete a blob, until the answer is dropped. Two blobs may share one.

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Media,
     blobs::{BlobError, BlobName, Draft},
+    underway::Upload,
 };
 use crate::{
     Fault,
@@ -64,6 +65,9 @@ pub enum UploadError {
     /// The bytes did not come.
     #[error(transparent)]
     Body(#[from] BrokenBody),
+    /// As many arrive already as may at a time.
+    #[error("too many uploads at once: wait for one to end")]
+    TooManyAtOnce,
     /// As many uploads are announced as the operator allows.
     #[error("upload what you have announced before you announce more")]
     TooManyPending {
@@ -100,8 +104,9 @@ impl Media {
     where
         S: Stream<Item = Result<Bytes, BrokenBody>> + Unpin + Send,
     {
-        self.check(user, new).await?;
-        let received = self.receive(body).await?;
+        let usage = self.check(user, new).await?;
+        let mut upload = self.underway.begin(user).ok_or(UploadError::TooManyAtOnce)?;
+        let received = self.receive(body, &mut upload, &usage).await?;
         let id = self.base.random.secret();
         let content = content(new, &received);
         let (id_of, content) = (&id, &content);
@@ -144,8 +149,9 @@ impl Media {
     {
         // Before the bytes are read, so that a stranger cannot make us take them.
         self.announced(&self.base.tx(), user, id).await?;
-        self.check(user, new).await?;
-        let received = self.receive(body).await?;
+        let usage = self.check(user, new).await?;
+        let mut upload = self.underway.begin(user).ok_or(UploadError::TooManyAtOnce)?;
+        let received = self.receive(body, &mut upload, &usage).await?;
         let content = &content(new, &received);
         self.keep(received, |tx| async move {
             let (mut file, expires_ms) = self.announced(&tx, user, id).await?;
@@ -188,8 +194,8 @@ impl Media {
         }
     }
 
-    /// What can be refused before any bytes are read.
-    async fn check(&self, user: &UserId, new: &NewFile) -> Result<(), UploadError> {
+    /// What can be refused before any bytes are read. Answers what the user has uploaded so far.
+    async fn check(&self, user: &UserId, new: &NewFile) -> Result<Usage, UploadError> {
         let long = |text: &Option<String>, most| text.as_ref().is_some_and(|text| text.len() > most);
         if long(&new.content_type, MAX_CONTENT_TYPE_BYTES) {
             return Err(UploadError::NameTooLong("the content type"));
@@ -202,7 +208,8 @@ impl Media {
             return Err(UploadError::TooLarge(most));
         }
         let usage = self.base.view().get(&USAGE, &(user.to_owned(),)).await?.unwrap_or_default();
-        self.fits(&usage, new.size.unwrap_or_default())
+        self.fits(&usage, new.size.unwrap_or_default())?;
+        Ok(usage)
     }
 
     fn fits(&self, usage: &Usage, more: u64) -> Result<(), UploadError> {
@@ -211,8 +218,9 @@ impl Media {
         if fits { Ok(()) } else { Err(UploadError::QuotaExceeded) }
     }
 
-    /// Writes the bytes down as they come, and finds out what they are called.
-    async fn receive<S>(&self, mut body: S) -> Result<Received, UploadError>
+    /// Writes the bytes down as they come, and finds out what they are called. Those of the user's other uploads count: what
+    /// is refused in the end took its place on the disk.
+    async fn receive<S>(&self, mut body: S, upload: &mut Upload<'_>, usage: &Usage) -> Result<Received, UploadError>
     where
         S: Stream<Item = Result<Bytes, BrokenBody>> + Unpin + Send,
     {
@@ -225,6 +233,7 @@ impl Media {
             if size > most {
                 return Err(UploadError::TooLarge(most));
             }
+            self.fits(usage, upload.received(bytes.len() as u64))?;
             hash.update(&bytes);
             draft.write(bytes).await?;
         }

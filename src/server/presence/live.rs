@@ -30,7 +30,10 @@ pub struct Live {
 }
 
 struct Device {
+    /// As its polls say.
     state: PresenceState,
+    /// The user did something since it said "unavailable".
+    woken: bool,
     polls: u32,
     last: Instant,
 }
@@ -48,15 +51,16 @@ impl Live {
         if self.devices.len() >= MAX_DEVICES {
             self.devices.retain(|_, device| device.is_there(now));
         }
-        let entry =
-            self.devices.entry(device.to_owned()).or_insert(Device { state: state.clone(), polls: 0, last: now });
+        let new = Device { state: state.clone(), woken: false, polls: 0, last: now };
+        let entry = self.devices.entry(device.to_owned()).or_insert(new);
+        entry.woken &= entry.is_there(now) && entry.state == *state;
         entry.state = state.clone();
         entry.polls += 1;
         entry.last = now;
         if comes {
             // Who comes back shows themselves again, whatever was said before.
             self.said = None;
-            self.active(now);
+            self.bump(now);
         }
     }
 
@@ -68,8 +72,15 @@ impl Live {
         }
     }
 
-    /// The user did something.
+    /// The user did something: on whichever device, those that said "unavailable" are no more until they say so anew.
     pub fn active(&mut self, now: Instant) {
+        self.bump(now);
+        for device in self.devices.values_mut().filter(|device| device.is_there(now)) {
+            device.woken = true;
+        }
+    }
+
+    fn bump(&mut self, now: Instant) {
         self.active = Some(now);
         if self.said.as_ref().is_some_and(|(state, _)| *state == PresenceState::Unavailable) {
             self.said = None;
@@ -108,7 +119,7 @@ impl Live {
             return PresenceState::Offline;
         }
         let says_online = recently && said == Some(&PresenceState::Online);
-        let awake = says_online || devices.any(|device| device.state == PresenceState::Online);
+        let awake = says_online || devices.any(|device| device.woken || device.state == PresenceState::Online);
         let idle = self.active.is_none_or(|active| now >= active + IDLE_AFTER);
         if idle || !awake || said == Some(&PresenceState::Unavailable) {
             return PresenceState::Unavailable;

@@ -105,6 +105,19 @@ fn the_most_awake_device_counts() {
 }
 
 #[test]
+fn to_do_something_wakes_the_devices_that_say_unavailable() {
+    let mut course = Course::new();
+    assert_eq!(course.poll(DESK, PresenceState::Unavailable).is().0, "unavailable");
+    assert_eq!(course.act().is().0, "online");
+    assert_eq!(course.end(DESK).poll(DESK, PresenceState::Unavailable).is().0, "online", "it said so before");
+    assert_eq!(course.wait(300).is().0, "unavailable", "nothing was done for long");
+    course.act().end(DESK).poll(DESK, PresenceState::Online);
+    assert_eq!(course.end(DESK).poll(DESK, PresenceState::Unavailable).is().0, "unavailable", "it says so anew");
+    course.act().end(DESK).wait(31);
+    assert_eq!(course.poll(DESK, PresenceState::Unavailable).is().0, "unavailable", "as does one that was gone");
+}
+
+#[test]
 fn what_a_user_says_holds_until_they_do_otherwise() {
     let mut course = Course::new();
     assert_eq!(course.say(PresenceState::Online).is(), ("online", true, Some(30)));

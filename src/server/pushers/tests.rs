@@ -135,3 +135,38 @@ async fn only_who_comes_to_have_a_pusher_makes_rooms_look_for_them_anew() {
     pushers.set(&ann, "D".into(), &set("key"), true).await.unwrap();
     assert!(generation() > second);
 }
+
+#[tokio::test]
+async fn a_pusher_that_is_set_while_its_device_ends_ends_too() {
+    let (fixture, pushers) = open().await;
+    let (ann, device) = (user("ann"), OwnedDeviceId::from("D"));
+    let tx = fixture.base.tx();
+    tx.put(&DEVICE, &(ann.clone(), "OTHER".into()), &Device { display_name: None, created_ms: 0 });
+    fixture.base.commit(&tx).await.unwrap();
+    let end = async || {
+        let tx = fixture.base.tx();
+        tx.delete(&DEVICE, &(ann.clone(), device.clone()));
+        forget_devices(&tx, &ann, std::slice::from_ref(&device)).await.unwrap();
+        tx
+    };
+    let end_all = async || {
+        let tx = fixture.base.tx();
+        forget_user(&tx, &ann).await.unwrap();
+        tx.delete(&DEVICE, &(ann.clone(), device.clone()));
+        tx
+    };
+    let set = async |device: &str, key: &str| {
+        pushers.set(&ann, device.into(), &pusher(key, json!({ "url": URL })), false).await.unwrap();
+    };
+    let (one, all) = (end().await, end_all().await);
+    set("D", "new").await;
+    for tx in [one, all] {
+        assert!(fixture.base.commit(&tx).await.is_err(), "a new one was overlooked");
+    }
+    set("OTHER", "new").await;
+    let one = end().await;
+    set("D", "new").await;
+    assert!(fixture.base.commit(&one).await.is_err(), "one that came from another device was overlooked");
+    fixture.base.commit(&end().await).await.unwrap();
+    assert!(keys(&pushers, "ann").await.is_empty());
+}

@@ -110,21 +110,30 @@ pub struct Session {
     pub previous: Option<TokenHash>,
     /// Refresh tokens that others have replaced, the oldest first: who shows one is told that the session goes on.
     pub replaced: Vec<TokenHash>,
+    /// Pairs of earlier refreshes from the same token, the oldest first: whichever is used first becomes `current`. Without
+    /// a refresh token once another was: then the access token is valid until it expires.
+    pub displaced: Vec<Pair>,
 }
 
-/// Before version 2 no replaced refresh tokens were kept.
+/// Before version 2 no replaced refresh tokens were kept, before version 3 no displaced pairs.
 impl Record for Session {
     fn encode(&self) -> Bytes {
-        table::encode(self, 2)
+        table::encode(self, 3)
     }
 
     fn decode(bytes: &Bytes) -> Option<Self> {
-        if bytes.first() != Some(&1) {
-            let (current, next, previous, replaced) = table::decode(bytes, 2)?;
-            return Some(Self { current, next, previous, replaced });
-        }
-        let (current, next, previous) = table::decode(bytes, 1)?;
-        Some(Self { current, next, previous, replaced: Vec::new() })
+        let (current, next, previous, replaced, displaced) = match bytes.first() {
+            Some(1) => {
+                let (current, next, previous) = table::decode(bytes, 1)?;
+                (current, next, previous, Vec::new(), Vec::new())
+            }
+            Some(2) => {
+                let (current, next, previous, replaced) = table::decode(bytes, 2)?;
+                (current, next, previous, replaced, Vec::new())
+            }
+            _ => table::decode(bytes, 3)?,
+        };
+        Some(Self { current, next, previous, replaced, displaced })
     }
 }
 
@@ -337,11 +346,17 @@ mod tests {
         check(&DeviceList { count: 1, added: 2 }, "010102");
         check(&Seen { at_ms: 1, ip: Some([127, 0, 0, 1].into()) }, "010101007f000001");
         let pair = Pair { access: [1; 32], refresh: None };
-        let session = Session { current: pair, next: None, previous: None, replaced: vec![[2; 32]] };
-        check(&session, &format!("02{}00000001{}", "01".repeat(32), "02".repeat(32)));
-        let older = Bytes::from([&[1][..], &[1; 32], &[0, 0, 0]].concat());
-        let session = Session { replaced: Vec::new(), ..session };
+        let other = Pair { access: [3; 32], refresh: Some([4; 32]) };
+        let session =
+            Session { current: pair, next: None, previous: None, replaced: vec![[2; 32]], displaced: vec![other] };
+        let [one, two, three, four] = ["01", "02", "03", "04"].map(|byte| byte.repeat(32));
+        check(&session, &format!("03{one}00000001{two}01{three}01{four}"));
+        let older = Bytes::from([&[2][..], &[1; 32], &[0, 0, 0, 1], &[2; 32]].concat());
+        let session = Session { displaced: Vec::new(), ..session };
         assert!(Session::decode(&older).is_some_and(|read| read == session));
+        let oldest = Bytes::from([&[1][..], &[1; 32], &[0, 0, 0]].concat());
+        let session = Session { replaced: Vec::new(), ..session };
+        assert!(Session::decode(&oldest).is_some_and(|read| read == session));
         let user = user_id!("@a:b").to_owned();
         let device = device_id!("D").to_owned();
         let access = AccessToken { user: user.clone(), device: device.clone(), expires_ms: Some(1), fresh: true };

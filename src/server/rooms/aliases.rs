@@ -22,9 +22,9 @@ use super::{
     view::RoomView,
 };
 use crate::{
-    keyspace::{ALIAS, ROOM_ALIAS},
+    keyspace::{ALIAS, ROOM_ALIAS, RoomNo},
     records::rooms::Alias,
-    tx::Fault,
+    tx::{Fault, Tx},
 };
 
 /// Why an alias is not made or deleted.
@@ -91,24 +91,20 @@ impl Rooms {
         if target.creator != user && !self.may_name(user, view.as_ref()).await? {
             return Err(AliasError::Forbidden("you may not delete this alias".into()));
         }
-        let (target, no) = (&target, view.as_ref().map(|view| view.no));
-        self.base
-            .transact(|tx| async move {
-                // Gone, or given to another room, since the right to delete it was looked at.
-                if tx.read(&ALIAS, &(alias.clone(),)).await?.as_ref() != Some(target) {
-                    return Err(AliasError::NotFound);
-                }
-                tx.delete(&ALIAS, &(alias.clone(),));
-                if let Some(no) = no {
-                    tx.delete(&ROOM_ALIAS, &(no, alias.clone()));
-                }
-                Ok(())
-            })
-            .await?;
-        if let Some(view) = view {
-            self.forget_alias(user, &view, alias).await?;
+        if let Some(view) = &view
+            && self.is_named(view, alias).await?
+        {
+            let unname = Unname { user: user.to_owned(), alias: alias.clone(), target: target.clone() };
+            match self.submit(view.room_id(), unname).await {
+                Ok(_) => return Ok(()),
+                Err(Refusal::Fault(fault)) => return Err(fault.into()),
+                // The list in the state is a courtesy of those who may set it; the alias goes all the same.
+                Err(_) => {}
+            }
         }
-        Ok(())
+        let (target, no) = (&target, view.as_ref().map(|view| view.no));
+        let deleted = self.base.transact(|tx| async move { delete(&tx, no, alias, target).await }).await?;
+        if deleted { Ok(()) } else { Err(AliasError::NotFound) }
     }
 
     /// The aliases of a room, for those who are in it, and for everyone where it is world-readable.
@@ -174,24 +170,32 @@ impl Rooms {
         Ok(levels.is_some_and(|levels| levels.can_send(user, &TimelineEventType::RoomCanonicalAlias, true)))
     }
 
-    /// Takes an alias that is gone out of the room's state.
-    async fn forget_alias(&self, user: &UserId, view: &RoomView, alias: &RoomAliasId) -> Result<(), Fault> {
-        let Some(content) = canonical_alias(view).await? else { return Ok(()) };
-        if !named(&content).unwrap_or_default().iter().any(|named| named == alias) {
-            return Ok(());
-        }
-        match self.submit(view.room_id(), Unname { user: user.to_owned(), alias: alias.to_owned() }).await {
-            Err(Refusal::Fault(fault)) => Err(fault),
-            // The alias is gone all the same; the list in the state is a courtesy.
-            Ok(_) | Err(_) => Ok(()),
-        }
+    /// Whether the room's state names an alias.
+    async fn is_named(&self, view: &RoomView, alias: &RoomAliasId) -> Result<bool, Fault> {
+        let content = canonical_alias(view).await?.unwrap_or_default();
+        Ok(named(&content).unwrap_or_default().iter().any(|named| named == alias))
     }
 }
 
-/// Takes an alias out of the room's state, from whatever stands there at its turn: others may be taken out beside it.
+/// Deletes an alias. Says no where it is gone, or given to another room, since the right to delete it was looked at.
+async fn delete(tx: &Tx, room: Option<RoomNo>, alias: &OwnedRoomAliasId, target: &Alias) -> Result<bool, Fault> {
+    if tx.read(&ALIAS, &(alias.clone(),)).await?.as_ref() != Some(target) {
+        return Ok(false);
+    }
+    tx.delete(&ALIAS, &(alias.clone(),));
+    if let Some(room) = room {
+        tx.delete(&ROOM_ALIAS, &(room, alias.clone()));
+    }
+    Ok(true)
+}
+
+/// Deletes an alias, and takes it out of the room's state in the same batch: out of whatever stands there at its turn,
+/// for others may be taken out beside it.
 struct Unname {
     user: OwnedUserId,
     alias: OwnedRoomAliasId,
+    /// What it points to.
+    target: Alias,
 }
 
 impl Intent for Unname {
@@ -199,6 +203,11 @@ impl Intent for Unname {
         Box::pin(async move {
             turn.must_be_joined(&self.user).await?;
             let kind = StateEventType::RoomCanonicalAlias;
+            // Asked before anything is written: a refusal behind that begins the batch anew.
+            let levels = turn.working.power_levels(turn.tx).await?;
+            if !levels.is_some_and(|levels| levels.can_send(&self.user, &TimelineEventType::RoomCanonicalAlias, true)) {
+                return Err(Refusal::Forbidden("setting the main alias takes a higher power level".into()));
+            }
             let Some(current) = turn.working.state(turn.tx, &kind.to_string(), "").await? else {
                 return Err(Refusal::NotFound("the room has no main alias".into()));
             };
@@ -209,7 +218,10 @@ impl Intent for Unname {
                 others.retain(|other| *other != gone);
             }
             if content == before {
-                return Ok(Verdict::Already(current.event_id().clone()));
+                return Err(Refusal::NotFound("the room does not name this alias".into()));
+            }
+            if !delete(turn.tx, Some(turn.working.no), &self.alias, &self.target).await? {
+                return Err(Refusal::NotFound("there is no such alias".into()));
             }
             Ok(Verdict::Append(vec![EventDraft::state(self.user.clone(), kind, "", content)]))
         })

@@ -14,8 +14,8 @@ use ruma::{
 use super::{annotations, count, relations, state::Tree, summary, working::Working};
 use crate::{
     keyspace::{
-        EVENT, EVENT_NO, EventNo, HEAD, KEY, KEY_NO, KeyNo, MEMBER, META, NODE, OPEN_ROOM, PUSH_OUTBOX, ROOM, ROOM_NO,
-        ROOT_AT, ROOT_BEFORE, RoomNo, TIMELINE, UNREAD,
+        EVENT, EVENT_NO, EventNo, HEAD, KEY, KEY_NO, KeyNo, MEMBER, META, NODE, OPEN_ROOM, PUBLISHED, PUSH_OUTBOX,
+        ROOM, ROOM_NO, ROOT_AT, ROOT_BEFORE, RoomNo, TIMELINE, UNREAD,
     },
     records::{
         events::{Facts, Meta, Place, SentWith, Status},
@@ -118,8 +118,20 @@ pub async fn close(working: &mut Working, tx: &Tx) -> Result<(), Fault> {
         let key = (working.no, Position(0));
         tx.put_stamped(&ROOT_AT, &key, &working.head.root, vec![POSITION_IN_KEY]);
     }
+    if working.head.joined == 0 && working.before().is_some_and(|head| head.joined > 0) {
+        unpublish(working.no, tx).await?;
+    }
     tx.put(&HEAD, &(working.no,), &working.head);
     tx.topic(topic::room(working.no));
+    Ok(())
+}
+
+/// Takes a room that its last member has left out of the room directory: nobody could do that any more.
+async fn unpublish(room: RoomNo, tx: &Tx) -> Result<(), Fault> {
+    if tx.read(&PUBLISHED, &(room,)).await?.is_some() {
+        tx.delete(&PUBLISHED, &(room,));
+        tx.topic(topic::directory());
+    }
     Ok(())
 }
 

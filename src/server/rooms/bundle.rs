@@ -16,7 +16,7 @@
 //! the three types.
 
 use depesche_rules::{
-    bounds::MAX_BUNDLED_REFERENCES,
+    bounds::{MAX_AGGREGATED_BYTES, MAX_BUNDLED_REFERENCES},
     relations::{self, Relation},
 };
 use foldhash::{HashMap, HashMapExt as _};
@@ -31,7 +31,8 @@ use crate::{
     tx::Fault,
 };
 
-/// How many replacements, or latest events of a thread, are looked at for one that the viewer may see.
+/// How many replacements, or latest events of a thread, are looked at for one that the viewer may see. Where ignored users
+/// said the newest of a thread, [more](depesche_rules::bounds::MAX_THREAD_EVENTS_LOOKED_AT).
 const LOOKED_AT: usize = 64;
 /// How many of them in the first step: nearly always the first is seen.
 const FIRST: usize = 2;
@@ -73,10 +74,20 @@ impl Bundle {
         let something = replace.is_some() || reference.is_some() || thread.is_some();
         something.then(|| to_raw_value(self).expect("strings, numbers and JSON always serialise"))
     }
+
+    /// About as many as it has when it is written.
+    fn bytes(&self) -> usize {
+        let Self { replace, reference, thread } = self;
+        let replace = replace.as_ref().map_or(0, |event| event.get().len());
+        let ids = reference.iter().flat_map(|reference| &reference.chunk);
+        let thread = thread.as_ref().map_or(0, |thread| thread.latest_event.get().len());
+        replace + thread + ids.map(|reference| reference.event_id.as_str().len()).sum::<usize>()
+    }
 }
 
 impl Viewer<'_> {
-    /// What is said of the events about each of these, by event; events of which nothing is said are left out.
+    /// What is said of the events about each of these, by event; events of which nothing is said are left out, and those
+    /// behind [`MAX_AGGREGATED_BYTES`].
     pub(super) async fn bundles(
         &mut self,
         events: &[Event],
@@ -92,9 +103,14 @@ impl Viewer<'_> {
         let parents: Vec<&Event> = events.iter().filter(may_be_parent).collect();
         let keys: Vec<_> = parents.iter().map(|event| (room, event.pdu.event_id().clone(), String::new())).collect();
         let related = self.room().view.get_many(&RELATED, &keys).await?;
+        let mut left = MAX_AGGREGATED_BYTES;
         for (parent, related) in parents.into_iter().zip(related) {
             let Some(related) = related else { continue };
+            if left == 0 {
+                break;
+            }
             let bundle = self.bundle(parent, &related, format).await?;
+            left = left.saturating_sub(bundle.bytes());
             bundles.insert(parent.no, bundle);
         }
         Ok(bundles)
@@ -161,7 +177,9 @@ impl Viewer<'_> {
     /// The thread that begins with an event; `None` if the viewer may see nothing of it.
     async fn thread(&mut self, root: &Event, related: &Related, format: Format) -> Result<Option<Thread>, Fault> {
         let id = root.pdu.event_id().clone();
-        let Some(latest) = self.latest_in_thread(&id).await? else { return Ok(None) };
+        let ignored: Vec<OwnedUserId> = self.ignored().await?.iter().cloned().collect();
+        let count = related.in_thread.saturating_sub(self.sent_in_thread(&id, &ignored).await?);
+        let Some(latest) = self.latest_in_thread(&id, count > 0).await? else { return Ok(None) };
         // Of a thread's event a bundle says the rest, but no thread: there are none in threads.
         let latest_event = {
             let latest = [latest];
@@ -170,21 +188,20 @@ impl Viewer<'_> {
             let bundle = bundles.get(&latest.no).and_then(Bundle::json);
             self.show_with(&latest, format, bundle).await?
         };
-        let ignored: Vec<OwnedUserId> = self.ignored().await?.iter().cloned().collect();
-        let count = related.in_thread.saturating_sub(self.sent_in_thread(&id, &ignored).await?);
         let me = self.user().clone();
         let participated = *root.pdu.sender() == me || self.sent_in_thread(&id, &[me]).await? > 0;
         Ok(Some(Thread { latest_event, count, current_user_participated: participated }))
     }
 
-    /// The latest event of a thread that the viewer may see.
-    async fn latest_in_thread(&mut self, root: &OwnedEventId) -> Result<Option<Event>, Fault> {
+    /// The latest event of a thread that the viewer may see. Behind the newest few, only if there `is_more` than what
+    /// ignored users said, and so many events of all threads together.
+    async fn latest_in_thread(&mut self, root: &OwnedEventId, is_more: bool) -> Result<Option<Event>, Fault> {
         let (room, list) = (self.room().no, List::Of(relations::THREAD.to_owned()));
         let end = (room, root.clone(), list.clone(), self.horizon().await?);
         let mut range = RELATION.before(&(room, root.clone(), list), &end);
         let mut step = FIRST;
         let mut looked_at = 0;
-        while looked_at < LOOKED_AT {
+        loop {
             let rows = self.room().view.scan_back(&RELATION, range.clone(), step).await?;
             let numbers: Vec<_> = rows.iter().map(|(_, child)| child.no).collect();
             for event in self.room().events(&numbers).await? {
@@ -192,12 +209,18 @@ impl Viewer<'_> {
                     return Ok(Some(event));
                 }
             }
-            let Some((last, _)) = rows.last().filter(|_| rows.len() == step) else { break };
+            let Some((last, _)) = rows.last().filter(|_| rows.len() == step) else { return Ok(None) };
             range.to = RELATION.key(last);
             looked_at += step;
-            step = LOOKED_AT - looked_at;
+            step = LOOKED_AT.saturating_sub(looked_at);
+            if step == 0 {
+                step = if is_more { self.thread_events_left.min(LOOKED_AT) } else { 0 };
+                self.thread_events_left -= step;
+            }
+            if step == 0 {
+                return Ok(None);
+            }
         }
-        Ok(None)
     }
 
     /// How many events of a thread these users sent.

@@ -18,6 +18,7 @@ use depesche_rules::{
     format::FormatError,
     power_levels,
     signing::SigningKey,
+    third_party_invite,
 };
 use depesche_store::{CommitError, Position};
 use futures::future::BoxFuture;
@@ -390,6 +391,8 @@ pub async fn write(
     auth::check_state_independent(&pdu, rules, |id| {
         state.iter().find(|(_, _, pdu)| pdu.event_id() == id).map(|(_, _, pdu)| pdu.clone())
     })?;
+    let invited = state.iter().find(|(kind, ..)| *kind == StateEventType::RoomThirdPartyInvite);
+    third_party_invite::check_size(&pdu, invited.map(|(.., event)| event))?;
     auth::check_state_dependent(&pdu, rules, |kind, state_key| {
         state.iter().find(|(k, s, _)| k == kind && s == state_key).map(|(_, _, pdu)| pdu.clone())
     })?;

@@ -9,10 +9,11 @@
 use depesche_rules::{bounds::MAX_ALLOWED_ROOMS, build::EventDraft, pdu::Pdu};
 use futures::future::BoxFuture;
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, OwnedRoomId, OwnedUserId, UserId,
+    CanonicalJsonObject, OwnedRoomId, OwnedUserId, UserId,
     events::{StateEventType, room::member::MembershipState},
 };
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::lane::{Intent, Refusal, Turn, Verdict};
 use crate::{
@@ -309,19 +310,16 @@ pub(super) async fn in_one_of(
 pub(super) struct JoinRules {
     #[serde(default)]
     pub(super) join_rule: String,
+    /// Whatever stands there: where it is no list, it allows nobody, and the rule beside it holds.
     #[serde(default)]
-    allow: Vec<CanonicalJsonValue>,
+    allow: Value,
 }
 
 impl JoinRules {
     /// The rooms whose members may join; conditions of other kinds are skipped, as the specification says.
     pub(super) fn rooms(&self) -> impl Iterator<Item = OwnedRoomId> {
-        self.allow.iter().filter_map(|condition| {
-            let CanonicalJsonValue::Object(condition) = condition else { return None };
-            let field = |name| match condition.get(name) {
-                Some(CanonicalJsonValue::String(text)) => Some(text.as_str()),
-                _ => None,
-            };
+        self.allow.as_array().into_iter().flatten().filter_map(|condition| {
+            let field = |name| condition.get(name).and_then(Value::as_str);
             (field("type") == Some("m.room_membership")).then(|| field("room_id")?.try_into().ok()).flatten()
         })
     }

@@ -4,12 +4,11 @@
 
 use std::sync::Arc;
 
-use depesche_rules::push::{RoomContext, asks_for_display_name};
-use ruma::{
-    UserId,
-    events::room::member::MembershipState,
-    push::{PushConditionPowerLevelsCtx, Ruleset},
+use depesche_rules::{
+    power_levels::PowerLevels,
+    push::{RoomContext, asks_for_display_name},
 };
+use ruma::{UserId, events::room::member::MembershipState, push::Ruleset};
 use serde::Deserialize;
 
 use super::view::{Event, RoomView};
@@ -18,14 +17,14 @@ use crate::tx::Fault;
 /// A room as push rules see it.
 pub struct Context {
     room: RoomView,
-    levels: Option<Arc<PushConditionPowerLevelsCtx>>,
+    levels: Option<Arc<PowerLevels>>,
 }
 
 impl Context {
     /// The room as this view shows it. A rule that asks for the state of the room at an older event gets that of now:
     /// members come and go, and a notification is made when the event arrives.
     pub async fn of(room: &RoomView) -> Result<Self, Fault> {
-        let levels = room.power_levels().await?.map(|levels| Arc::new(levels.push_context()));
+        let levels = room.power_levels().await?.map(Arc::new);
         Ok(Self { room: room.clone(), levels })
     }
 

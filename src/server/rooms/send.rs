@@ -8,12 +8,16 @@ use depesche_rules::{
 };
 use futures::future::BoxFuture;
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedUserId,
-    events::{StateEventType, TimelineEventType, room::member::MembershipState},
+    CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedUserId, ServerName,
+    events::{
+        StateEventType, TimelineEventType,
+        room::{member::MembershipState, server_acl::RoomServerAclEventContent},
+    },
 };
 
 use super::annotations;
 use super::lane::{Intent, Refusal, Transaction, Turn, Verdict};
+use crate::{keyspace::ACCOUNT, tx::Fault};
 
 /// An event that is not state.
 pub struct Message {
@@ -98,6 +102,9 @@ impl Intent for State {
                 // It would take effect like any other, and past the check of who may redact what.
                 return Err(Refusal::BadContent("a redaction is not state".into()));
             }
+            if self.kind == StateEventType::RoomServerAcl && self.state_key.is_empty() {
+                must_allow(&turn.base.name, &self.content)?;
+            }
             let current = turn.working.state(turn.tx, &self.kind.to_string(), &self.state_key).await?;
             // Setting what is set already makes no event, as long as the same user says it.
             if let Some(event) = current
@@ -112,7 +119,18 @@ impl Intent for State {
     }
 }
 
-/// One's own events may be redacted by anyone who may send the redaction; those of others take the redact level.
+/// Refuses a list of servers that keeps this one out of its own room: nobody here could take it back.
+pub fn must_allow(own: &ServerName, content: &CanonicalJsonObject) -> Result<(), Refusal> {
+    let list = serde_json::to_value(content).and_then(serde_json::from_value::<RoomServerAclEventContent>);
+    // What cannot be read keeps nobody out.
+    if list.is_ok_and(|list| !list.is_allowed(own)) {
+        return Err(Refusal::BadContent("this list would keep this server out of the room".into()));
+    }
+    Ok(())
+}
+
+/// One's own events may be redacted by anyone who may send the redaction; those of others take the redact level, or, if
+/// they are of users of this server, one who administers it.
 ///
 /// The auth rules let more pass: among servers, a redaction counts if its sender's server is the event's. Between users
 /// of this server that would let anyone redact anything, so this server asks for the level.
@@ -136,7 +154,9 @@ async fn redaction(
     }
     if event.sender() != sender {
         let levels = turn.working.power_levels(turn.tx).await?;
-        if !levels.is_some_and(|levels| levels.can_redact_others(sender)) {
+        let by_level = levels.is_some_and(|levels| levels.can_redact_others(sender));
+        let is_ours = event.sender().server_name() == turn.base.name;
+        if !by_level && !(is_ours && turn.is_admin(sender).await?) {
             return Err(Refusal::Forbidden("redacting the events of others takes a higher power level".into()));
         }
     }
@@ -155,6 +175,13 @@ impl Turn<'_> {
             return Ok(());
         }
         Err(Refusal::NoThreadRoot("a thread cannot begin at an event that is itself about another".into()))
+    }
+
+    /// Whether a user administers this server.
+    async fn is_admin(&self, user: &OwnedUserId) -> Result<bool, Fault> {
+        // Read past the batch: no order is promised between what an administrator does and the end of being one.
+        let account = self.tx.view().get(&ACCOUNT, &(user.clone(),)).await?;
+        Ok(account.is_some_and(|account| account.admin))
     }
 
     /// Refuses whoever is not joined.

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use depesche_rules::{
+    bounds::MAX_THREAD_EVENTS_LOOKED_AT,
     filter,
     pdu::Pdu,
     redaction,
@@ -49,6 +50,8 @@ pub struct Viewer<'a> {
     horizon: Option<Place>,
     /// Of senders who were asked about: the state they left behind who asked for erasure, `None` of all others.
     pub(super) erased: HashMap<OwnedUserId, Option<RootRecord>>,
+    /// How many more events of threads are looked at for one to show.
+    pub(super) thread_events_left: usize,
 }
 
 /// The event by which a viewer last joined: looked up only where history visibility asks for it.
@@ -92,6 +95,7 @@ impl<'a> Viewer<'a> {
             ignored: None,
             horizon: None,
             erased: HashMap::new(),
+            thread_events_left: MAX_THREAD_EVENTS_LOOKED_AT,
         }
     }
 

@@ -4,11 +4,12 @@
 //! Whether the user may see an event was asked before, of [`super::show`].
 
 use depesche_rules::{
+    bounds::MAX_BECAUSE_BYTES,
     client_event::{self, RoomField, Unsigned},
     pdu::Pdu,
     visibility,
 };
-use ruma::{TransactionId, events::room::member::MembershipState};
+use ruma::{OwnedEventId, TransactionId, events::room::member::MembershipState};
 use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -34,9 +35,16 @@ pub struct Shown {
     /// The user's, at the event.
     membership: MembershipState,
     replaced: Option<Replaced>,
-    because: Option<Box<RawValue>>,
+    because: Option<Because>,
     transaction_id: Option<String>,
     relations: Option<Box<RawValue>>,
+}
+
+/// The redaction of a shown event.
+struct Because {
+    id: OwnedEventId,
+    /// As a client event.
+    event: Box<RawValue>,
 }
 
 /// The state event that a shown one replaced.
@@ -66,7 +74,8 @@ impl Serialize for Shown {
             membership: Some(&self.membership),
             prev_content: seen.map(Pdu::content),
             prev_sender: seen.map(|pdu| &**pdu.sender()),
-            redacted_because: self.because.as_deref(),
+            redacted_because: self.because.as_ref().map(|because| &*because.event),
+            redacted_by: self.because.as_ref().map(|because| &*because.id),
             replaces_state: self.replaced.as_ref().map(|replaced| &**replaced.pdu.event_id()),
             transaction_id: self.transaction_id.as_deref().map(<&TransactionId>::from),
             relations: self.relations.as_deref(),
@@ -124,6 +133,21 @@ impl Viewer<'_> {
         format: Format,
         relations: Option<Box<RawValue>>,
     ) -> Result<Shown, Fault> {
+        if format == Format::Federation {
+            // It has no `unsigned` of ours, and the rest goes into nothing else.
+            let pdu = self.served(event).await?;
+            let membership = MembershipState::Leave;
+            return Ok(Shown {
+                format,
+                age: 0,
+                pdu,
+                membership,
+                replaced: None,
+                because: None,
+                transaction_id: None,
+                relations: None,
+            });
+        }
         let root = self.root_before(event.no).await?;
         let membership = if self.is_own(&event.pdu) {
             visibility::membership(Some(&event.pdu))
@@ -157,7 +181,7 @@ impl Viewer<'_> {
         })
     }
 
-    async fn redaction(&mut self, by: EventNo, format: Format) -> Result<Box<RawValue>, Fault> {
+    async fn redaction(&mut self, by: EventNo, format: Format) -> Result<Because, Fault> {
         let redaction = self.room().event(by).await?;
         // A redaction can be redacted as well: of its reason. Nor is the reason for who may not know the redaction, which
         // takes effect for everyone.
@@ -166,8 +190,14 @@ impl Viewer<'_> {
         } else {
             self.room().without_content(&redaction.pdu)?
         };
+        let redaction = if redaction.json().len() > MAX_BECAUSE_BYTES {
+            self.room().without_content(&redaction)?
+        } else {
+            redaction
+        };
         let field = if format == Format::WithoutRoom { RoomField::Absent } else { RoomField::Present };
         let unsigned = Unsigned { age: Some(client_event::age(&redaction, self.now())), ..Unsigned::default() };
-        Ok(client_event::client_json(&redaction, field, &unsigned))
+        let event = client_event::client_json(&redaction, field, &unsigned);
+        Ok(Because { id: redaction.event_id().clone(), event })
     }
 }

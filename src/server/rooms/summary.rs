@@ -104,12 +104,11 @@ impl Card {
         (!text.is_empty()).then(|| text.to_owned())
     }
 
-    /// The plain text of the topic: of its blocks, if it has any, else of the old field.
+    /// The plain text of the topic: of its blocks, if they have any, else of the old field.
     fn topic(&self) -> Option<String> {
-        let Some(blocks) = self.field("m.room.topic", "m.topic") else { return self.text("m.room.topic", "topic") };
-        let mut blocks = blocks.get("m.text")?.as_array()?.iter();
-        let is_plain = |block: &&Value| block.get("mimetype").is_none_or(|kind| kind == "text/plain");
-        let body = blocks.find(is_plain)?.get("body")?.as_str()?;
+        let Some(body) = self.field("m.room.topic", "m.topic").and_then(plain_text) else {
+            return self.text("m.room.topic", "topic");
+        };
         (!body.is_empty()).then(|| body.to_owned())
     }
 
@@ -131,6 +130,12 @@ impl Card {
             _ => JoinRuleSummary::Invite,
         }
     }
+}
+
+/// The plain text among the representations of a text.
+fn plain_text(blocks: &Value) -> Option<&str> {
+    let is_plain = |block: &&Value| block.get("mimetype").is_none_or(|kind| kind == "text/plain");
+    blocks.get("m.text")?.as_array()?.iter().find(is_plain)?.get("body")?.as_str()
 }
 
 impl RoomView {

@@ -20,6 +20,8 @@ use super::{
     view::RoomView,
 };
 use crate::{
+    keyspace::ACCOUNT,
+    records::accounts::{Account, Origin, Standing},
     testing::{Fixture, creation, engine, object, user},
     workflows::create::{CreateError, Creation},
 };
@@ -191,6 +193,38 @@ async fn a_redaction_takes_the_content_and_only_from_who_may() {
     assert_eq!(shown["content"], json!({}));
     assert_eq!(shown["unsigned"]["redacted_because"]["event_id"], redaction.as_str());
     assert_eq!(shown["unsigned"]["redacted_because"]["content"]["reason"], "mistake");
+}
+
+#[tokio::test]
+async fn who_administers_the_server_redacts_what_its_users_say() {
+    let server = Fixture::new();
+    let [alice, bob] = ["alice", "bob"].map(user);
+    let room = server.public_room(&alice).await;
+    let target = server.say(&room, &alice, "secret").await;
+    let redact = || Redaction { sender: bob.clone(), target: target.clone(), reason: None, transaction: None };
+    let account = |admin: bool| Account {
+        created_ms: 0,
+        origin: Origin::Operator,
+        admin,
+        standing: Standing::Active,
+        erased: false,
+        locked: false,
+        suspended: false,
+    };
+    let put = async |account: &Account| {
+        let tx = server.base.tx();
+        tx.read(&ACCOUNT, &(bob.clone(),)).await.unwrap();
+        tx.put(&ACCOUNT, &(bob.clone(),), account);
+        server.base.commit(&tx).await.unwrap();
+    };
+    // Not even they without being in the room: it would not be allowed by its rules.
+    put(&account(true)).await;
+    assert!(matches!(server.rooms.submit(&room, redact()).await, Err(Refusal::Forbidden(_))));
+    server.join(&room, &bob).await;
+    put(&account(false)).await;
+    assert!(matches!(server.rooms.submit(&room, redact()).await, Err(Refusal::Forbidden(_))));
+    put(&account(true)).await;
+    server.rooms.submit(&room, redact()).await.unwrap();
 }
 
 #[tokio::test]

@@ -115,6 +115,18 @@ pub struct Hit {
     pub context: Option<Around>,
 }
 
+impl Hit {
+    /// About as many as it has when it is written.
+    fn bytes(&self) -> usize {
+        let Some(Around { before, after, profiles, .. }) = &self.context else { return self.event.get().len() };
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let profiles = profiles.iter().flatten();
+        let profiles = profiles.map(|(_, Profile { displayname, avatar_url })| text(displayname) + text(avatar_url));
+        let events = before.iter().chain([&self.event]).chain(after);
+        events.map(|event| event.get().len()).chain(profiles).sum()
+    }
+}
+
 /// What stands around a result.
 #[derive(Debug)]
 pub struct Around {

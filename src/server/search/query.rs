@@ -9,9 +9,13 @@ use std::{
     collections::{BTreeSet, BinaryHeap, HashMap},
 };
 
-use depesche_rules::{filter, pdu::Pdu};
+use depesche_rules::{
+    bounds::{MAX_PAGE_BYTES, MAX_SEARCH_STATE_BYTES},
+    filter,
+    pdu::Pdu,
+};
 use depesche_store::MAX_SCAN;
-use ruma::OwnedUserId;
+use ruma::{OwnedUserId, RoomId};
 
 use super::{
     Found, Group, Query, Token, WINDOW, index,
@@ -182,17 +186,36 @@ impl<'a> Search<'a> {
         let (rooms, lists) = (std::mem::take(&mut self.rooms), std::mem::take(&mut self.lists));
         let mut viewers: Vec<_> = rooms.iter().map(|(room, member)| self.viewer(room, member)).collect();
         let window = self.window(lists, &mut viewers).await?;
-        let (chosen, next) = self.choose(&window, &rooms);
+        let order = self.order(&window);
         let mut found =
-            Found { count: self.from.seen + window.matches.len(), words: self.words.clone(), next, ..Found::default() };
-        for chosen in chosen {
-            let viewer = &mut viewers[chosen.room];
-            found.results.push(show::hit(viewer, chosen.no, chosen.rank, self.query.context).await?);
-            let id = viewer.room().room_id();
-            if self.query.state && !found.state.contains_key(id) {
-                found.state.insert(id.to_owned(), show::state(viewer).await?);
+            Found { count: self.from.seen + window.matches.len(), words: self.words.clone(), ..Found::default() };
+        let mut through = self.from.skip.min(order.len());
+        let (mut left, mut left_for_states) = (MAX_PAGE_BYTES, MAX_SEARCH_STATE_BYTES);
+        for (at, matched) in order.iter().enumerate().skip(self.from.skip) {
+            let id = rooms[matched.room].0.room_id();
+            let wants_state = self.query.state && !found.state.contains_key(id);
+            let is_wanted = self.wants(matched, id);
+            if found.results.len() == self.query.limit
+                || left == 0
+                || (is_wanted && wants_state && left_for_states == 0)
+            {
+                break;
+            }
+            through = at + 1;
+            if !is_wanted {
+                continue;
+            }
+            let viewer = &mut viewers[matched.room];
+            let hit = show::hit(viewer, matched.no, matched.rank, self.query.context).await?;
+            left = left.saturating_sub(hit.bytes());
+            found.results.push(hit);
+            if wants_state {
+                let state = show::state(viewer).await?;
+                left_for_states = left_for_states.saturating_sub(state.iter().map(|event| event.get().len()).sum());
+                found.state.insert(id.to_owned(), state);
             }
         }
+        found.next = self.next(&window, &order, through);
         Ok(found)
     }
 
@@ -255,29 +278,27 @@ impl<'a> Search<'a> {
         Some(of(hits) / of(words.len()))
     }
 
-    /// The results of the page, and where the next one begins.
-    fn choose<'w>(&self, window: &'w Window, rooms: &[(RoomView, Membership)]) -> (Vec<&'w Match>, Option<Token>) {
+    /// What was found, best or newest first.
+    fn order<'w>(&self, window: &'w Window) -> Vec<&'w Match> {
         let mut order: Vec<&Match> = window.matches.iter().collect();
         if self.query.by_rank {
             // Stable: of equal ones the newer comes first.
             order.sort_by(|one, other| other.rank.total_cmp(&one.rank));
         }
-        let wanted = |found: &Match| match &self.from.group {
+        order
+    }
+
+    /// Whether a result is of the group that the token goes on with.
+    fn wants(&self, found: &Match, room: &RoomId) -> bool {
+        match &self.from.group {
             None => true,
-            Some(Group::Room(id)) => rooms[found.room].0.room_id() == id,
+            Some(Group::Room(id)) => room == id,
             Some(Group::Sender(id)) => found.sender == *id,
-        };
-        let (mut chosen, mut last) = (Vec::new(), None);
-        for (at, found) in order.iter().enumerate().skip(self.from.skip) {
-            if chosen.len() == self.query.limit {
-                break;
-            }
-            last = Some(at);
-            if wanted(found) {
-                chosen.push(*found);
-            }
         }
-        let through = last.map_or(self.from.skip.min(order.len()), |last| last + 1);
+    }
+
+    /// Where the page after one goes on that went through so many of what was found.
+    fn next(&self, window: &Window, order: &[&Match], through: usize) -> Option<Token> {
         let group = self.from.group.clone();
         let next = if through < order.len() {
             if self.query.by_rank {
@@ -290,7 +311,7 @@ impl<'a> Search<'a> {
             let seen = self.from.seen + order.len();
             window.stopped.map(|before| Token { before, skip: 0, seen, group })
         };
-        (chosen, next.filter(|_| self.query.limit > 0))
+        next.filter(|_| self.query.limit > 0)
     }
 }
 

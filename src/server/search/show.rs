@@ -40,7 +40,7 @@ pub async fn state(viewer: &mut Viewer<'_>) -> Result<Vec<Box<RawValue>>, Fault>
     state.map_err(|why| Fault::Bug(format!("a room of a result is not readable: {why}")))
 }
 
-/// What stands around a result.
+/// What stands around a result. Without aggregations: these are what surrounds it, and every result repeats them.
 async fn around(viewer: &mut Viewer<'_>, event: &Event, wanted: Context) -> Result<Around, Fault> {
     let (most, all) = ((wanted.before, wanted.after), RoomEventFilter::default());
     let stretch = viewer.around(event, most, &all, MAX_SEARCH_CONTEXT_BYTES).await?;
@@ -51,8 +51,8 @@ async fn around(viewer: &mut Viewer<'_>, event: &Event, wanted: Context) -> Resu
         None
     };
     Ok(Around {
-        before: viewer.show(&stretch.before, Format::WithRoom).await?,
-        after: viewer.show(&stretch.after, Format::WithRoom).await?,
+        before: viewer.show_plain(&stretch.before, Format::WithRoom).await?,
+        after: viewer.show_plain(&stretch.after, Format::WithRoom).await?,
         start: stretch.start,
         end: stretch.end,
         profiles,

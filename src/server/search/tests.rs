@@ -465,3 +465,44 @@ async fn a_token_that_is_none_is_refused() {
     let wrong = Query { from: Some("nonsense"), ..query(&house.bob, "word", &ALL) };
     assert!(matches!(house.searches.search(&wrong).await, Err(SearchError::BadToken(_))));
 }
+
+#[tokio::test]
+async fn a_page_ends_when_it_has_many_bytes() {
+    let house = House::new().await;
+    let mut said = Vec::new();
+    for n in 0..60 {
+        said.insert(0, house.say(&format!("word {n} {}", "x".repeat(30_000))).await);
+    }
+    let context = Context { before: 50, after: 50, profiles: false };
+    for by_rank in [false, true] {
+        let pages = house
+            .pages(&house.bob, "word", |query| {
+                query.by_rank = by_rank;
+                query.context = Some(context);
+            })
+            .await;
+        assert!(pages.len() > 2, "what stands around a result counts");
+        assert!(pages.iter().all(|page| !page.is_empty()));
+        let mut found = pages.concat();
+        assert_eq!(found.len(), said.len());
+        if by_rank {
+            found.sort_unstable();
+            said.sort_unstable();
+        }
+        assert_eq!(found, said, "and nothing is left out");
+    }
+}
+
+#[tokio::test]
+async fn what_stands_around_a_result_has_no_aggregations() {
+    let house = House::new().await;
+    let before = house.say("before").await;
+    house.server.relate(&house.room, &house.alice, "m.replace", &before).await;
+    house.say("word").await;
+    let found = house
+        .page(&house.bob, "word", |query| query.context = Some(Context { before: 5, after: 5, profiles: false }))
+        .await;
+    let around = found.results[0].context.as_ref().unwrap();
+    let shown = around.before.iter().find(|event| event.get().contains(before.as_str())).unwrap();
+    assert!(!shown.get().contains("m.relations"), "{shown}");
+}

@@ -22,7 +22,8 @@ use ruma::{
             },
         },
     },
-    events::room::member::MembershipState,
+    events::{AnySyncTimelineEvent, room::member::MembershipState},
+    serde::Raw,
 };
 
 use super::{
@@ -107,11 +108,15 @@ impl<'a> Asked<'a> {
 
     /// The newest events of a span, as many as the request asks for, within what fits into the answer.
     async fn timeline(&self, room: &RoomView, viewer: &mut Viewer<'_>, span: &Span) -> Result<Timeline, Fault> {
-        let left = bounds::MAX_SYNC_BYTES.saturating_sub(self.shown.load(Ordering::Relaxed));
-        let most = Most { events: self.limit, bytes: left.min(bounds::MAX_PAGE_BYTES) };
+        let most = Most { events: self.limit, bytes: self.left().min(bounds::MAX_PAGE_BYTES) };
         let timeline = Timeline::read(room, viewer, &self.filter().room.timeline, span, most).await?;
         self.shown.fetch_add(timeline.bytes, Ordering::Relaxed);
         Ok(timeline)
+    }
+
+    /// How many bytes of timelines still fit into the answer.
+    fn left(&self) -> usize {
+        bounds::MAX_SYNC_BYTES.saturating_sub(self.shown.load(Ordering::Relaxed))
     }
 
     fn filter(&self) -> &FilterDefinition {
@@ -374,11 +379,11 @@ async fn wire_timeline(
     // With nothing in it, the timeline begins where the client's knowledge ends, unless all of it was left out.
     let known = span.after.filter(|_| !timeline.limited).map(RoomView::place_after);
     let begins = timeline.first.map(|(place, _)| place).or(known).unwrap_or(span.before);
-    Ok(WireTimeline {
-        limited: timeline.limited || asked.anew,
-        prev_batch: Some(begins.to_string()),
-        events: asked.shape.timeline(viewer, timeline).await?,
-    })
+    let events: Vec<Raw<AnySyncTimelineEvent>> =
+        asked.shape.timeline(viewer, timeline, timeline.limited && asked.left() > 0).await?;
+    let written: usize = events.iter().map(|event| event.json().get().len()).sum();
+    asked.shown.fetch_add(written.saturating_sub(timeline.bytes), Ordering::Relaxed);
+    Ok(WireTimeline { limited: timeline.limited || asked.anew, prev_batch: Some(begins.to_string()), events })
 }
 
 /// `whole` says that it is all the state there is, not what changed.

@@ -19,6 +19,8 @@ use crate::{
 
 /// Up to how many changed state events of a room say what they replace.
 const EXPLAINED: usize = 100;
+/// Events of which the wanted fields are picked before others have a turn: each is taken apart for that.
+const AT_ONCE: usize = 32;
 
 /// How an answer writes its events.
 pub struct Shape {
@@ -37,15 +39,20 @@ impl Shape {
         Self { format, fields: fields.map(EventFields::new), now }
     }
 
-    /// Events of a timeline, with all that `unsigned` has to say. Where the timeline leaves nothing out, the client has
-    /// what would be aggregated, or is sent it here: only a limited one has aggregations, as the specification has it.
-    pub async fn timeline<T>(&self, viewer: &mut Viewer<'_>, timeline: &Timeline) -> Result<Vec<Raw<T>>, Fault> {
-        let shown = if timeline.limited {
+    /// Events of a timeline, with all that `unsigned` has to say: `aggregated` for a limited one, as the specification has
+    /// it. Where the timeline leaves nothing out, the client has what would be aggregated, or is sent it here.
+    pub async fn timeline<T>(
+        &self,
+        viewer: &mut Viewer<'_>,
+        timeline: &Timeline,
+        aggregated: bool,
+    ) -> Result<Vec<Raw<T>>, Fault> {
+        let shown = if aggregated {
             viewer.show(&timeline.events, self.format).await?
         } else {
             viewer.show_plain(&timeline.events, self.format).await?
         };
-        Ok(shown.into_iter().map(|event| self.select(event)).collect())
+        Ok(self.select_all(shown).await)
     }
 
     /// Events of a state. Those that changed say what they replace; where they are many, or the `whole` state, they say
@@ -54,7 +61,7 @@ impl Shape {
         if !whole && events.len() <= EXPLAINED {
             viewer.foresee(&events.iter().map(|event| event.no).collect::<Vec<_>>()).await?;
             let shown = viewer.show_plain(events, self.format).await?;
-            return Ok(shown.into_iter().map(|event| self.select(event)).collect());
+            return Ok(self.select_all(shown).await);
         }
         let mut shown = Vec::with_capacity(events.len());
         for event in events {
@@ -65,15 +72,21 @@ impl Shape {
             } else {
                 viewer.show_one(event, self.format).await?
             };
-            shown.push(self.select(json));
+            shown.push(json);
         }
-        Ok(shown)
+        Ok(self.select_all(shown).await)
     }
 
-    fn select<T>(&self, event: Box<RawValue>) -> Raw<T> {
-        Raw::from_json(match &self.fields {
-            Some(fields) => fields.select(&event),
-            None => event,
-        })
+    /// The wanted fields of each.
+    async fn select_all<T>(&self, events: Vec<Box<RawValue>>) -> Vec<Raw<T>> {
+        let Some(fields) = &self.fields else { return events.into_iter().map(Raw::from_json).collect() };
+        let mut selected = Vec::with_capacity(events.len());
+        for (no, event) in events.into_iter().enumerate() {
+            if no % AT_ONCE == AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
+            selected.push(Raw::from_json(fields.select(&event)));
+        }
+        selected
     }
 }

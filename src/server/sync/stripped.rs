@@ -6,8 +6,12 @@
 
 use std::collections::BTreeSet;
 
-use depesche_rules::{client_event, visibility::STRIPPED_STATE};
-use ruma::{OwnedUserId, UserId, events::AnyStrippedStateEvent, serde::Raw};
+use depesche_rules::{bounds::MAX_STRIPPED_CONTENT_BYTES, client_event, visibility::STRIPPED_STATE};
+use ruma::{
+    OwnedUserId, UserId,
+    events::{AnyStrippedStateEvent, StateEventType},
+    serde::Raw,
+};
 
 use crate::{
     account_data::blocks_invites,
@@ -22,7 +26,8 @@ pub async fn state(room: &RoomView, member: &Membership) -> Result<Vec<Raw<AnySt
     let root = room.root_before(own.no).await?;
     let mut events = Vec::with_capacity(STRIPPED_STATE.len() + 2);
     for kind in STRIPPED_STATE {
-        events.extend(room.state_event(root, &kind.to_string(), "").await?);
+        let event = room.state_event(root, &kind.to_string(), "").await?;
+        events.extend(event.filter(|event| !is_ornate(&kind, event)));
     }
     if own.pdu.state_key() != Some(own.pdu.sender().as_str()) {
         events.extend(room.state_event(root, "m.room.member", own.pdu.sender().as_str()).await?);
@@ -30,6 +35,18 @@ pub async fn state(room: &RoomView, member: &Membership) -> Result<Vec<Raw<AnySt
     events.push(own);
     let strip = |event: Event| Ok(client_event::stripped(&room.readable(event)?));
     events.into_iter().map(strip).collect()
+}
+
+/// Whether an event only says how a room looks, and that at length.
+fn is_ornate(kind: &StateEventType, event: &Event) -> bool {
+    let looks = matches!(
+        kind,
+        StateEventType::RoomName
+            | StateEventType::RoomAvatar
+            | StateEventType::RoomTopic
+            | StateEventType::RoomCanonicalAlias
+    );
+    looks && event.pdu.content().get().len() > MAX_STRIPPED_CONTENT_BYTES
 }
 
 /// Whether a user is not to see an invite: its sender is one whom they ignore, or they take none.

@@ -3,12 +3,23 @@
 use std::path::Path;
 
 use depesche_store::{Batch, Changes, CommitError, Position, ReadError, Reading, Snapshot, Topics};
-use futures::future::{BoxFuture, join_all};
-use ruma::push::{NewPatternedPushRule, NewPushRule};
+use futures::{
+    future::{BoxFuture, join_all},
+    stream,
+};
+use ruma::{
+    api::client::push::{Pusher, PusherIds, PusherInit, PusherKind},
+    push::{NewPatternedPushRule, NewPushRule},
+};
 use tokio::task::yield_now;
 
 use super::*;
-use crate::{push_rules::Beside, rooms::receipts::Read};
+use crate::{
+    accounts::{Credentials, NewSession},
+    media::{BrokenBody, NewFile},
+    push_rules::Beside,
+    rooms::receipts::Read,
+};
 
 /// How many at once.
 const MANY: usize = 10;
@@ -118,4 +129,81 @@ async fn ten_filters() {
     ids.sort_unstable();
     ids.dedup();
     assert_eq!(ids.len(), MANY);
+}
+
+#[tokio::test]
+async fn ten_uploads_and_ten_announced() {
+    let (server, alice) = slow().await;
+    let upload = async |n: usize| {
+        let body = stream::iter([Ok::<_, BrokenBody>(n.to_string().into())]);
+        server.media.upload(&alice, &NewFile::default(), body).await.map(drop)
+    };
+    for outcome in join_all((0..MANY).map(upload)).await {
+        outcome.unwrap();
+    }
+    assert_eq!(server.media.list(&alice, None, 2 * MANY).await.unwrap().len(), MANY);
+    for outcome in join_all((0..MANY).map(|_| server.media.announce(&alice))).await {
+        outcome.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn ten_fields_of_a_profile() {
+    let (server, alice) = slow().await;
+    let set = async |n: usize| server.profiles.set_field(&alice, &format!("org.example.{n}"), json!(n)).await;
+    for outcome in join_all((0..MANY).map(set)).await {
+        outcome.unwrap();
+    }
+    let fields = server.profiles.get(&alice).await.unwrap().0;
+    assert_eq!(fields.len(), MANY + 1, "these and the display name");
+}
+
+#[tokio::test]
+async fn ten_devices_that_come_get_names_and_go() {
+    let (server, alice) = slow().await;
+    let token = async || server.accounts.issue_login_token(&alice).await.unwrap().token;
+    let mut tokens = Vec::new();
+    for _ in 0..MANY {
+        tokens.push(token().await);
+    }
+    let login = tokens.iter().map(async |token| {
+        let session = server.accounts.login(Credentials::Token(token), &NewSession::default()).await?;
+        Ok::<_, crate::accounts::LoginError>(session.device)
+    });
+    let mut devices = Vec::new();
+    for outcome in join_all(login).await {
+        devices.push(outcome.unwrap());
+    }
+    let rename = devices.iter().map(|device| server.devices.rename(&alice, device, "Phone"));
+    for outcome in join_all(rename).await {
+        outcome.unwrap();
+    }
+    for outcome in join_all(devices.iter().map(|device| server.devices.log_out(&alice, device))).await {
+        outcome.unwrap();
+    }
+    assert_eq!(server.devices.list(&alice).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_phone_that_two_take_at_once_is_of_one() {
+    let (server, alice) = slow().await;
+    let bob = account(&server, "bob").await;
+    let data = serde_json::from_value(json!({ "url": "https://gateway.test/_matrix/push/v1/notify" })).unwrap();
+    let pusher: Pusher = PusherInit {
+        ids: PusherIds::new("key".to_owned(), "org.app".to_owned()),
+        kind: PusherKind::Http(data),
+        app_display_name: "App".to_owned(),
+        device_display_name: "Phone".to_owned(),
+        profile_tag: None,
+        lang: "de".to_owned(),
+    }
+    .into();
+    let set = async |user: &UserId| {
+        let token = server.accounts.issue_login_token(user).await.unwrap().token;
+        let session = server.accounts.login(Credentials::Token(&token), &NewSession::default()).await.unwrap();
+        server.pushers.set(user, &session.device, &pusher, false).await.unwrap();
+    };
+    tokio::join!(set(&alice), set(&bob));
+    let of = async |user: &UserId| server.pushers.list(user).await.unwrap().len();
+    assert_eq!(of(&alice).await + of(&bob).await, 1);
 }

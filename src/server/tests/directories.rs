@@ -373,3 +373,76 @@ async fn a_hierarchy_shows_all_that_is_near_enough_by_the_shortest_way() {
         assert_eq!(met(None, limit).await, "root a b c d");
     }
 }
+
+#[tokio::test]
+async fn a_walk_through_a_space_reads_so_many_children_and_no_more() {
+    let server = start(memory()).await;
+    let alice = &account(&server, "alice").await;
+    let space = async |name: &str| {
+        let content = object(json!({ "type": "m.space" }));
+        let space = Creation { name: Some(name.into()), creation_content: content, ..creation(alice) };
+        server.rooms.create(space).await.unwrap()
+    };
+    let [root, a, b, c] = [space("root").await, space("a").await, space("b").await, space("c").await];
+    for (parent, child, order) in [(&root, &a, "1"), (&root, &b, "2"), (&a, &c, "1")] {
+        let content = json!({ "via": ["agency.test"], "order": order });
+        set(&server, parent, alice, StateEventType::SpaceChild, child.as_str(), content).await;
+    }
+    // With one, which of the two is read depends on their names.
+    for (children, expected) in [(3, "root a c b"), (2, "root a b"), (0, "root")] {
+        let query = HierarchyQuery { limit: 50, ..HierarchyQuery::default() };
+        let page = server.rooms.walk(&root, alice, &query, children).await.unwrap();
+        let names: Vec<_> = page.rooms.into_iter().filter_map(|room| room.summary.name).collect();
+        assert_eq!(names.join(" "), expected, "{children}");
+    }
+}
+
+#[tokio::test]
+async fn a_room_that_all_have_left_is_no_longer_published() {
+    let server = start(memory()).await;
+    let (alice, bob) = (&account(&server, "alice").await, &account(&server, "bob").await);
+    let room = public_room(&server, alice, "hall").await;
+    change(&server, &room, bob, bob, Action::Join).await.unwrap();
+    change(&server, &room, alice, alice, Action::Leave).await.unwrap();
+    assert!(server.directory.has(&room).await.unwrap());
+    assert_eq!(server.directory.page(&Query::default()).await.unwrap().total, 1);
+    change(&server, &room, bob, bob, Action::Leave).await.unwrap();
+    assert!(!server.directory.has(&room).await.unwrap());
+    assert_eq!(server.directory.page(&Query::default()).await.unwrap().total, 0);
+    // Nor is it again when somebody comes back.
+    change(&server, &room, bob, bob, Action::Join).await.unwrap();
+    assert!(!server.directory.has(&room).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_page_of_a_hierarchy_ends_when_it_has_many_bytes() {
+    let server = start(memory()).await;
+    let alice = &account(&server, "alice").await;
+    let mut spaces = Vec::new();
+    for name in ["root", "a", "b"] {
+        let space = Creation {
+            name: Some(name.into()),
+            creation_content: object(json!({ "type": "m.space" })),
+            ..creation(alice)
+        };
+        spaces.push(server.rooms.create(space).await.unwrap());
+    }
+    let [root, a, b] = &spaces[..] else { panic!("three spaces") };
+    for (child, order) in [(a, "1"), (b, "2")] {
+        let content = json!({ "via": ["agency.test"], "order": order });
+        set(&server, root, alice, StateEventType::SpaceChild, child.as_str(), content).await;
+    }
+    for n in 0..110 {
+        let content = json!({ "via": ["agency.test"], "long": "x".repeat(60_000) });
+        set(&server, a, alice, StateEventType::SpaceChild, &format!("!{n}:agency.test"), content).await;
+    }
+    let query = HierarchyQuery { limit: 50, ..HierarchyQuery::default() };
+    let first = server.rooms.hierarchy(root, alice, &query).await.unwrap();
+    assert_eq!(first.rooms.len(), 2, "the last has too many bytes for another one");
+    let children = first.rooms[1].children_state.len();
+    assert!((60..110).contains(&children), "{children}: nor is all of that looked at");
+    let query = HierarchyQuery { from: first.next.as_deref(), ..query };
+    let second = server.rooms.hierarchy(root, alice, &query).await.unwrap();
+    assert_eq!(second.rooms[0].summary.room_id, *b);
+    assert_eq!((second.rooms.len(), second.next), (1, None));
+}

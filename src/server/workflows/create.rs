@@ -26,6 +26,7 @@ use crate::{
         append::{self, Accepted},
         lane::{self, Refusal},
         membership::{is_leaving, leaving},
+        send,
         working::Working,
     },
     topic,
@@ -156,6 +157,9 @@ impl Rooms {
                     invited.push(user.map_err(|_| CreateError::BadContent("a user id is expected".into()))?);
                 }
                 StateEventType::RoomCanonicalAlias if state_key.is_empty() => check_aliases(creation, content)?,
+                StateEventType::RoomServerAcl if state_key.is_empty() => {
+                    send::must_allow(&self.base.name, content).map_err(CreateError::Refused)?;
+                }
                 _ => {}
             }
         }
@@ -325,7 +329,12 @@ fn drafts(creation: &Creation, mut member: CanonicalJsonObject, rules: &RoomVers
         let renamed = *kind == StateEventType::RoomName && creation.name.is_some()
             || *kind == StateEventType::RoomTopic && creation.topic.is_some();
         if !(renamed && state_key.is_empty()) {
-            state(kind.clone(), state_key, content.clone());
+            let mut content = content.clone();
+            if *kind == StateEventType::RoomMember {
+                // Only the server says who vouches for a join, and nobody does before there is a room.
+                content.remove("join_authorised_via_users_server");
+            }
+            state(kind.clone(), state_key, content);
         }
     }
     if let Some(name) = &creation.name {

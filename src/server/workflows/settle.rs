@@ -24,9 +24,13 @@ const DIRECT: &str = "m.direct";
 impl Server {
     /// What follows the join of a user of this server, by whichever request: the members learn how they are, and they
     /// find the room as they had set the one that it replaces.
-    pub async fn has_joined(&self, user: &UserId, room: &RoomId) -> Result<(), Fault> {
+    ///
+    /// The join stands whatever becomes of this, so a fault is logged and nobody is told that there was no join.
+    pub async fn has_joined(&self, user: &UserId, room: &RoomId) {
         self.presence.moved(user);
-        self.settle_in(user, room).await
+        if let Err(fault) = self.settle_in(user, room).await {
+            tracing::error!(%fault, %room, "settings of the room that this one replaces were not copied");
+        }
     }
 
     /// Copies what a user had set for the room that this one replaces.

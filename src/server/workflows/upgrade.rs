@@ -24,12 +24,12 @@ use depesche_rules::{
     power_levels::PowerLevels,
     versions,
 };
-use depesche_store::MAX_SCAN;
+use depesche_store::{CommitError, MAX_SCAN};
 use futures::future::BoxFuture;
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedRoomId, OwnedUserId, RoomVersionId,
     events::{StateEventType, TimelineEventType, room::member::MembershipState},
-    room_version_rules::RoomVersionRules,
+    room_version_rules::{AuthorizationRules, RoomVersionRules},
 };
 
 use serde::Deserialize;
@@ -93,16 +93,19 @@ impl Rooms {
     pub async fn upgrade(self: &Arc<Self>, mut upgrade: Upgrade) -> Result<OwnedRoomId, UpgradeError> {
         let unsupported = || UpgradeError::UnsupportedVersion(upgrade.version.clone());
         let rules = versions::room_version_rules(&upgrade.version).ok_or_else(unsupported)?;
-        if upgrade.additional_creators.len() > MAX_ADDITIONAL_CREATORS {
+        let others = rules.authorization.additional_room_creators;
+        if others && upgrade.additional_creators.len() > MAX_ADDITIONAL_CREATORS {
             let why = format!("at most {MAX_ADDITIONAL_CREATORS} additional creators at once");
             return Err(Refusal::TooLarge(why).into());
         }
-        let others = rules.authorization.additional_room_creators;
         upgrade.additional_creators.retain(|other| others && *other != upgrade.user);
         let no = self.next_number().await.map_err(Refusal::from)?;
         let (room, made) = (upgrade.room.clone(), Arc::default());
         let replace = Replace { rooms: Arc::clone(self), upgrade, rules, no, made: Arc::clone(&made) };
-        self.submit(&room, replace).await?;
+        self.submit(&room, replace).await.map_err(|refusal| match refusal {
+            Refusal::Fault(Fault::Commit(CommitError::Contract(why))) => Refusal::TooLarge(why),
+            other => other,
+        })?;
         let made = made.lock().unwrap_or_else(PoisonError::into_inner).take();
         Ok(made.ok_or_else(|| Refusal::from(Fault::Bug("an upgrade made no room".into())))?)
     }
@@ -164,11 +167,10 @@ impl Replace {
     async fn create_content(&self, turn: &mut Turn<'_>) -> Result<CanonicalJsonObject, Refusal> {
         let old = turn.content(&StateEventType::RoomCreate, "").await?.unwrap_or_default();
         let mut predecessor = object([("room_id", turn.working.room.room_id.to_string().into())]);
-        if !self.rules.authorization.room_create_event_id_as_room_id {
-            let last = turn.working.head.extremities.clone();
-            let last = turn.working.ids(turn.tx, &last).await?.pop();
-            predecessor.extend(last.map(|last| ("event_id".to_owned(), last.to_string().into())));
-        }
+        // Deprecated, and from version 12 on a server may leave it out; it should be there where it is known.
+        let last = turn.working.head.extremities.clone();
+        let last = turn.working.ids(turn.tx, &last).await?.pop();
+        predecessor.extend(last.map(|last| ("event_id".to_owned(), last.to_string().into())));
         let mut content = object([("predecessor", predecessor.into())]);
         content.extend(old.into_iter().filter(|(field, _)| ["type", "m.federate"].contains(&field.as_str())));
         if !self.upgrade.additional_creators.is_empty() {
@@ -190,6 +192,8 @@ impl Replace {
         let mut drafts = vec![state(StateEventType::RoomMember, user.as_str(), member)];
         for kind in CARRIED {
             if let Some(content) = turn.content(&kind, "").await? {
+                let is_door = kind == StateEventType::RoomJoinRules;
+                let content = if is_door { join_rules(content, &self.rules.authorization) } else { content };
                 drafts.push(state(kind, "", content));
             }
         }
@@ -273,6 +277,23 @@ impl Turn<'_> {
         let event = self.working.state(self.tx, &kind.to_string(), state_key).await?;
         Ok(event.and_then(|event| event.content_as().ok()))
     }
+}
+
+/// Join rules as the new room's version knows them. By a rule that it does not know nobody could enter, not even who is
+/// invited.
+fn join_rules(mut rules: CanonicalJsonObject, version: &AuthorizationRules) -> CanonicalJsonObject {
+    let is_known = match rules.get("join_rule").and_then(CanonicalJsonValue::as_str) {
+        Some("public" | "invite") => true,
+        Some("knock") => version.knocking,
+        Some("restricted") => version.restricted_join_rule,
+        Some("knock_restricted") if !version.knock_restricted_join_rule && version.restricted_join_rule => {
+            rules.insert("join_rule".to_owned(), "restricted".to_owned().into());
+            true
+        }
+        Some("knock_restricted") => version.knock_restricted_join_rule,
+        _ => false,
+    };
+    if is_known { rules } else { object([("join_rule", "invite".to_owned().into())]) }
 }
 
 /// The room that replaced this one, with its version, if both rooms say so: a tombstone alone is only a claim.

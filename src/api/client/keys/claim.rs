@@ -2,9 +2,13 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysclaim>
 
 use depesche_server::keys::ClaimError;
-use ruma::api::client::keys::claim_keys::v3::{Request, Response};
-
-use serde_json::json;
+use ruma::{
+    OwnedUserId,
+    api::client::keys::claim_keys::v3::{OneTimeKeys, Request, Response},
+};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 use crate::{
     caller::User,
@@ -12,15 +16,21 @@ use crate::{
     route::{Answering, Context, JsonResponse},
 };
 
-/// `POST /_matrix/client/v3/keys/claim`. ruma's response leaves out what is empty; there are clients that stumble over
-/// missing `failures`.
+/// What was taken. ruma's response leaves out what is empty; there are clients that stumble over missing `failures`.
+#[derive(Serialize)]
+pub struct Claimed {
+    failures: BTreeMap<String, Value>,
+    one_time_keys: BTreeMap<OwnedUserId, OneTimeKeys>,
+}
+
+/// `POST /_matrix/client/v3/keys/claim`
 pub async fn post(
     context: Context,
     _: User,
-    Answering { request, .. }: Answering<Request, JsonResponse>,
-) -> Result<JsonResponse, Error> {
+    Answering { request, .. }: Answering<Request, JsonResponse<Claimed>>,
+) -> Result<JsonResponse<Claimed>, Error> {
     let Response { failures, one_time_keys, .. } = context.app.server.keys.claim(&request).await?;
-    Ok(JsonResponse(json!({ "failures": failures, "one_time_keys": one_time_keys })))
+    Ok(JsonResponse(Claimed { failures, one_time_keys }))
 }
 
 impl From<ClaimError> for Error {

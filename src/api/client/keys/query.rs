@@ -2,9 +2,15 @@
 //! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysquery>
 
 use depesche_server::keys::QueryError;
-use ruma::api::client::keys::get_keys::v3::{Request, Response};
-
-use serde_json::json;
+use ruma::{
+    OwnedDeviceId, OwnedUserId,
+    api::client::keys::get_keys::v3::{Request, Response},
+    encryption::{CrossSigningKey, DeviceKeys},
+    serde::Raw,
+};
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 use crate::{
     caller::User,
@@ -12,22 +18,26 @@ use crate::{
     route::{Answering, Context, JsonResponse},
 };
 
-/// `POST /_matrix/client/v3/keys/query`. ruma's response leaves out what is empty; there are clients that stumble over
-/// missing `failures` or `device_keys`.
+/// What is known of the keys. ruma's response leaves out what is empty; there are clients that stumble over missing
+/// `failures` or `device_keys`. The keys are written as they are stored: as trees they would take many times as much.
+#[derive(Serialize)]
+pub struct Found {
+    failures: BTreeMap<String, Value>,
+    device_keys: BTreeMap<OwnedUserId, BTreeMap<OwnedDeviceId, Raw<DeviceKeys>>>,
+    master_keys: BTreeMap<OwnedUserId, Raw<CrossSigningKey>>,
+    self_signing_keys: BTreeMap<OwnedUserId, Raw<CrossSigningKey>>,
+    user_signing_keys: BTreeMap<OwnedUserId, Raw<CrossSigningKey>>,
+}
+
+/// `POST /_matrix/client/v3/keys/query`
 pub async fn post(
     context: Context,
     caller: User,
-    Answering { request, .. }: Answering<Request, JsonResponse>,
-) -> Result<JsonResponse, Error> {
+    Answering { request, .. }: Answering<Request, JsonResponse<Found>>,
+) -> Result<JsonResponse<Found>, Error> {
     let found = context.app.server.keys.query(&caller.user_id, &request).await?;
     let Response { failures, device_keys, master_keys, self_signing_keys, user_signing_keys, .. } = found;
-    Ok(JsonResponse(json!({
-        "failures": failures,
-        "device_keys": device_keys,
-        "master_keys": master_keys,
-        "self_signing_keys": self_signing_keys,
-        "user_signing_keys": user_signing_keys,
-    })))
+    Ok(JsonResponse(Found { failures, device_keys, master_keys, self_signing_keys, user_signing_keys }))
 }
 
 impl From<QueryError> for Error {

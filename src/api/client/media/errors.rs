@@ -16,6 +16,8 @@ use crate::error::Error;
 
 /// When to try again after the store of media took no bytes.
 const STORE_PAUSE: Duration = Duration::from_secs(10);
+/// When to try again after too many uploads at once.
+const UPLOAD_PAUSE: Duration = Duration::from_secs(2);
 /// When to try again after too many thumbnails waited to be made.
 const THUMBNAIL_PAUSE: Duration = Duration::from_secs(2);
 /// When to try again after too many previews waited to be made.
@@ -33,6 +35,7 @@ impl From<UploadError> for Error {
             UploadError::Body(BrokenBody::TooSlow) => {
                 Self::new(StatusCode::REQUEST_TIMEOUT, ErrorKind::Unknown, message)
             }
+            UploadError::TooManyAtOnce => Self::too_often(UPLOAD_PAUSE),
             UploadError::TooManyPending { retry_after_ms } => Self::too_often(Duration::from_millis(retry_after_ms)),
             UploadError::NotFound => Self::not_found(message),
             UploadError::AlreadyThere => Self::new(StatusCode::CONFLICT, ErrorKind::CannotOverwriteMedia, message),

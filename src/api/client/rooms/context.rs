@@ -33,6 +33,11 @@ pub async fn get(
     let Request { room_id, event_id, limit, filter } = request;
     let most = context.app.config.limits.events_per_page;
     let limit = usize::try_from(u64::from(limit)).unwrap_or(most).min(most);
+    // With lazy loading, as clients ask for several at once, there is little state in it.
+    let _turn = match filter.lazy_load_options.is_disabled() {
+        true => Some(context.app.large.turn(Some(&user.user_id)).await),
+        false => None,
+    };
     let room = readable(&context, &room_id).await?;
     let found = viewer(&context, &user, &room).await?.context(&event_id, limit, &filter).await?;
     Ok(JsonResponse(Around {

@@ -3,7 +3,12 @@
 
 use depesche_rules::bounds::DEFAULT_HIERARCHY_LIMIT;
 use depesche_server::spaces::{HierarchyError, HierarchyQuery};
-use ruma::{UInt, api::client::space::get_hierarchy::v1::Request};
+use ruma::{
+    UInt,
+    api::client::space::{SpaceHierarchyRoomsChunk, get_hierarchy::v1::Request},
+    events::space::child::HierarchySpaceChildEvent,
+    serde::Raw,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -17,9 +22,17 @@ use crate::{
 /// A page of the rooms of a space.
 #[derive(Serialize)]
 pub struct Rooms {
-    rooms: Vec<Value>,
+    rooms: Vec<Room>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_batch: Option<String>,
+}
+
+/// A room, with its children as text: there may be many of them.
+#[derive(Serialize)]
+struct Room {
+    #[serde(flatten)]
+    summary: Value,
+    children_state: Vec<Raw<HierarchySpaceChildEvent>>,
 }
 
 /// `GET /_matrix/client/v1/rooms/{roomId}/hierarchy`. Of rooms that are not here nothing is said: there is nobody to ask.
@@ -39,7 +52,10 @@ pub async fn get(
         limit: page_limit(limit, DEFAULT_HIERARCHY_LIMIT),
     };
     let page = context.app.server.rooms.hierarchy(&room_id, &user.user_id, &query).await?;
-    let rooms = page.rooms.iter().map(with_join_rule).collect::<Result<_, _>>()?;
+    let room = |room: SpaceHierarchyRoomsChunk| {
+        Ok(Room { summary: with_join_rule(&room.summary)?, children_state: room.children_state })
+    };
+    let rooms = page.rooms.into_iter().map(room).collect::<Result<_, Error>>()?;
     Ok(JsonResponse(Rooms { rooms, next_batch: page.next }))
 }
 

@@ -19,7 +19,7 @@ use ruma::{
 };
 
 use super::{content, may, readable, unknown_is_forbidden, viewer};
-use crate::{caller::User, error::Error, route::Context};
+use crate::{caller::User, error::Error, rate_limit::Class, route::Context};
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/state`
 pub async fn get_all(context: Context, user: User, request: all::Request) -> Result<all::Response, Error> {
@@ -89,10 +89,14 @@ async fn set_member(
         _ => return Err(Error::bad_json("this is no membership")),
     };
     may(user, action)?;
+    if action == Action::Invite {
+        // As it does at its own endpoint.
+        context.app.count(Class::Joins, Some(user), None)?;
+    }
     let change = AsState(Change { actor: user.user_id.clone(), target, action, content });
     let sent = context.app.server.rooms.submit(room, change).await.map_err(unknown_is_forbidden)?;
     if action == Action::Join {
-        context.app.server.has_joined(&user.user_id, room).await?;
+        context.app.server.has_joined(&user.user_id, room).await;
     }
     Ok(sent)
 }

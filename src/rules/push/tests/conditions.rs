@@ -234,7 +234,19 @@ fn sender_notification_permission() {
         assert!(evaluate(&ruleset, &EventFields::new(&event), &context).is_none(), "{sender} without levels");
     }
     let other = json!([{ "kind": "sender_notification_permission", "key": "org.example" }]);
-    assert!(!applies(&other, "m.x", None, &json!({})), "nothing says what level it takes");
+    assert!(!applies(&other, "m.x", None, &json!({})), "it takes 50 where nothing is said");
+    let levels = json!({ "users": { "@creator:here": 100, "@ann:here": 20 }, "notifications": { "org.example": 20 } });
+    let mut room = Room::new(ruma::RoomVersionId::V11);
+    for name in ["ann", "ben"] {
+        room.send(member(name, name, "join"));
+    }
+    room.send(state("creator", "m.room.power_levels", "", levels));
+    let ruleset = alone(other, json!([]));
+    for (sender, expected) in [("creator", true), ("ann", true), ("ben", false)] {
+        let event = room.send(draft(sender, "m.x", None, json!({})));
+        let context = context(&room, &user("cleo"), 4);
+        assert_eq!(evaluate(&ruleset, &EventFields::new(&event), &context).is_some(), expected, "{sender}");
+    }
 }
 
 #[test]

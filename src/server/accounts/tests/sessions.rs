@@ -46,14 +46,48 @@ async fn the_old_refresh_token_lives_until_the_new_access_token_is_used() {
     let first = refreshable(&house).await;
     let lost = refresh(&house, &first).await.unwrap();
     let second = refresh(&house, &first).await.unwrap();
-    assert!(!house.admits(&lost).await, "a pair that was made again stays valid");
     assert!(house.admits(&second).await);
     for replaced in [&first, &lost] {
         assert!(matches!(refresh(&house, replaced).await, Err(RefreshError::Replaced)));
     }
     assert!(house.admits(&first).await, "requests under way lose their token");
     assert!(house.admits(&second).await);
-    assert_eq!(rows(&house).await, (2, 3), "in use: two and one");
+    assert_eq!(rows(&house).await, (3, 3), "in use: two and one");
+}
+
+#[tokio::test]
+async fn of_refreshes_at_once_any_answer_does() {
+    for is_first in [true, false] {
+        let house = House::new();
+        let before = refreshable(&house).await;
+        let (one, other) = tokio::join!(refresh(&house, &before), refresh(&house, &before));
+        let (one, other) = if is_first { (one.unwrap(), other.unwrap()) } else { (other.unwrap(), one.unwrap()) };
+        assert!(house.admits(&one).await && house.admits(&other).await && house.admits(&one).await);
+        let unused = refresh(&house, &other).await;
+        assert!(matches!(unused, Err(RefreshError::Replaced)), "the pair used first is the session's");
+        let next = refresh(&house, &one).await.unwrap();
+        assert!(house.admits(&next).await);
+        let ended = house.accounts.authenticate(&other.tokens.access).await;
+        assert!(matches!(ended, Err(AuthenticateError::Unknown)), "no longer than what was in use");
+    }
+}
+
+#[tokio::test]
+async fn a_refresh_token_of_an_earlier_answer_may_be_used_first() {
+    let house = House::new();
+    let before = refreshable(&house).await;
+    let mut answers = Vec::new();
+    for _ in 0..20 {
+        answers.push(refresh(&house, &before).await.unwrap());
+    }
+    let (access, _) = rows(&house).await;
+    assert_eq!(access, 1 + 1 + 4, "many answers are kept");
+    assert!(matches!(refresh(&house, &answers[0]).await, Err(RefreshError::Unknown | RefreshError::Replaced)));
+    let next = refresh(&house, &answers[16]).await.unwrap();
+    assert!(house.admits(&next).await);
+    assert!(matches!(refresh(&house, &answers[19]).await, Err(RefreshError::Replaced)));
+    house.devices.log_out_all(&before.user).await.unwrap();
+    assert_eq!(rows(&house).await, (0, 0));
 }
 
 #[tokio::test]

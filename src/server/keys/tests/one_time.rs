@@ -1,10 +1,12 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use depesche_rules::bounds::{MAX_KEY_OBJECT_BYTES, MAX_ONE_TIME_KEY_BYTES};
 use depesche_store::faults::Fault as EngineFault;
+use ruma::{OwnedOneTimeKeyId, api::client::keys::upload_keys, serde::Raw};
 use serde_json::{Value, json};
 
 use super::{Home, alice, bob, claimed, key, one_time};
-use crate::keys::{KeyCounts, Keys, UploadError};
+use crate::keys::{KeyCounts, Keys, UploadError, signed::Signed};
 
 async fn counts(home: &Home, device: &str) -> KeyCounts {
     home.keys.counts(&home.base.view(), &alice(), device.into()).await.unwrap()
@@ -189,4 +191,32 @@ async fn a_change_wakes_the_device() {
         }
         assert_eq!(watch.changed_since(before), [topic]);
     }
+}
+
+#[tokio::test]
+async fn large_keys_are_refused_by_their_text() {
+    let home = Home::new();
+    home.device(&alice(), "PHONE").await;
+    let inner = key("a").to_string();
+    // Spaces are no part of what is stored: that they count shows that the text is not read first.
+    let padded = |bytes: usize| format!("{{{}{}", " ".repeat(bytes - inner.len()), &inner[1..]);
+    let upload = async |bytes: usize, is_fallback: bool| {
+        let id = OwnedOneTimeKeyId::try_from("signed_curve25519:A").unwrap();
+        let keys = BTreeMap::from([(id, Raw::from_json_string(padded(bytes)).unwrap())]);
+        let mut request = upload_keys::v3::Request::new();
+        if is_fallback {
+            request.fallback_keys = keys
+        } else {
+            request.one_time_keys = keys
+        }
+        home.keys.upload(&alice(), "PHONE".into(), &request).await
+    };
+    for is_fallback in [false, true] {
+        upload(MAX_ONE_TIME_KEY_BYTES, is_fallback).await.unwrap();
+        let refused = upload(MAX_ONE_TIME_KEY_BYTES + 1, is_fallback).await;
+        assert!(matches!(refused, Err(UploadError::Malformed { .. })));
+    }
+    let spaces = |bytes: usize| format!("{{{}}}", " ".repeat(bytes - 2));
+    assert!(Signed::parse(&spaces(MAX_KEY_OBJECT_BYTES)).is_some());
+    assert!(Signed::parse(&spaces(MAX_KEY_OBJECT_BYTES + 1)).is_none());
 }

@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt, future::BoxFuture};
+use depesche_rules::bounds::MAX_UPLOADS_AT_ONCE;
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use ruma::{server_name, user_id};
 
 use super::{BlobName, BrokenBody, Fake, Home, NewFile, UploadError, id, pieces};
@@ -288,4 +289,32 @@ async fn what_could_not_be_kept_leaves_nothing_behind() {
     assert!(uploaded.is_err() && home.blobs.count() == 0);
     let view = home.fixture.base.view();
     assert!(view.scan(&LOOSE_BLOB, LOOSE_BLOB.under(&()), 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_user_uploads_so_many_files_at_once() {
+    let home = Home::new("max_mb_per_user = 1");
+    let alice = user_id!("@alice:agency.test");
+    let new = NewFile::default();
+    let half = || stream::iter([Ok::<_, BrokenBody>(vec![0; 512 << 10].into())]);
+    // What has come of an upload that does not end counts.
+    let mut first = Box::pin(home.media.upload(alice, &new, half().chain(stream::pending())));
+    assert!(first.as_mut().now_or_never().is_none());
+    home.media.upload(alice, &new, stream::iter([Ok::<_, BrokenBody>("x".into())])).await.unwrap();
+    let full = home.media.upload(alice, &new, half()).await;
+    assert!(matches!(full, Err(UploadError::QuotaExceeded)), "{full:?}");
+    drop(first);
+    home.media.upload(alice, &new, half()).await.unwrap();
+
+    let open = || Box::pin(home.media.upload(alice, &new, stream::pending::<Result<_, BrokenBody>>()));
+    let mut uploads: Vec<_> = (0..MAX_UPLOADS_AT_ONCE).map(|_| open()).collect();
+    for upload in &mut uploads {
+        assert!(upload.as_mut().now_or_never().is_none());
+    }
+    let one_more = open().await;
+    assert!(matches!(one_more, Err(UploadError::TooManyAtOnce)), "{one_more:?}");
+    let bob = user_id!("@bob:agency.test");
+    home.upload(bob, "of another").await.unwrap();
+    uploads.pop();
+    home.upload(alice, "now").await.unwrap();
 }

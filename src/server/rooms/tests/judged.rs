@@ -1,6 +1,6 @@
 //! What intents are refused, what they do to each other, and what a redaction changes of it.
 
-use depesche_rules::bounds::MAX_CREATE_INITIAL_STATE;
+use depesche_rules::bounds::{MAX_CREATE_INITIAL_STATE, MAX_THIRD_PARTY_KEYS, MAX_THIRD_PARTY_SIGNATURES};
 use futures::{
     FutureExt,
     future::{BoxFuture, join_all},
@@ -9,7 +9,7 @@ use ruma::{OwnedUserId, RoomVersionId, events::StateEventType, user_id};
 use serde_json::json;
 
 use crate::{
-    keyspace::MEMBER,
+    keyspace::{MEMBER, OPEN_ROOM},
     profiles::Profiles,
     rooms::{
         lane::{Intent, Refusal, Transaction, Turn, Verdict},
@@ -243,4 +243,134 @@ async fn aliases_deleted_at_once_are_all_taken_out_of_the_state() {
     let event = view.state_event(view.root(), "m.room.canonical_alias", "").await.unwrap().unwrap();
     let content: serde_json::Value = event.pdu.content_as().unwrap();
     assert_eq!(content, json!({ "alt_aliases": [aliases[3]] }));
+}
+
+#[tokio::test]
+async fn an_alias_and_its_place_in_the_state_go_in_one_commit() {
+    let server = Fixture::new();
+    let alice = user("alice");
+    let room = server.room(&alice).await;
+    let alias = ruma::owned_room_alias_id!("#hall:agency.test");
+    server.rooms.create_alias(&alice, &alias, &room).await.unwrap();
+    server.set(&room, &alice, StateEventType::RoomCanonicalAlias, json!({ "alias": alias })).await;
+    let before = server.base.view().position();
+    server.rooms.delete_alias(&alice, &alias).await.unwrap();
+    let changes = match server.base.engine.changes(before, 10).await.unwrap() {
+        depesche_store::Changes::Found(changes) => changes.len(),
+        depesche_store::Changes::Trimmed => panic!("trimmed"),
+    };
+    assert_eq!(changes, 1);
+    assert!(server.rooms.resolve_alias(&alias).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_alias_goes_also_if_the_state_keeps_its_name() {
+    let server = Fixture::new();
+    let [alice, bob] = ["alice", "bob"].map(user);
+    let room = server.public_room(&alice).await;
+    server.join(&room, &bob).await;
+    let alias = ruma::owned_room_alias_id!("#hall:agency.test");
+    server.rooms.create_alias(&bob, &alias, &room).await.unwrap();
+    server.set(&room, &alice, StateEventType::RoomCanonicalAlias, json!({ "alias": alias })).await;
+    // It is his, the room's list is not.
+    server.rooms.delete_alias(&bob, &alias).await.unwrap();
+    assert!(server.rooms.resolve_alias(&alias).await.unwrap().is_none());
+    let view = server.rooms.find(&room).await.unwrap().unwrap();
+    let event = view.state_event(view.root(), "m.room.canonical_alias", "").await.unwrap().unwrap();
+    assert_eq!(event.pdu.content_as::<serde_json::Value>().unwrap(), json!({ "alias": alias }));
+}
+
+#[tokio::test]
+async fn a_third_party_invite_has_few_signatures_and_keys() {
+    let server = Fixture::new();
+    let [alice, bob] = ["alice", "bob"].map(user);
+    let room = server.room(&alice).await;
+    // None of them fits any other: what is small enough is tried, and forbidden.
+    let invite = async |keys: usize, signatures: usize| {
+        let key = |n: usize| json!({ "public_key": format!("{n:A>43}") });
+        let content = json!({
+            "display_name": "b", "key_validity_url": "https://id.test/v", "public_key": format!("{:A>43}", "B"),
+            "public_keys": (1..keys).map(key).collect::<Vec<_>>(),
+        });
+        let token = format!("token-{keys}");
+        let state = State {
+            sender: alice.clone(),
+            kind: StateEventType::RoomThirdPartyInvite,
+            state_key: token.clone(),
+            content: object(content),
+        };
+        server.rooms.submit(&room, state).await.unwrap();
+        // Of two servers: all count.
+        let (mut one, mut other) = (json!({}), json!({}));
+        for n in 0..signatures {
+            let of = if n % 2 == 0 { &mut one } else { &mut other };
+            of[format!("ed25519:{n}")] = "A".repeat(86).into();
+        }
+        let signed = json!({ "mxid": bob, "token": token, "signatures": { "id.test": one, "id2.test": other } });
+        let content = object(json!({ "third_party_invite": { "display_name": "b", "signed": signed } }));
+        let change = Change { actor: alice.clone(), target: bob.clone(), action: Action::Invite, content };
+        server.rooms.submit(&room, AsState(change)).await.unwrap_err()
+    };
+    let (keys, signatures) = (MAX_THIRD_PARTY_KEYS, MAX_THIRD_PARTY_SIGNATURES);
+    assert!(matches!(invite(keys, signatures).await, Refusal::Forbidden(_)));
+    for (keys, signatures) in [(keys, signatures + 1), (keys + 1, signatures)] {
+        let refused = invite(keys, signatures).await;
+        assert!(matches!(refused, Refusal::BadContent(_)), "{keys} {signatures}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_rule_holds_whatever_stands_beside_it() {
+    let server = Fixture::new();
+    let alice = user("alice");
+    let room = server.room(&alice).await;
+    let no = server.rooms.find(&room).await.unwrap().unwrap().no;
+    for allow in [json!(null), json!("x"), json!([1, null])] {
+        for (rule, is_open) in [("public", true), ("invite", false)] {
+            let content = json!({ "join_rule": rule, "allow": allow });
+            server.set(&room, &alice, StateEventType::RoomJoinRules, content).await;
+            let open = server.base.view().get(&OPEN_ROOM, &(no,)).await.unwrap().is_some();
+            assert_eq!(open, is_open, "{rule} {allow}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_the_server_says_who_vouches_in_a_new_room() {
+    let server = Fixture::new();
+    let alice = user("alice");
+    let content = json!({ "membership": "join", "displayname": "Al", "join_authorised_via_users_server": alice });
+    let initial_state = vec![(StateEventType::RoomMember, alice.to_string(), object(content))];
+    let room = server.rooms.create(Creation { initial_state, ..creation(&alice) }).await.unwrap();
+    let view = server.rooms.find(&room).await.unwrap().unwrap();
+    let event = view.state_event(view.root(), "m.room.member", alice.as_str()).await.unwrap().unwrap();
+    let content: serde_json::Value = event.pdu.content_as().unwrap();
+    assert_eq!(content, json!({ "membership": "join", "displayname": "Al" }));
+}
+
+#[tokio::test]
+async fn a_room_keeps_its_own_server() {
+    let server = Fixture::new();
+    let alice = user("alice");
+    let room = server.room(&alice).await;
+    for (content, allowed) in [
+        (json!({ "allow": ["*"], "deny": ["evil.test"] }), true),
+        (json!({ "allow": ["*.test"], "allow_ip_literals": false }), true),
+        (json!({ "allow": ["*"], "deny": ["agency.*"] }), false),
+        (json!({ "allow": ["other.test"] }), false),
+        (json!({}), false),
+    ] {
+        let state = State {
+            sender: alice.clone(),
+            kind: StateEventType::RoomServerAcl,
+            state_key: String::new(),
+            content: object(content.clone()),
+        };
+        let outcome = server.rooms.submit(&room, state).await;
+        assert_eq!(outcome.is_ok(), allowed, "{content}");
+        assert!(allowed || matches!(outcome, Err(Refusal::BadContent(_))), "{outcome:?}");
+        let initial_state = vec![(StateEventType::RoomServerAcl, String::new(), object(content.clone()))];
+        let created = server.rooms.create(Creation { initial_state, ..creation(&alice) }).await;
+        assert_eq!(created.is_ok(), allowed, "{content}");
+    }
 }

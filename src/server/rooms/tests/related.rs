@@ -343,3 +343,52 @@ async fn references_cost_the_same_beyond_those_that_are_bundled() {
     let (few, many) = (costs(&["m.reference"], 110).await, costs(&["m.reference"], 1000).await);
     assert_eq!(few, many);
 }
+
+#[tokio::test]
+async fn the_aggregations_of_a_page_are_bounded() {
+    let server = Fixture::new();
+    let alice = user("alice");
+    let room = server.room(&alice).await;
+    let mut parents = Vec::new();
+    for n in 0..80 {
+        let parent = server.say(&room, &alice, "said").await;
+        let content = json!({
+            "msgtype": "m.text", "body": "x".repeat(60_000), "m.new_content": { "msgtype": "m.text", "body": format!("{n}") },
+            "m.relates_to": { "rel_type": "m.replace", "event_id": parent },
+        });
+        server.send(&room, &alice, "m.room.message", content).await;
+        parents.push(parent);
+    }
+    let view = view(&server, &room).await;
+    let mut viewer = viewer(&server, &view, &alice).await;
+    let mut events = Vec::new();
+    for parent in &parents {
+        events.push(viewer.event(parent).await.unwrap());
+    }
+    let shown = viewer.show(&events, Format::WithRoom).await.unwrap();
+    let edited = shown.iter().take_while(|event| event.get().contains("m.relations")).count();
+    assert!((60..80).contains(&edited), "{edited}");
+    assert_eq!(shown.iter().filter(|event| event.get().contains("m.relations")).count(), edited, "the first ones");
+    assert_eq!(shown.len(), 80, "and the others come all the same");
+}
+
+#[tokio::test]
+async fn a_long_redaction_is_shown_without_its_content_in_what_it_redacts() {
+    let server = Fixture::new();
+    let alice = user("alice");
+    let room = server.room(&alice).await;
+    for (length, reason) in [(4000, true), (20_000, false)] {
+        let said = server.say(&room, &alice, "said").await;
+        let content = json!({ "redacts": said, "reason": "x".repeat(length) });
+        let redaction = server.send(&room, &alice, "m.room.redaction", content).await;
+        let view = view(&server, &room).await;
+        let mut viewer = viewer(&server, &view, &alice).await;
+        let event = viewer.event(&said).await.unwrap();
+        let shown = viewer.show_one(&event, Format::WithRoom).await.unwrap();
+        let shown: Value = serde_json::from_str(shown.get()).unwrap();
+        let because = &shown["unsigned"]["redacted_because"];
+        assert_eq!(because["event_id"], json!(redaction));
+        assert_eq!(because["content"]["redacts"], json!(said));
+        assert_eq!(because["content"]["reason"].is_string(), reason, "{length}");
+    }
+}

@@ -240,3 +240,23 @@ async fn what_is_said_of_an_event_that_is_not_there_is_no_thread() {
     assert!(threads(&server, &room, &alice, false).await.is_empty());
     is_whole(&server).await;
 }
+
+#[tokio::test]
+async fn a_thread_whose_newest_events_are_of_ignored_users_is_there() {
+    let server = Fixture::new();
+    let (alice, bob, carol) = (user("alice"), user("bob"), user("carol"));
+    let room = server.public_room(&alice).await;
+    server.join(&room, &bob).await;
+    server.join(&room, &carol).await;
+    let root = server.say(&room, &alice, "root").await;
+    let heard = server.relate(&room, &carol, "m.thread", &root).await;
+    for _ in 0..150 {
+        server.relate(&room, &bob, "m.thread", &root).await;
+    }
+    server.ignore(&alice, &[&bob]).await;
+    let thread = &bundle(&server, &room, &alice, &root).await["m.thread"];
+    assert_eq!((&thread["count"], &thread["latest_event"]["event_id"]), (&json!(1), &json!(heard)));
+    assert_eq!(ids(&threads(&server, &room, &alice, false).await), [root.as_str()]);
+    server.ignore(&alice, &[&bob, &carol]).await;
+    assert_eq!(threads(&server, &room, &alice, false).await, [] as [Value; 0]);
+}

@@ -215,3 +215,18 @@ async fn left_and_joined_again_goes_on_from_the_token() {
     let joined = &answer["rooms"]["join"][room.as_str()];
     assert_eq!(brief(&joined["timeline"]), ["leave @bob:agency.test", "m.room.name", "join @bob:agency.test"]);
 }
+
+#[tokio::test]
+async fn an_invite_does_not_show_at_length_how_a_room_looks() {
+    let server = Server::new();
+    let (alice, bob, _) = users();
+    let room = server.rooms.room(&alice).await;
+    let topic = |length: usize| json!({ "topic": "x".repeat(length) });
+    server.rooms.set(&room, &alice, StateEventType::RoomName, json!({ "name": "x".repeat(20_000) })).await;
+    server.rooms.set(&room, &alice, StateEventType::RoomTopic, topic(5000)).await;
+    server.rooms.change(&room, &alice, &bob, Action::Invite).await.unwrap();
+    let answer = server.client(&bob).sync().await;
+    let expected =
+        ["m.room.create", "m.room.topic", "m.room.join_rules", "join @alice:agency.test", "invite @bob:agency.test"];
+    assert_eq!(brief(&answer["rooms"]["invite"][room.as_str()]["invite_state"]), expected);
+}

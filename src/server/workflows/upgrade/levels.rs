@@ -27,8 +27,6 @@ pub fn carried(
     let mut levels: CanonicalJsonObject =
         levels.into_iter().map(|(field, value)| (field, with_integers(value))).collect();
     let mut users = map(levels.remove("users"));
-    // Whom the old version made almighty gets what is highest, and what it takes to administer a room.
-    let mut highest = users.values().filter_map(|level| integer(Some(level))).max().unwrap_or(CREATOR).max(CREATOR);
     let almighty = old.creators().iter().filter(|user| old.user(user) == UserPowerLevel::Infinite);
     if rules.authorization.explicitly_privilege_room_creators {
         let kind = TimelineEventType::RoomTombstone.to_string();
@@ -37,15 +35,28 @@ pub fn carried(
         let tombstone = integer(events.get(&kind)).unwrap_or(TOMBSTONE).max(needed);
         events.insert(kind, number(tombstone));
         levels.insert("events".to_owned(), events.into());
-        highest = highest.max(tombstone);
+        let highest = highest(&levels, &users);
         users.extend(almighty.map(|user| (user.to_string(), number(highest))));
         // Who creates has no level that could be written down.
         users.retain(|user, _| creator != user.as_str() && others.iter().all(|other| other != user.as_str()));
     } else {
+        let highest = highest(&levels, &users);
         users.extend(almighty.map(|user| (user.to_string(), number(highest))));
     }
     levels.insert("users".to_owned(), users.into());
     levels
+}
+
+/// What those get whom the old version made almighty: the highest level that anybody has or that anything takes, so that
+/// nothing in the new room is beyond everyone.
+fn highest(levels: &CanonicalJsonObject, users: &CanonicalJsonObject) -> i64 {
+    let needed = ["state_default", "events_default", "ban", "kick", "redact", "invite"].map(|field| levels.get(field));
+    let events = match levels.get("events") {
+        Some(CanonicalJsonValue::Object(events)) => Some(events.values()),
+        _ => None,
+    };
+    let all = needed.into_iter().flatten().chain(events.into_iter().flatten()).chain(users.values());
+    all.filter_map(|level| integer(Some(level))).fold(CREATOR, i64::max)
 }
 
 /// The levels of a room in which only those who run it may speak and invite; `None` if they are so already, or the user
