@@ -212,6 +212,54 @@ fn every_bound_is_kept() {
     assert_eq!(unused, [""; 0], "a bound that nothing keeps promises what is not there");
 }
 
+/// Stored types beyond their first version: the version, and the schema that databases have from then on.
+const NEWER_RECORDS: &[(&str, u32, u32)] = &[
+    ("Backup", 2, 4),
+    ("BackupHead", 2, 4),
+    ("Head", 3, 2),
+    ("LoginToken", 2, 4),
+    ("Meta", 2, 4),
+    ("Named", 2, 2),
+    ("Session", 3, 4),
+];
+
+#[test]
+fn a_new_version_of_a_record_raises_the_schema() {
+    let number = |text: &str| text.split(|c: char| !c.is_ascii_digit()).next().and_then(|text| text.parse().ok());
+    let (mut found, mut record) = (BTreeSet::<(String, u32)>::new(), String::new());
+    for (path, text) in sources("src/server").iter().filter(|(path, _)| !is_test(path)) {
+        if !path.components().any(|part| part.as_os_str() == "records") {
+            continue;
+        }
+        for line in text.lines().map(str::trim) {
+            if let Some((name, version)) = line.strip_prefix("record!(").and_then(|line| line.split_once(", ")) {
+                found.insert((name.to_owned(), number(version).expect("a version")));
+            } else if let Some(name) = line.strip_prefix("impl Record for ") {
+                name.trim_end_matches(" {").clone_into(&mut record);
+            }
+            // As postcard has it, or by hand: the first byte.
+            for begins in ["table::encode(self, ", "let mut bytes = vec![", "bytes.push("] {
+                let version = line.strip_prefix(begins).and_then(number);
+                found.extend(version.map(|version| (record.clone(), version)));
+            }
+        }
+    }
+    assert!(found.len() > 40, "the records are not read");
+    for (name, version) in found.iter().filter(|(_, version)| *version > 1) {
+        let is_listed = NEWER_RECORDS.iter().any(|(listed, newest, _)| name == listed && version <= newest);
+        assert!(
+            is_listed,
+            "{name} {version}: raise SCHEMA by `new_records` in src/server/schemas.rs, and list it with that"
+        );
+    }
+    let is_found = |name: &str| found.iter().any(|(found, version)| found == name && *version > 1);
+    assert!(NEWER_RECORDS.iter().all(|(name, ..)| is_found(name)), "the list names what is not there");
+    let schema = read("src/server/identity.rs");
+    let schema = schema.split_once("pub const SCHEMA: u32 = ").and_then(|(_, schema)| number(schema));
+    let newest = NEWER_RECORDS.iter().map(|(_, _, schema)| *schema).max();
+    assert!(schema.is_some() && newest <= schema, "{newest:?} is above {schema:?}");
+}
+
 /// Whether a source is for tests alone.
 fn is_test(path: &Path) -> bool {
     path.iter().any(|part| matches!(part.to_str(), Some("tests" | "tests.rs" | "testing" | "testing.rs")))

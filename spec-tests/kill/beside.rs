@@ -1,9 +1,12 @@
 //! What happens beside the messages while the server is killed: receipts, push rules, uploads, claims of keys. Each is a
 //! chain too: the next step is taken when the one before was answered 200, and after each restart the server must know
-//! the last of each chain. A key is given to one claimer at most.
+//! the last of each chain. A key is given to one claimer at most. Somebody has a phone, and in the end its gateway must
+//! have been told of every message that was answered 200.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
+use depesche_spec_tests::gateway::Gateway;
 use depesche_spec_tests::keys::{device_keys, one_time_key};
 use depesche_spec_tests::prelude::*;
 use tokio::sync::Semaphore;
@@ -14,11 +17,16 @@ const KEYS: usize = 40;
 const UPLOAD_BYTES: usize = 20_000;
 /// How many of the newest uploads are read after a restart; all are in the end.
 const NEWEST: usize = 3;
+/// The gateway is told of some event within this time, as long as there is one to tell of.
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
 
 /// One person who does it all, in a room of their own.
 pub struct Beside {
     user: User,
     room: String,
+    /// Who has the phone, is in the room and reads nothing.
+    told: String,
+    gateway: Gateway,
     /// Events sent, in order.
     events: Vec<String>,
     /// The receipt that was answered 200, as a place in `events`.
@@ -54,9 +62,18 @@ impl Beside {
         let user = server.user("beside").await;
         let room = user.public_room().await;
         user.post("/_matrix/client/v3/keys/upload", &[]).json(json!({ "device_keys": device_keys(&user) })).await.ok();
+        let (told, gateway) = (server.user("told").await, Gateway::start().await);
+        told.join(&room).await;
+        let pusher = json!({
+            "kind": "http", "app_id": "org.example.app", "pushkey": "phone", "app_display_name": "App",
+            "device_display_name": "Phone", "lang": "de", "data": { "url": gateway.url(), "format": "event_id_only" },
+        });
+        told.post("/_matrix/client/v3/pushers/set", &[]).json(pusher).await.ok();
         Self {
             user,
             room,
+            told: told.id,
+            gateway,
             events: Vec::new(),
             receipt: None,
             rule: None,
@@ -82,10 +99,10 @@ impl Beside {
         self.upload(client).await
     }
 
-    /// A message and the receipt for it.
+    /// A message and the receipt for it. It names whom it is for: of several that wait, a phone is told of each that does.
     async fn read(&mut self, client: &Client) -> Result<(), Died> {
         let txn = format!("txn{}", self.events.len());
-        let body = json!({ "msgtype": "m.text", "body": txn });
+        let body = json!({ "msgtype": "m.text", "body": txn, "m.mentions": { "user_ids": [self.told] } });
         let sent = alive(client.put(crate::SEND, &[&self.room, "m.room.message", &txn]).json(body).await)?.ok();
         let event = sent["event_id"].as_str().expect("an event id").to_owned();
         let path = "/_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}";
@@ -159,6 +176,18 @@ impl Beside {
         }
     }
 
+    /// In the end: the gateway has been told of every message, or is told of it now.
+    pub async fn check_told(&mut self) {
+        let mut untold: HashSet<&str> = self.events.iter().map(String::as_str).collect();
+        assert!(!untold.is_empty(), "nothing was sent");
+        while !untold.is_empty() {
+            let Ok(told) = tokio::time::timeout(TOLD_WITHIN, self.gateway.next()).await else {
+                panic!("of {} messages the gateway was not told of {untold:?}", self.events.len());
+            };
+            untold.remove(told["event_id"].as_str().unwrap_or_default());
+        }
+    }
+
     async fn check_receipt(&self, client: &Client) {
         let Some(acknowledged) = self.receipt else { return };
         let sync = Syncer::new(client.clone()).next().await;
@@ -178,6 +207,10 @@ impl Beside {
     /// What was acknowledged in all.
     pub fn counts(&self) -> String {
         let (keys, uploads) = (self.claimed.len(), self.uploads.len());
-        format!("{} receipts, {} changes of a rule, {keys} keys, {uploads} uploads", self.events.len(), self.asked_rule)
+        format!(
+            "{} receipts and messages to a phone, {} changes of a rule, {keys} keys, {uploads} uploads",
+            self.events.len(),
+            self.asked_rule
+        )
     }
 }

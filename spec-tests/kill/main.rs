@@ -150,8 +150,9 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed_twenty_times() {
         let after: usize = senders.iter().map(|sender| sender.acknowledged).sum();
         assert!(after > before, "round {round}: nothing was sent");
     }
-    let beside = beside.expect("each round gives it back");
+    let mut beside = beside.expect("each round gives it back");
     beside.check(&server.client(), true).await;
+    beside.check_told().await;
     // What was in flight at the last kill is repeated, and a last message ends each chain.
     let client = server.client();
     for sender in &mut senders {

@@ -14,8 +14,8 @@ use crate::{
 };
 
 /// The version of tables and records that this program reads and writes. A change of either that older programs would
-/// misread raises it and brings a migration (`schemas.rs`).
-pub const SCHEMA: u32 = 3;
+/// misread raises it and brings a migration (`schemas.rs`): a new version of a record too, which they take for damage.
+pub const SCHEMA: u32 = 4;
 
 /// Why a database is not opened.
 #[derive(Debug, thiserror::Error)]

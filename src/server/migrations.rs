@@ -6,8 +6,8 @@
 //! how far it has come: killed, it goes on from there. The last batch ends it. All of them require a lease, so that of two
 //! processes one works and the other waits.
 //!
-//! A change that older records can be read through (a new version of a record, a new table) needs no migration: see
-//! [`crate::table::record`].
+//! Where older records can be read through (a new version of a record), a migration without rows raises the schema:
+//! `schemas.rs`.
 
 use std::time::{Duration, Instant};
 

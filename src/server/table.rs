@@ -127,7 +127,8 @@ numbers!(u32, u64);
 
 /// Declares that a type is stored with [postcard](https://postcard.jamesmunns.com/) behind a version byte.
 ///
-/// A field may be added only with a new version; `decode` of the older one is then written by hand.
+/// A field may be added only with a new version; `decode` of the older one is then written by hand, and the schema is
+/// raised (`schemas.rs`), so that no older program takes the new rows for damage.
 #[macro_export]
 macro_rules! record {
     ($type:ty, $version:literal) => {

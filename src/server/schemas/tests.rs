@@ -6,8 +6,9 @@ mod relations;
 use std::sync::Arc;
 
 use depesche_store::{
-    Bytes, Engine, Range,
+    Bytes, Engine, Options, Range,
     faults::{Fault as Injected, Faults},
+    memory::Memory,
 };
 
 use super::MIGRATIONS;
@@ -75,6 +76,17 @@ async fn killed_at_every_commit(
         }
     }
     unreachable!("no migration is without end")
+}
+
+#[tokio::test]
+async fn a_database_with_older_records_opens_and_older_programs_refuse_it_from_then_on() {
+    let engine: Arc<dyn Engine> = Arc::new(Memory::new(Options::default()));
+    set_back(engine.as_ref(), 3, |_| ()).await;
+    let (clock, _) = Clock::paused(1_700_000_000_000);
+    migrations::run(engine.as_ref(), &clock, MIGRATIONS, SCHEMA).await.unwrap();
+    let identity = Tx::new(engine.snapshot()).peek(&IDENTITY, &(0,)).await.unwrap();
+    assert_eq!(identity.map(|identity| identity.schema), Some(SCHEMA));
+    assert!(!migrations::is_due(engine.as_ref(), SCHEMA).await.unwrap());
 }
 
 #[test]
