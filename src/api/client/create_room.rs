@@ -53,8 +53,9 @@ pub async fn post(context: Context, user: User, request: Versioned<Request>) -> 
     };
     let initial_state: Vec<_> =
         request.initial_state.iter().map(|raw| initial_state(raw.json())).collect::<Result<_, _>>()?;
+    let invite = invites(&context, request.invite, request.is_direct).await?;
     let members = initial_state.iter().filter(|(kind, ..)| *kind == StateEventType::RoomMember).count();
-    context.app.count_invites(request.invite.len() + members, &user)?;
+    context.app.count_invites(invite.len() + members, &user)?;
     let creation = Creation {
         creator: user.user_id,
         version: request.room_version,
@@ -63,7 +64,7 @@ pub async fn post(context: Context, user: User, request: Versioned<Request>) -> 
         alias,
         name: request.name,
         topic: request.topic,
-        invite: invites(&context, request.invite, request.is_direct).await?,
+        invite,
         creation_content: object(request.creation_content.as_ref().map(ruma::serde::Raw::json))?,
         initial_state,
         power_levels: object(request.power_level_content_override.as_ref().map(ruma::serde::Raw::json))?,
