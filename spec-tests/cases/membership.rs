@@ -63,6 +63,23 @@ async fn a_join_may_carry_a_reason_and_no_body() {
 }
 
 #[tokio::test]
+async fn servers_to_ask_are_a_hint() {
+    let (alice, bob) = pair().await;
+    let room = alice.public_room().await;
+    for query in [[("via", "!abc"), ("via", SERVER_NAME)], [("server_name", ""), ("server_name", "!abc")]] {
+        let joined = bob.post("/_matrix/client/v3/join/{roomIdOrAlias}", &[&room]).query(&query).await.ok();
+        assert_eq!(joined["room_id"], room);
+        bob.leave(&room).await;
+    }
+    let summary = bob.get("/_matrix/client/v1/room_summary/{roomIdOrAlias}", &[&room]).query(&[("via", "!abc")]).await;
+    assert_eq!(summary.ok()["room_id"], room);
+    let closed = room_with_rule(&alice, "11", json!({ "join_rule": "knock" })).await;
+    let query = [("via", "!abc"), ("server_name", "!abc")];
+    let knocked = bob.post("/_matrix/client/v3/knock/{roomIdOrAlias}", &[&closed]).query(&query).json(json!({})).await;
+    assert_eq!(knocked.ok()["room_id"], closed);
+}
+
+#[tokio::test]
 async fn a_join_of_an_unknown_alias_is_not_found() {
     let alice = shared().user("alice").await;
     let alias = format!("#{}:{SERVER_NAME}", unique("nowhere"));

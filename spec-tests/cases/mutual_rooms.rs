@@ -39,3 +39,23 @@ async fn mutual_rooms_are_asked_with_another_user_and_a_token() {
         answer.error_in(400, &["M_INVALID_PARAM", "M_MISSING_PARAM"]);
     }
 }
+
+#[tokio::test]
+async fn rooms_that_both_are_joined_to_are_told_by_the_older_name_too() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let room = alice.public_room().await;
+    bob.join(&room).await;
+    let path = "/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms";
+    let answer = alice.get(path, &[]).query(&[("user_id", &bob.id)]).await;
+    let nonsense = alice.get(path, &[]).query(&[("user_id", &bob.id), ("batch_token", "nonsense")]).await;
+    let versions = alice.get("/_matrix/client/versions", &[]).await.ok();
+    differs(
+        "client-server-api#get_matrixclientv1mutual_rooms",
+        || {
+            assert_eq!(answer.ok(), json!({ "joined": [room], "count": 1 }));
+            nonsense.error(400, "M_INVALID_PARAM");
+            assert_eq!(versions["unstable_features"]["uk.half-shot.msc2666.query_mutual_rooms"], true);
+        },
+        || drop(answer.error(404, "M_UNRECOGNIZED")),
+    );
+}

@@ -340,6 +340,18 @@ async fn a_summary_of_a_restricted_room_is_for_members_of_those_that_it_lets_in(
 }
 
 #[tokio::test]
+async fn a_summary_has_the_old_topic_where_the_new_one_cannot_be_read() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    for odd in [json!("odd"), json!({ "m.text": "odd" }), json!({ "m.text": [{ "body": 1 }] })] {
+        alice.set_state(&room, "m.room.topic", "", json!({ "topic": "talk", "m.topic": odd })).await;
+        let read = async || alice.get(SUMMARY, &[&room]).await.ok()["topic"] == "talk";
+        assert!(read().await, "{odd}");
+        alice.set_state(&room, "m.room.topic", "", json!({ "topic": "other" })).await;
+    }
+}
+
+#[tokio::test]
 async fn a_summary_tells_of_no_join_rule_that_the_version_does_not_know() {
     let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
     for (version, rule, known) in [("6", "knock", false), ("7", "knock", true), ("9", "knock_restricted", false)] {

@@ -432,3 +432,21 @@ async fn a_room_keeps_its_own_server() {
     let content = json!({ "allow": ["*"], "deny": ["evil.example"] });
     alice.put(path, &[&room, "m.room.server_acl", ""]).json(content).await.ok();
 }
+
+#[tokio::test]
+async fn what_is_to_be_sent_later_is_not_sent_at_once() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    let delay = [("org.matrix.msc4140.delay", "1000")];
+    let message = "/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}";
+    let body = json!({ "msgtype": "m.text", "body": "later" });
+    let sent = alice.put(message, &[&room, "m.room.message", &txn()]).query(&delay).json(body).await;
+    let state = "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}";
+    let set = alice.put(state, &[&room, "org.example.state", "x"]).query(&delay).json(json!({ "x": 1 })).await;
+    // The specification has no such field: the answers are each server's own.
+    for answer in [sent, set] {
+        assert!(matches!(answer.status, 400 | 403), "{answer}");
+    }
+    assert_eq!(history(&alice, &room).await, Vec::<String>::new());
+    alice.get(state, &[&room, "org.example.state", "x"]).await.error(404, "M_NOT_FOUND");
+}

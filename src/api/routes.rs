@@ -193,6 +193,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         endpoint(client::user::account_data::get),
         endpoint(client::user::filter::post),
         endpoint(client::user::filter::get),
+        endpoint(client::user::mutual_rooms::get),
         endpoint(client::user::openid::request_token),
         endpoint(client::user::rooms::account_data::put),
         endpoint(client::user::rooms::account_data::get),

@@ -2,5 +2,6 @@
 
 pub mod account_data;
 pub mod filter;
+pub mod mutual_rooms;
 pub mod openid;
 pub mod rooms;

@@ -11,7 +11,7 @@ const NEWEST_MINOR: u32 = 19;
 /// What clients ask for by the name it had before it came into the specification, and leave undone where the name is
 /// missing, whatever versions are announced. Only what is served as that name has it stands here: for names without
 /// `.stable`, their unstable paths too.
-pub const FEATURES: [&str; 12] = [
+pub const FEATURES: [&str; 14] = [
     // Loading the members of rooms when they are needed.
     "m.lazy_load_members",
     // Cross-signing: without it Element sets up no encryption.
@@ -30,6 +30,9 @@ pub const FEATURES: [&str; 12] = [
     "org.matrix.msc3916.stable",
     // Users who take no invites.
     "org.matrix.msc4380.stable",
+    // Rooms that two users share.
+    "uk.half-shot.msc2666.query_mutual_rooms",
+    "uk.half-shot.msc2666.query_mutual_rooms.stable",
     // Profile fields of any name.
     "uk.tcpip.msc4133",
     "uk.tcpip.msc4133.stable",
