@@ -129,9 +129,8 @@ pub async fn page(base: &Base, query: &Query<'_>) -> Result<Page, NotificationsE
         let Some((place, no)) = room.ahead.pop_front() else { continue };
         last = Some(place);
         let event = room.room.event(no).await?;
-        bytes += event.pdu.json().len();
         let notification = room.notification(base, query, &rules, &event).await?;
-        bytes += notification.as_ref().map_or(0, |notification| notification.event.get().len());
+        bytes += notification.as_ref().map_or(event.pdu.json().len(), |shown| shown.event.get().len());
         notifications.extend(notification);
         if !room.ahead.is_empty() || room.fill().await? {
             rooms.push(room);
