@@ -322,7 +322,16 @@ async fn a_left_room_of_which_no_event_is_shown_is_paged_from_the_leave_on() {
     sync.next().await;
     bob.leave(&room).await;
     let answer = sync.next().await;
-    let token = answer["rooms"]["leave"][&room]["timeline"]["prev_batch"].as_str().expect("prev_batch").to_owned();
+    let left = &answer["rooms"]["leave"][&room];
+    let token = differs(
+        "client-server-api#get_matrixclientv3sync",
+        || Some(left["timeline"]["prev_batch"].as_str().expect("prev_batch").to_owned()),
+        || {
+            assert!(left.is_null(), "the room is not told of at all: {answer}");
+            None
+        },
+    );
+    let Some(token) = token else { return };
     let query = [("dir", "b"), ("limit", "1"), ("from", token.as_str())];
     let page = bob.get("/_matrix/client/v3/rooms/{roomId}/messages", &[&room]).query(&query).await.ok();
     let newest = &page["chunk"][0];
