@@ -218,7 +218,7 @@ async fn the_figures_are_those_of_the_manual_and_name_nobody() {
     };
     assert!(server.log().contains("given up method=\"GET\" route=\"/_matrix/client/v3/sync\" status=499"));
     let names = promised();
-    assert_eq!(names.len(), 6, "{names:?}");
+    assert!(names.len() > 10, "{names:?}");
     for name in names {
         assert!(page.lines().any(|line| line.starts_with(&format!("depesche_{name}"))), "{name}: {page}");
     }
