@@ -1,6 +1,8 @@
 //! `POST /_matrix/client/v3/keys/claim`
 //! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysclaim>
 
+use std::collections::BTreeMap;
+
 use depesche_server::keys::ClaimError;
 use ruma::{
     OwnedUserId,
@@ -8,7 +10,6 @@ use ruma::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 use crate::{
     caller::User,

@@ -1,6 +1,8 @@
 //! `POST /_matrix/client/v3/keys/query`
 //! <https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysquery>
 
+use std::collections::BTreeMap;
+
 use depesche_server::keys::QueryError;
 use ruma::{
     OwnedDeviceId, OwnedUserId,
@@ -10,7 +12,6 @@ use ruma::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 use crate::{
     caller::User,
