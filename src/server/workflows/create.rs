@@ -223,7 +223,7 @@ impl Rooms {
         )
         .await?;
         for draft in drafts {
-            lane::write(&self.base, &self.key, &mut working, tx, draft, None).await?;
+            write::write(&self.base, &self.key, &mut working, tx, draft, None).await?;
         }
         append::close(&mut working, tx).await?;
         Ok(working)
