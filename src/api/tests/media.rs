@@ -140,6 +140,8 @@ async fn what_an_upload_is_refused_for() {
     let answer = home.ask_as(&alice, line, "x").await;
     assert_eq!(refused(&answer), (403, "M_USER_LIMIT_EXCEEDED"));
     assert_eq!(answer.body["info_uri"], "https://test/help");
+    let create = home.ask_as(&alice, "POST /_matrix/media/v1/create", "").await;
+    assert_eq!(refused(&create), (403, "M_USER_LIMIT_EXCEEDED"));
     home.app.server.accounts.set_suspended(user_id!("@alice:test"), true).await.unwrap();
     assert_eq!(refused(&home.ask_as(&alice, line, "x").await), (403, "M_USER_SUSPENDED"));
     let create = home.ask_as(&alice, "POST /_matrix/media/v1/create", "").await;
