@@ -22,11 +22,12 @@ use crate::{
     account_data::{AccountData, GLOBAL, PUSH_RULES},
     keyspace::HEAD,
     rooms::{
-        append, lane,
+        append,
         membership::{Action as MembershipAction, Change},
         receipts::{Read, Receipts, Thread},
         send::Message,
         working::Working,
+        write,
     },
     testing::{Fixture, object, user},
 };
