@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, hint};
 
 /// How long to wait for another process to let go of the folder.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -87,7 +87,7 @@ fn database(folder: &Path) -> PathBuf {
 }
 
 /// Files that root creates in another user's folder stop that user's server later.
-fn refuse_foreign_root(path: &Path) -> Result<(), Failure> {
+pub fn refuse_foreign_root(path: &Path) -> Result<(), Failure> {
     let owner = fs::metadata(path).map_err(|error| Failure::failed(path.display(), error))?.uid();
     if rustix::process::geteuid().is_root() && owner != 0 {
         return Err(Failure::Usage(format!(
@@ -99,7 +99,9 @@ fn refuse_foreign_root(path: &Path) -> Result<(), Failure> {
 }
 
 fn close_to_others(path: &Path) -> Result<(), Failure> {
-    let failed = |error| Failure::failed(format_args!("cannot make {} private", path.display()), error);
+    let failed = |error: std::io::Error| {
+        Failure::Failed(format!("cannot make {} private: {error}{}", path.display(), hint(&error)))
+    };
     let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
     if mode & 0o077 != 0 {
         fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
@@ -109,7 +111,7 @@ fn close_to_others(path: &Path) -> Result<(), Failure> {
 
 fn lock(folder: &Path) -> Result<File, Failure> {
     let path = folder.join("lock");
-    let failed = |error: std::io::Error| Failure::failed(path.display(), error);
+    let failed = |error: std::io::Error| Failure::Failed(format!("{}: {error}{}", path.display(), hint(&error)));
     let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}

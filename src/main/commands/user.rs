@@ -28,9 +28,7 @@ pub fn run(config: &Path, command: UserCommand) -> Result<(), Failure> {
     // Before the first start, too.
     let begins = matches!(command, UserCommand::Create { .. });
     let admin = if begins { Admin::reach_or_begin(config) } else { Admin::reach(config) }?;
-    let result = carry_out(&admin, command, password.as_deref());
-    admin.finish();
-    result
+    admin.during(|admin| carry_out(admin, command, password.as_deref()))
 }
 
 fn carry_out(admin: &Admin, command: UserCommand, password: Option<&str>) -> Result<(), Failure> {
