@@ -90,6 +90,19 @@ pub fn check_state_dependent(
     state_res::check_state_dependent_auth_rules(&rules.authorization, event, fetch_state).map_err(Reject)
 }
 
+/// Whether the rules look into events of this type, or treat them in a way of their own. Of all others that are no state
+/// they ask for type and sender alone: two of them in the same state are both allowed, or neither is.
+pub fn looks_into(kind: &TimelineEventType) -> bool {
+    matches!(
+        kind,
+        TimelineEventType::RoomCreate
+            | TimelineEventType::RoomMember
+            | TimelineEventType::RoomPowerLevels
+            | TimelineEventType::RoomRedaction
+            | TimelineEventType::RoomThirdPartyInvite
+    ) || kind.to_string() == "m.room.aliases"
+}
+
 /// The servers whose signatures [`verify`] will ask for, so that their keys can be fetched first.
 pub fn required_signatures(
     event: &CanonicalJsonObject,

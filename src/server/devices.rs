@@ -123,6 +123,13 @@ struct SeenAt {
     old: HashMap<(OwnedUserId, OwnedDeviceId), u64>,
 }
 
+impl SeenAt {
+    fn lately(&self, device: &(OwnedUserId, OwnedDeviceId), now_ms: u64) -> bool {
+        let last = self.young.get(device).or_else(|| self.old.get(device));
+        last.is_some_and(|at_ms| at_ms + SEEN_EVERY_MS > now_ms)
+    }
+}
+
 impl Devices {
     /// Over this base; the followers are asked in this order.
     pub fn new(base: Arc<Base>, followers: Vec<Arc<dyn DeviceFollower>>) -> Self {
@@ -333,10 +340,14 @@ impl Devices {
         }
     }
 
+    /// Whether [`Self::saw`] has nothing to note of this device now.
+    pub fn saw_lately(&self, device: &(OwnedUserId, OwnedDeviceId)) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).lately(device, self.base.clock.now_ms())
+    }
+
     fn is_due(&self, key: &(OwnedUserId, OwnedDeviceId), now_ms: u64) -> bool {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = seen.young.get(key).or_else(|| seen.old.get(key));
-        if last.is_some_and(|at_ms| at_ms + SEEN_EVERY_MS > now_ms) {
+        if seen.lately(key, now_ms) {
             return false;
         }
         if seen.young.len() >= SEEN_REMEMBERED && !seen.young.contains_key(key) {

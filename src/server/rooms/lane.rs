@@ -7,36 +7,23 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use depesche_rules::{
-    auth::{self, Reject},
-    bounds::MAX_TRANSACTION_ID_BYTES,
-    build::{self, EventDraft, Placement},
-    format::FormatError,
-    power_levels,
-    signing::SigningKey,
-    third_party_invite,
+    auth::Reject, bounds::MAX_TRANSACTION_ID_BYTES, build::EventDraft, format::FormatError, signing::SigningKey,
 };
 use depesche_store::{CommitError, Position};
 use futures::future::BoxFuture;
-use ruma::{
-    OwnedDeviceId, OwnedEventId, OwnedUserId,
-    events::{StateEventType, TimelineEventType},
-};
+use ruma::{OwnedDeviceId, OwnedEventId, OwnedUserId};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{
-    append::{self, Accepted},
-    working::Working,
-};
+use super::{append, working::Working, write::write};
 use crate::{
     base::Base,
     expiry,
     keyspace::{HEAD, RoomNo, TRANSACTION},
-    records::events::SentWith,
     tx::{Fault, Tx},
 };
 
@@ -346,62 +333,6 @@ impl Lanes {
     fn open(&self) -> MutexGuard<'_, HashMap<RoomNo, mpsc::Sender<Job>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Builds a draft on the current state, asks the rules, and appends it.
-pub async fn write(
-    base: &Base,
-    key: &SigningKey,
-    working: &mut Working,
-    tx: &Tx,
-    draft: EventDraft,
-    transaction: Option<&Transaction>,
-) -> Result<OwnedEventId, Refusal> {
-    let rules = working.rules;
-    let types = draft.auth_types(rules).map_err(|why| Refusal::Forbidden(why.to_string()))?;
-    let mut auth = Vec::with_capacity(types.len());
-    let mut state = Vec::with_capacity(types.len() + 1);
-    for (kind, state_key) in types {
-        if let Some(no) = working.state_no(tx, &kind.to_string(), &state_key).await? {
-            auth.push(no);
-            state.push((kind, state_key, working.pdu(tx, no).await?));
-        }
-    }
-    let pdu = {
-        let room_id = working.room.room_id.clone();
-        let place = Placement {
-            rules,
-            room_id: Some(&room_id),
-            prev_events: working.ids(tx, &working.head.extremities.clone()).await?,
-            auth_events: state.iter().map(|(_, _, pdu)| pdu.event_id().clone()).collect(),
-            depth: working.head.depth + 1,
-            origin_server_ts: base.now(),
-            server_name: &base.name,
-            key,
-        };
-        build::build(draft, &place)?
-    };
-    if let Some(create) = working.state(tx, "m.room.create", "").await? {
-        if *pdu.kind() == TimelineEventType::RoomPowerLevels {
-            // The auth rules would say no as well, but not that it is the content and not the sender.
-            power_levels::check(&create, &pdu, rules).map_err(|why| Refusal::BadContent(why.to_string()))?;
-        }
-        state.push((StateEventType::RoomCreate, String::new(), create));
-    }
-    auth::check_state_independent(&pdu, rules, |id| {
-        state.iter().find(|(_, _, pdu)| pdu.event_id() == id).map(|(_, _, pdu)| pdu.clone())
-    })?;
-    let invited = state.iter().find(|(kind, ..)| *kind == StateEventType::RoomThirdPartyInvite);
-    third_party_invite::check_size(&pdu, invited.map(|(.., event)| event))?;
-    auth::check_state_dependent(&pdu, rules, |kind, state_key| {
-        state.iter().find(|(k, s, _)| k == kind && s == state_key).map(|(_, _, pdu)| pdu.clone())
-    })?;
-    let event_id = pdu.event_id().clone();
-    let sent_with = transaction
-        .map(|transaction| SentWith { device: transaction.device.to_string(), transaction: transaction.id.clone() });
-    let push = working.tells && base.pushers.load(Ordering::Relaxed) > 0;
-    append::event(working, tx, &base.name, Accepted { pdu, auth, sent_with, push }).await?;
-    Ok(event_id)
 }
 
 /// Why a batch has to be decided again, or cannot be.

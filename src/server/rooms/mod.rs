@@ -28,6 +28,7 @@ pub mod tokens;
 pub mod unread;
 pub mod view;
 pub mod working;
+pub mod write;
 
 use std::sync::{
     Arc,

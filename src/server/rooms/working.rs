@@ -17,6 +17,7 @@ use super::{
     relations::Pending,
     state,
     view::RoomView,
+    write::Allowed,
 };
 use crate::{
     event_cache::{EventCache, Known},
@@ -52,6 +53,8 @@ pub struct Working {
     pub relations: Pending,
     /// Whether its events leave rows for push. Rows are numbered within a batch, so one room of a batch may have them.
     pub tells: bool,
+    /// What the rules allowed in the state that stands.
+    pub allowed: Allowed,
     /// The stored head; `None` for a room that does not exist yet.
     stored: Option<Head>,
     /// Its bytes, which the batch requires. An older version's are others than it would be written in now.
@@ -96,6 +99,7 @@ impl Working {
             bytes: 0,
             relations: Pending::default(),
             tells: true,
+            allowed: Allowed::default(),
             stored: None,
             stored_bytes: None,
             state: HashMap::new(),
@@ -118,6 +122,7 @@ impl Working {
         self.counts.clear();
         self.written.clear();
         let entries = self.pdus.len().max(self.state.len()).max(self.nodes.len()).max(self.counted.len());
+        let entries = entries.max(self.allowed.len());
         if entries > KEPT || self.pdu_bytes > KEPT_BYTES {
             self.state.clear();
             self.pdus.clear();
@@ -125,6 +130,7 @@ impl Working {
             self.nodes.clear();
             self.keys.clear();
             self.counted.clear();
+            self.allowed.clear();
         }
     }
 
@@ -237,6 +243,7 @@ impl Working {
             .map_err(|why| Fault::Bug(format!("event {} cannot be redacted: {why}", pdu.event_id())))?;
         self.keep(no, redacted);
         self.levels = None;
+        self.allowed.clear();
         Ok(())
     }
 

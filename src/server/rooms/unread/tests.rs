@@ -22,11 +22,12 @@ use crate::{
     account_data::{AccountData, GLOBAL, PUSH_RULES},
     keyspace::HEAD,
     rooms::{
-        append, lane,
+        append,
         membership::{Action as MembershipAction, Change},
         receipts::{Read, Receipts, Thread},
         send::Message,
         working::Working,
+        write,
     },
     testing::{Fixture, object, user},
 };
@@ -468,9 +469,9 @@ async fn an_event_and_its_redaction_in_one_batch_count_nothing() {
     let text = json!({ "msgtype": "m.text", "body": "you", "m.mentions": { "user_ids": [&bob] } });
     let event = EventDraft::message(alice.clone(), "m.room.message".into(), object(text));
     let key = SigningKey::from_seed([7; 32], "test").unwrap();
-    let id = lane::write(&course.server.base, &key, &mut working, &tx, event, None).await.unwrap();
+    let id = write::write(&course.server.base, &key, &mut working, &tx, event, None).await.unwrap();
     let redaction = EventDraft::redaction(alice, id, object(json!({})));
-    lane::write(&course.server.base, &key, &mut working, &tx, redaction, None).await.unwrap();
+    write::write(&course.server.base, &key, &mut working, &tx, redaction, None).await.unwrap();
     append::close(&mut working, &tx).await.unwrap();
     course.server.base.commit(&tx).await.unwrap();
     assert_eq!(course.counted(&course.counter).await.total(), Count::default());
