@@ -14,8 +14,12 @@ use http::Method;
 use serde_json::json;
 
 use crate::{
-    admin::Admin, cli::Output, commands::config::warnings, data_dir::refuse_foreign_root, failure::Failure, log, node,
-    signing_key, turn,
+    admin::Admin,
+    cli::Output,
+    commands::config::warnings,
+    data_dir::{self, refuse_foreign_root},
+    failure::Failure,
+    log, node, signing_key, turn,
 };
 
 /// Files that the server needs besides one for each connection.
@@ -165,8 +169,8 @@ fn folder(data_dir: &Path) -> Option<Finding> {
 
 fn key(config: &Config) -> Option<Finding> {
     let path = config.server.signing_key_file();
-    // What cannot be looked at is not missing.
-    if !path.try_exists().unwrap_or(true) {
+    // Where it cannot be looked at, reading it says why.
+    if matches!(path.try_exists(), Ok(false)) {
         return config.server.data_dir.join("db").exists().then(|| {
             Finding::wrong(format!("the signing key {} is missing; restore it from your backup", path.display()))
         });
@@ -181,8 +185,10 @@ fn key(config: &Config) -> Option<Finding> {
 
 /// Through the running server, or by opening the database here. Where there is none, none is made.
 fn database(path: &Path, config: &Config) -> Finding {
-    if !config.server.data_dir.join("db").exists() {
-        return Finding::warning("there is no database yet; the first start makes it");
+    match data_dir::is_there(&config.server.data_dir, "db") {
+        Ok(true) => {}
+        Ok(false) => return Finding::warning("there is no database yet; the first start makes it"),
+        Err(failure) => return Finding::wrong(failure.to_string()),
     }
     let asked = Admin::reach(path).and_then(|admin| {
         let running = admin.is_running();
@@ -200,7 +206,7 @@ fn database(path: &Path, config: &Config) -> Finding {
 mod tests {
     use depesche_config::Config;
 
-    use super::{Level, clock, closed, folder, key};
+    use super::{Level, clock, closed, database, folder, key};
 
     fn config(data_dir: &std::path::Path) -> Config {
         let text = format!("[server]\nname = \"example.org\"\ndata_dir = {data_dir:?}\n");
@@ -242,6 +248,17 @@ mod tests {
         let text = "[server]\nname = \"example.org\"\ndata_dir = \".\"\nsigning_key_file = ";
         let config = Config::parse(&format!("{text}{:?}\n", data.path().join("file/key"))).expect("valid");
         assert_eq!(key(&config).map(|finding| finding.level), Some(Level::Wrong));
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_said_to_be_missing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let seen = |data: &std::path::Path| database(&folder.path().join("config.toml"), &config(data));
+        assert_eq!(seen(&folder.path().join("none")).level, Level::Warning);
+        let file = folder.path().join("data");
+        std::fs::write(&file, "no folder").expect("written");
+        assert_eq!(seen(&file).level, Level::Wrong);
+        assert_eq!(key(&config(&file)).map(|finding| finding.level), Some(Level::Wrong));
     }
 
     #[test]
