@@ -1,5 +1,6 @@
 //! Rooms on the memory engine.
 
+mod bounds;
 mod judged;
 mod reading;
 mod related;

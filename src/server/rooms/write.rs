@@ -30,7 +30,7 @@ use crate::{
     base::Base,
     keyspace::EventNo,
     records::{events::SentWith, rooms::RootRecord},
-    tx::{Fault, Tx},
+    tx::Tx,
 };
 
 /// What authorises an event.

@@ -24,10 +24,11 @@ use crate::{
     rooms::{
         Rooms, aliases,
         append::{self, Accepted},
-        lane::{self, Refusal},
+        lane::Refusal,
         membership::{is_leaving, leaving},
         send,
         working::Working,
+        write,
     },
     topic,
     tx::{Fault, Tx},
