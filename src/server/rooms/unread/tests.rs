@@ -22,11 +22,12 @@ use crate::{
     account_data::{AccountData, GLOBAL, PUSH_RULES},
     keyspace::HEAD,
     rooms::{
-        append, lane,
+        append,
         membership::{Action as MembershipAction, Change},
         receipts::{Read, Receipts, Thread},
         send::Message,
         working::Working,
+        write,
     },
     testing::{Fixture, object, user},
 };
@@ -250,7 +251,7 @@ fn equivalent() -> Ruleset {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::testing::cases(60), ..ProptestConfig::default() })]
 
     #[test]
     fn the_difference_of_tallies_is_what_looking_at_each_event_gives(steps in prop::collection::vec(steps(), 1..40)) {
