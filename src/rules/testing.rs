@@ -135,7 +135,7 @@ impl Room {
             server_name: server(),
             key: &self.key,
         };
-        let event = build(draft, &place).unwrap();
+        let event = build(draft, place).unwrap();
         check_state_independent(&event, self.rules, |id| self.event(id))?;
         check_state_dependent(&event, self.rules, |kind, key| before.get(&(kind.clone(), key.to_owned())).cloned())?;
         self.events.push(event.clone());

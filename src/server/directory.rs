@@ -17,13 +17,14 @@ use depesche_store::{MAX_SCAN, Position, Watch};
 use ruma::{
     RoomId, UserId,
     directory::{PublicRoomsChunk, RoomTypeFilter},
+    events::room::member::MembershipState,
     room::{JoinRuleSummary, RoomSummary},
 };
 use tokio::sync::Mutex;
 
 use crate::{
     base::Base,
-    keyspace::{EventNo, HEAD, META, PUBLISHED, RoomNo},
+    keyspace::{EventNo, HEAD, MEMBER, META, PUBLISHED, RoomNo},
     records::rooms::Head,
     rooms::{Rooms, view::RoomView},
     topic,
@@ -153,10 +154,21 @@ impl Directory {
         if published {
             self.must_have_space().await?;
         }
-        let key = &(room.no,);
+        self.put(user, room.no, published).await
+    }
+
+    /// Publishes a room, or takes it out, for a user who might when it was asked.
+    pub(crate) async fn put(&self, user: &UserId, room: RoomNo, published: bool) -> Result<(), DirectoryError> {
+        let (key, member) = (&(room,), &(user.to_owned(), room));
         self.base()
             .transact(|tx| async move {
                 if tx.read(&PUBLISHED, key).await?.is_some() != published {
+                    // Nobody could take out a room that its last member has left since. This row is written by who leaves:
+                    // in a batch before this one it says so, in one behind it that one finds the room published.
+                    let member = if published { tx.read(&MEMBER, member).await? } else { None };
+                    if published && member.is_none_or(|member| member.state != MembershipState::Join) {
+                        return Err(DirectoryError::Forbidden("publishing a room is for those who are joined to it"));
+                    }
                     if published {
                         tx.put(&PUBLISHED, key, &());
                     } else {

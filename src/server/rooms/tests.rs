@@ -1,5 +1,6 @@
 //! Rooms on the memory engine.
 
+mod allowed;
 mod bounds;
 mod judged;
 mod reading;

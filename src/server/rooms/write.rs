@@ -159,5 +159,5 @@ async fn build(
         server_name: &base.name,
         key,
     };
-    Ok(build::build(draft, &place)?)
+    Ok(build::build(draft, place)?)
 }

@@ -234,6 +234,14 @@ async fn a_full_queue_takes_no_more_and_harms_nobody_else() {
     assert_eq!(to_device.waiting(&alice(), "TABLET").await, [1, 1, 1]);
 }
 
+#[tokio::test]
+async fn a_full_queue_is_told_once_a_minute_by_any_clock() {
+    let (_, to_device) = home().await;
+    let day = 86_400_000;
+    let told = [day, day + 59_999, day + 60_000, day + 60_001, 5, 6, 60_005].map(|now_ms| to_device.may_tell(now_ms));
+    assert_eq!(told, [true, false, true, false, true, false, true], "the clock is set back by a day in between");
+}
+
 /// How many messages of `sender`, each with a content of so many bytes, are put into the queue of Alice's phone.
 async fn fill(home: &Home, from: u64, sender: &UserId, messages: u64, bytes: usize) {
     let content = format!(r#"{{"n":0,"x":"{}"}}"#, "x".repeat(bytes));

@@ -274,7 +274,7 @@ impl Rooms {
             key: &self.key,
         };
         let draft = EventDraft::state(creator.clone(), StateEventType::RoomCreate, "", content);
-        Ok(build::build(draft, &place)?)
+        Ok(build::build(draft, place)?)
     }
 
     fn default_version(&self) -> RoomVersionId {

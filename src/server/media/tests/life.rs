@@ -316,8 +316,10 @@ async fn a_user_uploads_so_many_files_at_once() {
     let mut first = Box::pin(home.media.upload(alice, &new, half().chain(stream::pending())));
     assert!(first.as_mut().now_or_never().is_none());
     home.media.upload(alice, &new, stream::iter([Ok::<_, BrokenBody>("x".into())])).await.unwrap();
-    let full = home.media.upload(alice, &new, half()).await;
-    assert!(matches!(full, Err(UploadError::QuotaExceeded)), "{full:?}");
+    let not_now = home.media.upload(alice, &new, half()).await;
+    assert!(matches!(not_now, Err(UploadError::TooManyAtOnce)), "{not_now:?}");
+    let never = home.media.upload(alice, &new, half().chain(half())).await;
+    assert!(matches!(never, Err(UploadError::QuotaExceeded)), "{never:?}");
     drop(first);
     home.media.upload(alice, &new, half()).await.unwrap();
 
