@@ -3,6 +3,8 @@
 mod backup;
 mod db;
 pub mod long;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 

@@ -126,7 +126,7 @@ fn contents() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::testing::cases(400), ..ProptestConfig::default() })]
 
     #[test]
     fn the_default_effect_is_that_of_the_predefined_rules(

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, sync::Arc, sync::atomic::Ordering};
 
-use depesche_rules::bounds::MAX_TO_DEVICE_BYTES;
+use depesche_rules::bounds::{MAX_TO_DEVICE_BYTES, MAX_TO_DEVICE_PER_SYNC, MAX_TO_DEVICE_RECIPIENTS};
 use depesche_store::{Position, faults::Fault as EngineFault};
 use ruma::{UserId, api::client::to_device::send_event_to_device::v3::Request, serde::Raw, user_id};
 use serde_json::{Value, json};
@@ -156,6 +156,28 @@ async fn what_is_no_message_is_refused_as_a_whole() {
         assert_eq!(matches!(refused, Err(SendError::Malformed)), !large);
     }
     assert_eq!(to_device.waiting(&alice(), "PHONE").await, [0u64; 0]);
+}
+
+#[tokio::test]
+async fn a_request_has_so_many_recipients_and_no_more() {
+    let (_home, to_device) = home().await;
+    let send = async |count: usize| {
+        let devices: serde_json::Map<_, _> = (0..count).map(|no| (format!("D{no}"), json!({ "n": 1 }))).collect();
+        to_device.send(&bob(), None, &request("1", json!({ "@alice:a.example": devices }))).await
+    };
+    send(MAX_TO_DEVICE_RECIPIENTS).await.unwrap();
+    assert!(matches!(send(MAX_TO_DEVICE_RECIPIENTS + 1).await, Err(SendError::TooLarge(_))));
+}
+
+#[tokio::test]
+async fn an_answer_has_so_many_messages_and_no_more() {
+    let (home, to_device) = home().await;
+    let message = Message { sender: alice(), kind: "m.test".to_owned(), content: r#"{"n":0}"#.to_owned() };
+    let row = |no: usize| (alice(), "PHONE".into(), Position(no as u64));
+    home.write(|tx| (1..=MAX_TO_DEVICE_PER_SYNC + 1).for_each(|no| tx.put(&TO_DEVICE, &row(no), &message))).await;
+    let first = to_device.page(&alice(), "PHONE", Position(0), usize::MAX).await;
+    assert_eq!((first.events.len(), first.last), (MAX_TO_DEVICE_PER_SYNC, Position(MAX_TO_DEVICE_PER_SYNC as u64)));
+    assert_eq!(to_device.page(&alice(), "PHONE", first.last, usize::MAX).await.events.len(), 1);
 }
 
 #[tokio::test]
