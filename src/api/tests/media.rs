@@ -257,6 +257,8 @@ async fn the_operator_lists_and_removes_files() {
     let second = upload(&home, &alice, "", None, "2").await;
     let admin = crate::admin::router(&home.app);
     let list = "GET /_depesche/admin/users/alice/media";
+    let nobody = ask(&admin, None, "GET /_depesche/admin/users/nobody/media", "").await;
+    assert_eq!(refused(&nobody), (404, "M_NOT_FOUND"));
     let listed = ask(&admin, None, list, "").await.body;
     let expected = json!({
         "id": first, "uri": format!("mxc://test/{first}"), "created_ms": 1_700_000_000_000_u64, "size": 5, "content_type": "a/b", "filename": "a"
