@@ -1,6 +1,7 @@
 //! What the operator is promised: a log and figures in which no secret is, and refusals that say what to mend. On our
 //! binary only.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
@@ -147,39 +148,83 @@ fn a_day_of_the_operator(server: &Server) -> Vec<String> {
     vec!["password-by-the-operator".to_owned(), token]
 }
 
-#[tokio::test]
-async fn the_log_says_what_was_done_and_no_secret() {
-    let more = "\n[log]\nfilter = \"trace\"\n".to_owned();
+/// What the log says of what the operator did: the words, and what they are about.
+const SAID: [(&str, &[(&str, &str)]); 10] = [
+    ("made an account", &[("user", "@carol:depesche.test"), ("admin", "true")]),
+    ("set a new password", &[("user", "@carol:depesche.test")]),
+    ("is an administrator's", &[("user", "@carol:depesche.test"), ("admin", "false")]),
+    ("locked an account, or unlocked it", &[("user", "@carol:depesche.test"), ("locked", "true")]),
+    ("suspended an account, or lifted it", &[("user", "@carol:depesche.test"), ("suspended", "true")]),
+    ("deactivated an account", &[("user", "@carol:depesche.test")]),
+    ("made a registration token", &[]),
+    ("deleted a registration token", &[]),
+    ("the database is compacted", &[]),
+    ("a backup was made", &[]),
+];
+
+/// The log of a server of this format on which all that was done; the id of one request; what must not be in the log.
+async fn logged(format: &str) -> (String, String, Vec<String>) {
+    let more = format!("\n[log]\nfilter = \"trace\"\nformat = \"{format}\"\n");
     let mut server = Server::start(Options { more, ..Options::default() });
     let socket = server.directory().join("data/admin.sock").metadata().expect("the server runs");
     assert_eq!(socket.permissions().mode() & 0o777, 0o600, "only its owner may command the server");
     let mut gateway = Gateway::start().await;
     let mut secrets = a_day(&server, &mut gateway).await;
     secrets.extend(a_day_of_the_operator(&server));
+    let answer = server.client().get("/_matrix/client/v3/capabilities", &[]).await;
+    let id = answer.header("x-request-id").to_owned();
+    answer.error(401, "M_MISSING_TOKEN");
+    assert!(!id.is_empty(), "a client can say which request went wrong");
     assert_eq!(server.terminate(LIMIT), Some(0));
+    (server.log(), id, secrets)
+}
 
-    let log = server.log();
-    assert!(log.contains("TRACE") && log.contains("answered method=\"PUT\""), "everything is logged: {log}");
-    for said in [
-        "made an account user=@carol:depesche.test admin=true",
-        "set a new password user=@carol:depesche.test",
-        "is an administrator's user=@carol:depesche.test admin=false",
-        "locked an account, or unlocked it user=@carol:depesche.test locked=true",
-        "suspended an account, or lifted it user=@carol:depesche.test suspended=true",
-        "deactivated an account user=@carol:depesche.test",
-        "made a registration token",
-        "deleted a registration token",
-        "the database is compacted",
-        "a backup was made",
-    ] {
-        assert!(log.lines().any(|line| line.contains(said)), "{said:?} is not in the log");
-    }
+fn has_no_secret(log: &str, secrets: &[String]) {
     for secret in secrets {
-        // As text, and as bytes are written where somebody logs a buffer.
-        let bytes = secret.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
-        let line = log.lines().find(|line| line.contains(&secret) || line.contains(&bytes));
+        // As text, and as bytes are written where somebody logs a buffer: spaced for people, dense in JSON.
+        let bytes: Vec<String> = secret.bytes().map(|byte| byte.to_string()).collect();
+        let ways = [secret.clone(), bytes.join(", "), bytes.join(",")];
+        let line = log.lines().find(|line| ways.iter().any(|way| line.contains(way)));
         assert_eq!(line, None, "{secret} is in the log");
     }
+}
+
+#[tokio::test]
+async fn the_log_says_what_was_done_and_no_secret() {
+    let (log, id, secrets) = logged("text").await;
+    assert!(log.contains("TRACE") && log.contains("answered method=\"PUT\""), "everything is logged: {log}");
+    for (said, about) in SAID {
+        let about: String = about.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+        assert!(log.lines().any(|line| line.contains(&format!("{said}{about}"))), "{said:?}{about} is not in the log");
+    }
+    let answered = "answered method=\"GET\" route=\"/_matrix/client/v3/capabilities\" status=401";
+    assert!(log.lines().any(|line| line.contains(answered) && line.contains(&id)), "{id} is not in the log");
+    has_no_secret(&log, &secrets);
+}
+
+#[tokio::test]
+async fn the_log_for_machines_says_the_same_and_no_secret() {
+    let (log, id, secrets) = logged("json").await;
+    let parsed = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let lines: Vec<Value> = log.lines().map(parsed).collect();
+    assert!(lines.iter().any(|line| line["level"] == "TRACE"), "everything is logged: {log}");
+    assert!(lines.iter().all(|line| line["timestamp"].is_string() && line["level"].is_string()), "{log}");
+    let has = |line: &Value, name: &str, wanted: &str| line[name].as_str().unwrap_or(&line[name].to_string()) == wanted;
+    for (said, about) in SAID {
+        let is_said = |line: &Value| {
+            let ends = line["message"].as_str().is_some_and(|message| message.ends_with(said));
+            ends && about.iter().all(|(name, value)| has(line, name, value))
+        };
+        assert!(lines.iter().any(is_said), "{said:?} {about:?} is not in the log");
+    }
+    let answered: Vec<&Value> = lines.iter().filter(|line| line["message"] == "answered").collect();
+    assert!(answered.iter().any(|line| line["method"] == "PUT"), "{answered:?}");
+    let ids: BTreeSet<&str> = answered.iter().filter_map(|line| line["span"]["id"].as_str()).collect();
+    assert_eq!(ids.len(), answered.len(), "each has an id of its own");
+    let asked = answered.iter().find(|line| line["span"]["id"] == id.as_str());
+    let asked = asked.unwrap_or_else(|| panic!("{id} is not in the log"));
+    assert_eq!((&asked["route"], &asked["status"]), (&json!("/_matrix/client/v3/capabilities"), &json!(401)));
+    has_no_secret(&log, &secrets);
 }
 
 /// A figure on the page of figures.

@@ -231,7 +231,7 @@ impl Gathered {
     /// Fills them, comparing each file with its hash.
     fn copy(&self, backup: &Path, manifest: &Manifest) -> io::Result<()> {
         let all: u64 = manifest.files.iter().map(|file| file.size).sum();
-        let (mut done, mut said) = (0, Instant::now());
+        let (mut done, mut said) = (0, None::<Instant>);
         for file in &manifest.files {
             let to = match (file.name.split_once('/'), &self.media) {
                 (Some((DATABASE, name)), _) => self.database.join(name),
@@ -243,8 +243,8 @@ impl Gathered {
             };
             copy(&backup.join(&file.name), &to, file)?;
             done += file.size;
-            if said.elapsed().as_secs() >= SAY_EVERY_S {
-                said = Instant::now();
+            if said.is_none_or(|said| said.elapsed().as_secs() >= SAY_EVERY_S) {
+                said = Some(Instant::now());
                 eprintln!("copying: {} of {} MB", done >> 20, all >> 20);
             }
         }
