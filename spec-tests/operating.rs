@@ -2,7 +2,7 @@
 //! binary only.
 
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -18,6 +18,10 @@ use depesche_spec_tests::{Client, binary};
 const NO_REFUSAL: &str = "60";
 /// How soon what is counted must be on the page.
 const LIMIT: Duration = Duration::from_secs(60);
+/// A server without work ends within this time: before requests in work would be given up (`server.shutdown_timeout`).
+const AT_ONCE: Duration = Duration::from_secs(10);
+/// How often the database synced its log.
+const SYNCS: &str = "depesche_store_wal_syncs_total";
 
 /// Runs `depesche` to its end, as [`Server::command`] does, where no server was started.
 fn depesche(config: &Path, words: &[&str], environment: &[(&str, &str)]) -> Output {
@@ -178,6 +182,13 @@ async fn the_log_says_what_was_done_and_no_secret() {
     }
 }
 
+/// A figure on the page of figures.
+async fn figure(address: SocketAddr, name: &str) -> u64 {
+    let page = Client::new(address).get("/metrics", &[]).await.text().to_owned();
+    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    value.unwrap_or_else(|| panic!("no {name}: {page}"))
+}
+
 /// The figures that the manual promises.
 fn promised() -> Vec<&'static str> {
     let manual = include_str!("../docs/operate/logs-and-metrics.md");
@@ -197,6 +208,13 @@ async fn the_figures_are_those_of_the_manual_and_name_nobody() {
     phone(&bob, &gateway, "pushkey").await;
     let id = alice.say(&room, "hello").await;
     gateway.of_event(&id).await;
+    // What is answered 200 is on the disk: one after the other, each has a sync of its own.
+    let before = figure(address, SYNCS).await;
+    for n in 0..20 {
+        alice.say(&room, &n.to_string()).await;
+        let after = figure(address, SYNCS).await;
+        assert!(after > before + n, "{} messages are answered, and there were {} syncs", n + 1, after - before);
+    }
     // One who goes away before the answer.
     let since = text(&bob.syncer().next().await["next_batch"]);
     let mut stream = TcpStream::connect(server.address()).expect("the server listens");
@@ -228,6 +246,34 @@ async fn the_figures_are_those_of_the_manual_and_name_nobody() {
     }
     let found = server.command(&["doctor"]);
     assert!(stdout(&found).contains(&format!("a page of figures (metrics.listen) answers at {address}")), "{found:?}");
+}
+
+/// A poll that waits would hold up the end for as long as requests in work may take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stops_answers_those_who_wait() {
+    let mut server = Server::start(Options { presence: true, ..Options::default() });
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = alice.public_room().await;
+    bob.join(&room).await;
+    // Asleep but for the end: of the presence, which says that the poll has come, the one who polls is not told.
+    let quiet = || alice.syncer().filter(&json!({ "presence": { "not_types": ["*"] } }));
+    let mut first = quiet().param("set_presence", "offline");
+    first.next().await;
+    let mut poll = quiet();
+    poll.since = first.since;
+    let poll = tokio::spawn(async move { poll.request(600_000).await });
+    let deadline = Instant::now() + LIMIT;
+    let path = "/_matrix/client/v3/presence/{userId}/status";
+    while bob.get(path, &[&alice.id]).await.ok()["presence"] != "online" {
+        assert!(Instant::now() < deadline && !poll.is_finished(), "the poll waits");
+    }
+    assert!(!poll.is_finished());
+    let asked = Instant::now();
+    assert_eq!(server.terminate(LIMIT), Some(0));
+    let took = asked.elapsed();
+    let answer = poll.await.expect("the poll was answered");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(took < AT_ONCE, "the end took {took:?}");
 }
 
 #[tokio::test]
@@ -287,6 +333,30 @@ fn a_command_makes_no_database_where_one_is_missed() {
     let found = depesche(&config, &["doctor"], &blind);
     ended(&found, 1);
     assert!(stdout(&found).contains("ca-certificates"), "{found:?}");
+}
+
+#[test]
+fn a_server_that_cannot_start_makes_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let [config, data] = ["depesche.toml", "data"].map(|name| folder.path().join(name));
+    let lines = format!("[server]\nname = \"depesche.test\"\ndata_dir = {data:?}\nlisten = \"127.0.0.1:0\"\n");
+    let turn = "[turn]\nuris = \"turn:turn.depesche.test\"\nshared_secret_file = \"/none/secret\"\n";
+    std::fs::write(&config, format!("{lines}{turn}")).expect("written");
+    let why = ended(&depesche(&config, &["serve"], &[]), 2);
+    assert!(why.contains("turn.shared_secret_file") && !data.exists(), "{why}");
+}
+
+#[tokio::test]
+async fn a_service_that_is_hung_up_on_goes_on() {
+    let mut server = Server::start(Options::default());
+    assert_eq!(server.end_by("HUP", Duration::ZERO), None);
+    let deadline = Instant::now() + LIMIT;
+    while !server.log().contains("SIGHUP changes nothing") {
+        assert!(Instant::now() < deadline, "{}", server.log());
+        tokio::task::yield_now().await;
+    }
+    server.client().get("/_matrix/client/versions", &[]).await.ok();
+    assert_eq!(server.terminate(LIMIT), Some(0));
 }
 
 #[test]

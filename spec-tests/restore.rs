@@ -272,7 +272,7 @@ async fn a_backup_of_a_disk_of_its_own_for_media_and_one_that_fails() {
     let made = server.command(&["backup", &backup]);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 
-    assert_eq!(server.end_by("HUP", Duration::from_secs(60)), Some(0), "a closed terminal ends it as a stop does");
+    assert_eq!(server.terminate(Duration::from_secs(60)), Some(0));
     std::fs::rename(home.join("data"), home.join("broken")).expect("the old data go away");
     for byte in 0..=u8::MAX {
         std::fs::remove_dir_all(disk.join(format!("{byte:02x}"))).expect("removed");

@@ -4,13 +4,11 @@ use std::time::{Duration, Instant};
 
 use crate::Size;
 use crate::figure::{Figures, ms};
-use crate::host::{processor_time, processor_time_since};
+use crate::host::{kernel_ticks, processor_time, processor_time_since};
 use crate::site::{Person, Site, join_all};
 
 /// How many are in flight at a time.
 const IN_FLIGHT: [usize; 4] = [1, 8, 32, 50];
-/// How many rooms "many rooms" are, with one in flight in each.
-const ROOMS: usize = 32;
 
 /// Senders in one room, and with a room for each.
 pub struct Send<'a> {
@@ -28,30 +26,31 @@ impl<'a> Send<'a> {
         let room = people[0].create_room().await;
         join_all(&mut people, &room).await;
         let mut rooms = Vec::new();
-        for person in &mut people[..ROOMS] {
+        for person in &mut people {
             rooms.push(person.create_room().await);
         }
         Self { site, people, room, rooms, time: Duration::from_secs_f64(size.send_s) }
     }
 
-    /// Each number in flight for its time.
+    /// Each number in flight for its time: all in one room, then each in a room of its own.
     pub async fn round(&mut self) -> Figures {
         let mut figures = Figures::new();
         for in_flight in IN_FLIGHT {
             let rooms = vec![self.room.clone(); in_flight];
-            let (rate, cost) = self.measure(&rooms).await;
-            figures.push((format!("sends per second, {in_flight} in flight"), rate));
-            figures.push((format!("processor time per send, {in_flight} in flight, ms"), cost));
+            self.measure(&rooms, &format!("{in_flight} in flight"), &mut figures).await;
         }
-        let (rate, cost) = self.measure(&self.rooms.clone()).await;
-        figures.push((format!("sends per second over {ROOMS} rooms"), rate));
-        figures.push((format!("processor time per send over {ROOMS} rooms, ms"), cost));
+        for in_flight in &IN_FLIGHT[1..] {
+            let rooms = self.rooms[..*in_flight].to_vec();
+            self.measure(&rooms, &format!("in {in_flight} rooms"), &mut figures).await;
+        }
         figures
     }
 
-    /// Sends per second and processor time of each, with one sender for each of these rooms.
-    async fn measure(&mut self, rooms: &[String]) -> (f64, f64) {
-        let (start, used) = (Instant::now(), processor_time(self.site.process()));
+    /// Sends per second, processor time of each and how much of it is the kernel's, with one sender for each of these
+    /// rooms.
+    async fn measure(&mut self, rooms: &[String], how: &str, figures: &mut Figures) {
+        let process = self.site.process();
+        let (start, used, (kernel, all)) = (Instant::now(), processor_time(process), kernel_ticks(process));
         let end = start + self.time;
         let sending = self.people.iter_mut().zip(rooms).map(async |(person, room)| {
             let mut sent = 0_u32;
@@ -62,7 +61,13 @@ impl<'a> Send<'a> {
             sent
         });
         let sent: u32 = futures::future::join_all(sending).await.into_iter().sum();
-        let rate = f64::from(sent) / start.elapsed().as_secs_f64();
-        (rate, ms(processor_time_since(self.site.process(), used)) / f64::from(sent))
+        figures.push((format!("sends per second, {how}"), f64::from(sent) / start.elapsed().as_secs_f64()));
+        let cost = ms(processor_time_since(process, used)) / f64::from(sent);
+        figures.push((format!("processor time per send, {how}, ms"), cost));
+        let (kernel_now, all_now) = kernel_ticks(process);
+        figures.push((
+            format!("of that in the kernel, {how}, ms"),
+            cost * (kernel_now - kernel) / (all_now - all).max(1.0),
+        ));
     }
 }

@@ -176,8 +176,12 @@ pub async fn authenticate(
 
 /// Notes that the device was there, beside the answer: the caller does not wait for it.
 fn note_seen(server: &Arc<Server>, user: &OwnedUserId, device: &OwnedDeviceId, address: Option<IpAddr>) {
-    let (server, user, device) = (Arc::clone(server), user.clone(), device.clone());
-    tokio::spawn(async move { server.devices.saw(&user, &device, address).await });
+    let key = (user.clone(), device.clone());
+    if server.devices.saw_lately(&key) {
+        return;
+    }
+    let server = Arc::clone(server);
+    tokio::spawn(async move { server.devices.saw(&key.0, &key.1, address).await });
 }
 
 impl From<AuthenticateError> for Error {

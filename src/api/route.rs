@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodFilter, on},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use depesche_config::Config;
 use depesche_rules::bounds::{INVITES_PER_REQUEST, MAX_BODY_BYTES, MAX_KEYS_BODY_BYTES, MAX_PLAIN_BODY_BYTES};
 use futures::future::BoxFuture;
@@ -213,8 +213,8 @@ fn refuse(error: DeserializationError, no_body: bool, missing_field: ErrorKind, 
 }
 
 fn encode<T: OutgoingResponse>(response: T) -> Result<Response, Error> {
-    let response = response.try_into_http_response::<BytesMut>().map_err(Error::internal)?;
-    Ok(response.map(|body| Body::from(body.freeze())))
+    let response = response.try_into_http_response::<Vec<u8>>().map_err(Error::internal)?;
+    Ok(response.map(Body::from))
 }
 
 impl Endpoint {

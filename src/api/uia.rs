@@ -50,14 +50,14 @@ fn is_counted_by_path(purpose: Purpose) -> bool {
     }
 }
 
-/// Makes of a body one that ruma reads as it is meant. An `auth` of `{}` goes: clients that have nothing to prove yet send
-/// that as well as none. A password gets the `identifier` that the specification wants from those that still name its
+/// Makes of a body one that ruma reads as it is meant. An `auth` with neither `type` nor `session` goes: clients that have
+/// nothing to prove yet send `{}`, or what else they know, as well as none. A password gets the `identifier` that the specification wants from those that still name its
 /// user in the older fields.
 pub fn as_meant(body: Bytes) -> Bytes {
     let Ok(mut fields) = serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(&body) else { return body };
     let auth = fields.get("auth").and_then(|auth| serde_json::from_str::<Map<_, _>>(auth.get()).ok());
     let Some(mut auth) = auth else { return body };
-    if auth.is_empty() {
+    if !auth.contains_key("type") && !auth.contains_key("session") {
         fields.remove("auth");
     } else {
         let Some(identifier) = older_identifier(&auth) else { return body };

@@ -2,7 +2,13 @@
 
 mod store;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router, routing::get};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -13,6 +19,9 @@ use crate::{failure::Failure, node::Node};
 const CLASSES_S: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0, 60.0];
 /// How often figures that nobody fetches are summed up.
 pub const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Whether anybody may fetch figures.
+static COUNTING: AtomicBool = AtomicBool::new(false);
 
 /// From here on figures are counted.
 pub fn start() -> Result<PrometheusHandle, Failure> {
@@ -27,6 +36,7 @@ pub fn start() -> Result<PrometheusHandle, Failure> {
     metrics::describe_gauge!("depesche_http_connections", "Open connections of clients");
     metrics::describe_counter!("depesche_push_notifications_total", "Notifications to push gateways, by outcome");
     store::describe();
+    COUNTING.store(true, Ordering::Relaxed);
     metrics::describe_gauge!("depesche_build_info", "1; the version is a label");
     metrics::gauge!("depesche_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(handle)
@@ -46,6 +56,9 @@ pub fn router(handle: PrometheusHandle, node: Arc<Node>) -> Router {
 
 /// Counts an answered request.
 pub fn answered(method: &'static str, route: &str, status: u16, elapsed: Duration) {
+    if !COUNTING.load(Ordering::Relaxed) {
+        return;
+    }
     let labels = [("route", route.to_owned()), ("method", method.to_owned()), ("status", status.to_string())];
     metrics::counter!("depesche_http_requests_total", &labels).increment(1);
     metrics::histogram!("depesche_http_request_seconds", "route" => route.to_owned()).record(elapsed.as_secs_f64());

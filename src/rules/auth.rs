@@ -95,13 +95,12 @@ pub fn check_state_dependent(
 pub fn looks_into(kind: &TimelineEventType) -> bool {
     matches!(
         kind,
-        TimelineEventType::RoomAliases
-            | TimelineEventType::RoomCreate
+        TimelineEventType::RoomCreate
             | TimelineEventType::RoomMember
             | TimelineEventType::RoomPowerLevels
             | TimelineEventType::RoomRedaction
             | TimelineEventType::RoomThirdPartyInvite
-    )
+    ) || kind.to_string() == "m.room.aliases"
 }
 
 /// The servers whose signatures [`verify`] will ask for, so that their keys can be fetched first.

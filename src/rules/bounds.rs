@@ -40,9 +40,9 @@ pub const MAX_JSON_DEPTH: usize = 100;
 pub const MAX_THIRD_PARTY_SIGNATURES: usize = 8;
 /// See [`MAX_THIRD_PARTY_SIGNATURES`].
 pub const MAX_THIRD_PARTY_KEYS: usize = 8;
-/// Users that an event's `m.mentions` can notify by name. Ours: each costs a row when the event is stored; the event
-/// itself is accepted whatever it lists.
-pub const MAX_MENTIONED_USERS: usize = 100;
+/// Members of this server for whom one event's `m.mentions` makes a row that counts a highlight. Ours: an event has room
+/// for some 1,500 names of usual length, and is accepted whatever it lists.
+pub const MAX_MENTIONED_MEMBERS: usize = 2000;
 
 /// Bytes of a pattern in a push rule, and of a display name that is looked for; what is longer never matches. Ours: each
 /// member's patterns are compared with each event.

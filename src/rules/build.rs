@@ -95,19 +95,19 @@ pub struct Placement<'a> {
 }
 
 /// Builds, hashes and signs an event.
-pub fn build(draft: EventDraft, place: &Placement<'_>) -> Result<Pdu, FormatError> {
+pub fn build(draft: EventDraft, place: Placement<'_>) -> Result<Pdu, FormatError> {
     if place.prev_events.len() > MAX_PREV_EVENTS {
         return Err(FormatError::field("prev_events", "too many"));
     }
     if place.auth_events.len() > MAX_AUTH_EVENTS {
         return Err(FormatError::field("auth_events", "too many"));
     }
-    let mut event = assemble(draft, place);
+    let mut event = assemble(draft, &place);
     place
         .key
         .hash_and_sign_event(place.server_name, &mut event, &place.rules.redaction)
         .map_err(|_| FormatError::TooLarge("the event"))?;
-    Pdu::from_object(&event, place.rules)
+    Pdu::built(&event, place.rules, place.prev_events, place.auth_events)
 }
 
 /// The event before hash and signature.
@@ -214,9 +214,9 @@ mod tests {
             key: &room.key,
         };
         let largest = EventDraft::message(user("creator"), "m.room.message".into(), body(MAX_PDU_BYTES));
-        assert_eq!(build(largest, &place).unwrap().json().len(), MAX_PDU_BYTES);
+        assert_eq!(build(largest, place.clone()).unwrap().json().len(), MAX_PDU_BYTES);
         let larger = EventDraft::message(user("creator"), "m.room.message".into(), body(MAX_PDU_BYTES + 1));
-        assert_eq!(build(larger, &place), Err(FormatError::TooLarge("the event")));
+        assert_eq!(build(larger, place), Err(FormatError::TooLarge("the event")));
     }
 
     #[test]

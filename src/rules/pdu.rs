@@ -71,16 +71,35 @@ impl Pdu {
 
     /// As [`Pdu::from_json`], from a parsed object.
     pub fn from_object(object: &CanonicalJsonObject, rules: &RoomVersionRules) -> Result<Self, FormatError> {
+        let pdu = Self::whole(object, rules)?;
+        let edges = Edges::read(pdu.json()).map_err(|_| FormatError::field("event", "names what is no event"))?;
+        Ok(pdu.with_edges(edges))
+    }
+
+    /// An event that was built here and names these events.
+    pub(crate) fn built(
+        object: &CanonicalJsonObject,
+        rules: &RoomVersionRules,
+        prev_events: Vec<OwnedEventId>,
+        auth_events: Vec<OwnedEventId>,
+    ) -> Result<Self, FormatError> {
+        Ok(Self::whole(object, rules)?.with_edges(Edges { prev_events, auth_events }))
+    }
+
+    /// With its form checked, but not what it names.
+    fn whole(object: &CanonicalJsonObject, rules: &RoomVersionRules) -> Result<Self, FormatError> {
         let text = canonical_text(object);
         format::check(object, text.len(), &rules.event_format)?;
         // Content that was nested as deep as JSON may be is one level too deep inside of an event.
         check_depth(text.as_bytes())?;
         let event_id = event_id(object, rules)?;
-        let pdu = Self::read(text.into(), event_id, rules)?;
-        let edges = Edges::read(pdu.json()).map_err(|_| FormatError::field("event", "names what is no event"))?;
+        Self::read(text.into(), event_id, rules)
+    }
+
+    fn with_edges(self, edges: Edges) -> Self {
         // New, so nobody has asked for them yet.
-        let _ = pdu.event.edges.set(edges);
-        Ok(pdu)
+        let _ = self.event.edges.set(edges);
+        self
     }
 
     /// An event that this server stored: its text as [`Pdu::json`] gave it, and its identifier. Checks only what reading

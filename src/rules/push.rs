@@ -12,6 +12,8 @@ mod event;
 mod pattern;
 mod ruleset;
 
+use std::collections::BTreeSet;
+
 use ruma::{OwnedEventId, OwnedUserId, events::room::member::MembershipState};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -21,7 +23,7 @@ pub use self::{
     event::EventFields,
     ruleset::{asks_for_display_name, effective},
 };
-use crate::{bounds::MAX_MENTIONED_USERS, pdu::Pdu, power_levels::PowerLevels};
+use crate::{pdu::Pdu, power_levels::PowerLevels};
 
 /// What the default rules do with an event. Never the sender's concern: nobody is notified of what they sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,8 +32,8 @@ pub struct Effect {
     pub notify: bool,
     /// Every member is notified with a highlight: a permitted `@room`, or the room's tombstone. Then `notify` is set.
     pub highlight_room: bool,
-    /// These users are notified with a highlight, even if `notify` is not set, members or not, without repetition; at
-    /// most [`MAX_MENTIONED_USERS`].
+    /// These users are notified with a highlight, even if `notify` is not set, members or not, without repetition: as
+    /// many as the event has room for.
     pub highlight_users: Vec<OwnedUserId>,
     /// This user is notified of an invite.
     pub invited: Option<OwnedUserId>,
@@ -119,16 +121,9 @@ fn invited(event: &Pdu) -> Option<OwnedUserId> {
 
 fn mentioned(mentions: &Mentions<'_>, event: &Pdu) -> Vec<OwnedUserId> {
     let named: Vec<serde_json::Value> = read(mentions.user_ids).unwrap_or_default();
-    let mut users = Vec::new();
-    for user in named.iter().filter_map(|user| OwnedUserId::try_from(user.as_str()?).ok()) {
-        if users.len() == MAX_MENTIONED_USERS {
-            break;
-        }
-        if user != *event.sender() && !users.contains(&user) {
-            users.push(user);
-        }
-    }
-    users
+    let mut seen = BTreeSet::from([event.sender().clone()]);
+    let users = named.iter().filter_map(|user| OwnedUserId::try_from(user.as_str()?).ok());
+    users.filter(|user| seen.insert(user.clone())).collect()
 }
 
 #[cfg(test)]

@@ -19,6 +19,16 @@ pub fn redact(event: &Pdu, rules: &RoomVersionRules) -> Result<Pdu, FormatError>
     Ok(pdu.with_rejected(event.rejected()))
 }
 
+/// The event with nothing in its content but what its version protects, and all that stands beside it: before version 11 a
+/// redaction names its target there, which [`redact`] takes away.
+pub fn empty_content(event: &Pdu, rules: &RoomVersionRules) -> Result<Pdu, FormatError> {
+    let mut object = event.to_object()?;
+    let content = redact(event, rules)?.to_object()?.remove("content");
+    object.extend(content.map(|content| ("content".to_owned(), content)));
+    let pdu = Pdu::from_stored(canonical_text(&object).into(), event.event_id().clone(), rules)?;
+    Ok(pdu.with_rejected(event.rejected()))
+}
+
 /// Whether the redaction is performed on the event it names: its sender reaches the redact level at the redaction, or
 /// is of the same server as the event's sender.
 pub fn applies(redaction: &Pdu, target: &Pdu, levels_at_redaction: &PowerLevels) -> bool {

@@ -135,7 +135,7 @@ impl Room {
             server_name: server(),
             key: &self.key,
         };
-        let event = build(draft, &place).unwrap();
+        let event = build(draft, place).unwrap();
         check_state_independent(&event, self.rules, |id| self.event(id))?;
         check_state_dependent(&event, self.rules, |kind, key| before.get(&(kind.clone(), key.to_owned())).cloned())?;
         self.events.push(event.clone());
@@ -158,4 +158,10 @@ pub fn apply(state: &mut State, event: &Pdu) {
     if let Some(state_key) = event.state_key() {
         state.insert((event.kind().to_string().into(), state_key.to_owned()), event.clone());
     }
+}
+
+/// How many cases a property has: as many as usual, or as `PROPTEST_CASES` says if that is more.
+pub fn cases(usual: u32) -> u32 {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    asked.unwrap_or(usual).max(usual)
 }

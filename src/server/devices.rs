@@ -123,6 +123,13 @@ struct SeenAt {
     old: HashMap<(OwnedUserId, OwnedDeviceId), u64>,
 }
 
+impl SeenAt {
+    fn lately(&self, device: &(OwnedUserId, OwnedDeviceId), now_ms: u64) -> bool {
+        let last = self.young.get(device).or_else(|| self.old.get(device));
+        last.is_some_and(|at_ms| at_ms + SEEN_EVERY_MS > now_ms)
+    }
+}
+
 impl Devices {
     /// Over this base; the followers are asked in this order.
     pub fn new(base: Arc<Base>, followers: Vec<Arc<dyn DeviceFollower>>) -> Self {
@@ -304,9 +311,21 @@ impl Devices {
     pub async fn saw(&self, user: &UserId, device: &DeviceId, ip: Option<IpAddr>) {
         let now_ms = self.base.clock.now_ms();
         let key = &(user.to_owned(), device.to_owned());
-        if !self.is_due(key, now_ms) {
-            return;
+        if self.is_due(key, now_ms) {
+            self.note_seen(key, now_ms, ip).await;
         }
+    }
+
+    /// Notes that a device has logged in, also where one of the same id was there a moment ago: that one may have ended.
+    pub async fn saw_login(&self, user: &UserId, device: &DeviceId, ip: Option<IpAddr>) {
+        let now_ms = self.base.clock.now_ms();
+        let key = &(user.to_owned(), device.to_owned());
+        // Whatever it says: what the device asks next is not due.
+        self.is_due(key, now_ms);
+        self.note_seen(key, now_ms, ip).await;
+    }
+
+    async fn note_seen(&self, key: &(OwnedUserId, OwnedDeviceId), now_ms: u64, ip: Option<IpAddr>) {
         let saw = self.base.transact(|tx| async move {
             tx.lazy();
             // A device that ends in this moment must not leave a row behind.
@@ -321,10 +340,14 @@ impl Devices {
         }
     }
 
+    /// Whether [`Self::saw`] has nothing to note of this device now.
+    pub fn saw_lately(&self, device: &(OwnedUserId, OwnedDeviceId)) -> bool {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).lately(device, self.base.clock.now_ms())
+    }
+
     fn is_due(&self, key: &(OwnedUserId, OwnedDeviceId), now_ms: u64) -> bool {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = seen.young.get(key).or_else(|| seen.old.get(key));
-        if last.is_some_and(|at_ms| at_ms + SEEN_EVERY_MS > now_ms) {
+        if seen.lately(key, now_ms) {
             return false;
         }
         if seen.young.len() >= SEEN_REMEMBERED && !seen.young.contains_key(key) {

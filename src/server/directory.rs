@@ -17,13 +17,14 @@ use depesche_store::{MAX_SCAN, Position, Watch};
 use ruma::{
     RoomId, UserId,
     directory::{PublicRoomsChunk, RoomTypeFilter},
+    events::room::member::MembershipState,
     room::{JoinRuleSummary, RoomSummary},
 };
 use tokio::sync::Mutex;
 
 use crate::{
     base::Base,
-    keyspace::{EventNo, HEAD, META, PUBLISHED, RoomNo},
+    keyspace::{EventNo, HEAD, MEMBER, META, PUBLISHED, RoomNo},
     records::rooms::Head,
     rooms::{Rooms, view::RoomView},
     topic,
@@ -153,10 +154,21 @@ impl Directory {
         if published {
             self.must_have_space().await?;
         }
-        let key = &(room.no,);
+        self.put(user, room.no, published).await
+    }
+
+    /// Publishes a room, or takes it out, for a user who might when it was asked.
+    pub(crate) async fn put(&self, user: &UserId, room: RoomNo, published: bool) -> Result<(), DirectoryError> {
+        let (key, member) = (&(room,), &(user.to_owned(), room));
         self.base()
             .transact(|tx| async move {
                 if tx.read(&PUBLISHED, key).await?.is_some() != published {
+                    // Nobody could take out a room that its last member has left since. This row is written by who leaves:
+                    // in a batch before this one it says so, in one behind it that one finds the room published.
+                    let member = if published { tx.read(&MEMBER, member).await? } else { None };
+                    if published && member.is_none_or(|member| member.state != MembershipState::Join) {
+                        return Err(DirectoryError::Forbidden("publishing a room is for those who are joined to it"));
+                    }
                     if published {
                         tx.put(&PUBLISHED, key, &());
                     } else {
@@ -381,5 +393,34 @@ impl Token {
         };
         let after = text.strip_prefix('n').and_then(place).map(Self::After);
         after.or_else(|| text.strip_prefix('p').and_then(place).map(Self::Before)).ok_or(DirectoryError::BadToken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Fixture, user};
+
+    #[tokio::test]
+    async fn so_many_rooms_are_published_and_no_more() {
+        let server = Fixture::new();
+        let directory = Directory::new(Arc::clone(&server.rooms));
+        let alice = &user("alice");
+        // The second time the first room is one of them.
+        for has_space in [true, false] {
+            let room = server.public_room(alice).await;
+            // In memory they are as good as on the disk: nothing says that the list is another one.
+            let mut shown = directory.shown.lock().await;
+            shown.refresh(&server.base).await.unwrap();
+            let head = Head::clone(&server.rooms.find(&room).await.unwrap().unwrap().head);
+            for room in (1_000_000..).take(MAX_PUBLISHED_ROOMS - 1) {
+                let (place, kind) = (None, RoomTypeFilter::from(None::<String>));
+                shown.put(room, Entry { head: head.clone(), states: Vec::new(), place, kind, text: String::new() });
+            }
+            drop(shown);
+            let published = directory.set(alice, &room, true).await;
+            let refused = matches!(published, Err(DirectoryError::Forbidden(_)));
+            assert!(if has_space { published.is_ok() } else { refused }, "{published:?}");
+        }
     }
 }

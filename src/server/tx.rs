@@ -204,6 +204,20 @@ impl Tx {
         value.map(|value| decode(table, &key, &value)).transpose()
     }
 
+    /// As [`Self::peek`], of however many keys, in the order asked.
+    pub async fn peek_many<K: Key, V: Record>(&self, table: &Table<K, V>, keys: &[K]) -> Result<Vec<Option<V>>, Fault> {
+        let mut found = self.view.get_many(table, keys).await?;
+        for (key, value) in keys.iter().map(|key| table.key(key)).zip(&mut found) {
+            match self.own(&key) {
+                Some(own) => *value = own.map(|value| decode(table, &key, &value)).transpose()?,
+                None => {
+                    self.batch().peeked.insert(key);
+                }
+            }
+        }
+        Ok(found)
+    }
+
     /// As [`Self::read`], of whatever table, as it is stored.
     pub async fn read_stored(&self, key: &Bytes) -> Result<Option<Bytes>, Fault> {
         if let Some(own) = self.own(key) {

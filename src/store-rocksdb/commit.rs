@@ -193,7 +193,7 @@ impl Writer {
             self.note(Some(&short));
             return refuse(waiting, &short);
         }
-        let mut group = Group::new(&shared.database.db, shared.published().volatile().clone());
+        let mut group = Group::new(&shared.database.db, shared.published().volatile().clone(), waiting.len());
         let mut answers = Vec::with_capacity(waiting.len());
         for Waiting { batch, answer, _room } in waiting {
             let result = group.add(batch, &mut self.positions);

@@ -25,7 +25,8 @@ pub(crate) struct Group<'a> {
     pub(crate) last: Option<Position>,
     /// Whether a batch asks for a sync.
     pub(crate) sync: bool,
-    overlay: Overlay,
+    /// Kept where other batches follow.
+    overlay: Option<Overlay>,
 }
 
 /// What earlier batches of the group wrote.
@@ -36,7 +37,8 @@ struct Overlay {
 }
 
 impl<'a> Group<'a> {
-    pub(crate) fn new(db: &'a DB, volatile: OrdMap<Bytes, Bytes>) -> Self {
+    /// For so many batches.
+    pub(crate) fn new(db: &'a DB, volatile: OrdMap<Bytes, Bytes>, batches: usize) -> Self {
         Self {
             db,
             write: WriteBatch::default(),
@@ -44,12 +46,12 @@ impl<'a> Group<'a> {
             announced: Vec::new(),
             last: None,
             sync: false,
-            overlay: Overlay::default(),
+            overlay: (batches > 1).then(Overlay::default),
         }
     }
 
     /// Adds a batch that passed [`Batch::check`], or refuses it and leaves the group as it was.
-    pub(crate) fn add(&mut self, batch: Batch, positions: &mut Positions) -> Result<Position, CommitError> {
+    pub(crate) fn add(&mut self, mut batch: Batch, positions: &mut Positions) -> Result<Position, CommitError> {
         if let Some(key) = batch.conflict(|key| self.get(key))? {
             return Err(CommitError::Conflict(key));
         }
@@ -58,8 +60,9 @@ impl<'a> Group<'a> {
         for range in &batch.delete_ranges {
             durable |= self.delete_range(range);
         }
+        let (topics, lazy) = (std::mem::take(&mut batch.topics), batch.lazy);
         let mut volatile = false;
-        for (key, value) in batch.writes(position) {
+        for (key, value) in batch.into_writes(position) {
             if is_volatile(&key) {
                 volatile = true;
                 match value {
@@ -72,17 +75,19 @@ impl<'a> Group<'a> {
                     Some(value) => self.write.put(&key, value),
                     None => self.write.delete(&key),
                 }
-                self.overlay.rows.insert(key, value);
+                if let Some(overlay) = &mut self.overlay {
+                    overlay.rows.insert(key, value);
+                }
             }
         }
-        if !batch.topics.is_empty() {
-            let change = reserved::change_value(batch.topics.iter().copied());
+        if !topics.is_empty() {
+            let change = reserved::change_value(topics.iter().copied());
             self.write.put(reserved::change_key(position), change);
             // The change of a batch that is all volatile may be lost with it.
             durable |= !volatile;
-            self.announced.push((position, batch.topics));
+            self.announced.push((position, topics));
         }
-        self.sync |= durable && !batch.lazy;
+        self.sync |= durable && !lazy;
         self.last = Some(position);
         Ok(position)
     }
@@ -92,10 +97,12 @@ impl<'a> Group<'a> {
         remove_range(&mut self.volatile, &volatile_part(range));
         let Some(range) = durable_part(range) else { return false };
         self.write.delete_range(&range.from, &range.to);
-        for (_, value) in self.overlay.rows.range_mut(range.from.clone()..range.to.clone()) {
-            *value = None;
+        if let Some(overlay) = &mut self.overlay {
+            for (_, value) in overlay.rows.range_mut(range.from.clone()..range.to.clone()) {
+                *value = None;
+            }
+            overlay.deleted.push(range);
         }
-        self.overlay.deleted.push(range);
         true
     }
 
@@ -103,11 +110,13 @@ impl<'a> Group<'a> {
         if is_volatile(key) {
             return Ok(self.volatile.get(key).cloned());
         }
-        if let Some(value) = self.overlay.rows.get(key) {
-            return Ok(value.clone());
-        }
-        if self.overlay.deleted.iter().any(|range| range.contains(key)) {
-            return Ok(None);
+        if let Some(overlay) = &self.overlay {
+            if let Some(value) = overlay.rows.get(key) {
+                return Ok(value.clone());
+            }
+            if overlay.deleted.iter().any(|range| range.contains(key)) {
+                return Ok(None);
+            }
         }
         let value = self.db.get_pinned(key);
         let value = value.map_err(|error| CommitError::Failed(format!("a required row cannot be read: {error}")))?;

@@ -21,6 +21,10 @@ use rocksdb::{DB, properties};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(5);
+/// Where so many bytes are free beyond the reserve, the disk is looked at again only after [`ROOMY_FOR`].
+const ROOMY: u64 = 1 << 30;
+/// Too short for a disk to fill so much.
+const ROOMY_FOR: Duration = Duration::from_millis(100);
 /// Writes go on when this many quarters of the reserve are free, so that they do not stop and go with each file.
 const RESUME_QUARTERS: u64 = 5;
 
@@ -30,19 +34,23 @@ pub(crate) struct Space {
     reserve: u64,
     /// The disk was too full for the last group.
     full: bool,
+    /// Until when there is room, whatever is written.
+    roomy_until: Option<Instant>,
     /// The last group waited in vain for the buffers.
     stalled: bool,
 }
 
 impl Space {
     pub(crate) fn new(path: PathBuf, reserve: u64) -> Self {
-        Self { path, reserve, full: false, stalled: false }
+        Self { path, reserve, full: false, roomy_until: None, stalled: false }
     }
 
     /// Refuses a group for which there is no room. Waits for the buffers, unless the group before has done so in vain.
     pub(crate) fn check(&mut self, db: &DB) -> Result<(), CommitError> {
-        self.check_disk()?;
         let begun = Instant::now();
+        if self.roomy_until.is_none_or(|until| begun > until) {
+            self.check_disk()?;
+        }
         // A property that cannot be read says nothing against the write.
         while db.property_int_value(properties::IS_WRITE_STOPPED).ok().flatten().unwrap_or_default() > 0 {
             if self.stalled || begun.elapsed() > PATIENCE {
@@ -65,6 +73,7 @@ impl Space {
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         let wanted = if self.full { self.reserve / 4 * RESUME_QUARTERS } else { self.reserve };
         self.full = free < wanted;
+        self.roomy_until = (free.saturating_sub(wanted) > ROOMY).then(|| Instant::now() + ROOMY_FOR);
         if !self.full {
             return Ok(());
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::{
     CommitError, MAX_BATCH, MAX_KEY, MAX_TOPICS, MAX_VALUE, Position, RESERVED, Range, Topic, lease::LeaseRows,
@@ -74,7 +74,7 @@ impl Batch {
             && self.operations.is_empty()
             && self.stamped.is_empty()
             && self.topics.is_empty()
-            && self.lease.rows().is_empty()
+            && self.lease.is_empty()
     }
 
     /// The bytes of all keys and values written.
@@ -87,16 +87,16 @@ impl Batch {
 
     /// What the batch writes at its position, stamps applied, after its range deletes: keys with their new values,
     /// none for a delete.
-    pub fn writes(&self, position: Position) -> impl Iterator<Item = (Bytes, Option<Bytes>)> {
-        let operations = self.operations.iter().map(move |(key, operation)| match operation {
-            Operation::Put(value, stamps) => (key.clone(), Some(Stamp::apply(value, stamps, StampAt::Value, position))),
-            Operation::Delete => (key.clone(), None),
+    pub fn into_writes(self, position: Position) -> impl Iterator<Item = (Bytes, Option<Bytes>)> {
+        let operations = self.operations.into_iter().map(move |(key, operation)| match operation {
+            Operation::Put(value, stamps) => (key, Some(Stamp::apply(value, &stamps, StampAt::Value, position))),
+            Operation::Delete => (key, None),
         });
-        let stamped = self.stamped.iter().map(move |(key, value, stamps)| {
-            let key = Stamp::apply(key, stamps, StampAt::Key, position);
-            (key, Some(Stamp::apply(value, stamps, StampAt::Value, position)))
+        let stamped = self.stamped.into_iter().map(move |(key, value, stamps)| {
+            let key = Stamp::apply(key, &stamps, StampAt::Key, position);
+            (key, Some(Stamp::apply(value, &stamps, StampAt::Value, position)))
         });
-        operations.chain(stamped).chain(self.lease.rows().iter().cloned())
+        operations.chain(stamped).chain(self.lease.into_rows())
     }
 
     /// The first required key whose value, as `now` gives it, is not what the batch requires.
@@ -138,9 +138,11 @@ impl Batch {
                 return broken(format!("the key {key:02x?} is among the stamped writes but has no stamp"));
             }
         }
-        let keys: BTreeSet<_> = self.stamped.iter().map(|(key, _, stamps)| stamped_key(key, stamps)).collect();
-        if keys.len() < self.stamped.len() {
-            return broken("two stamped writes under one key".to_owned());
+        if self.stamped.len() > 1 {
+            let keys: BTreeSet<_> = self.stamped.iter().map(|(key, _, stamps)| stamped_key(key, stamps)).collect();
+            if keys.len() < self.stamped.len() {
+                return broken("two stamped writes under one key".to_owned());
+            }
         }
         if self.topics.len() > MAX_TOPICS {
             return broken(format!("{} topics", self.topics.len()));
@@ -184,20 +186,20 @@ fn check_write(key: &Bytes, value: usize, stamps: &[Stamp]) -> Result<(), Commit
 
 /// The same for two keys that become equal once stamped.
 fn stamped_key(key: &Bytes, stamps: &[Stamp]) -> Bytes {
-    Stamp::apply(key, stamps, StampAt::Key, Position(u64::MAX))
+    Stamp::apply(key.clone(), stamps, StampAt::Key, Position(u64::MAX))
 }
 
 impl Stamp {
-    /// Writes the position into a copy of the bytes, for each stamp that is meant for them.
-    pub fn apply(bytes: &Bytes, stamps: &[Self], at: StampAt, position: Position) -> Bytes {
+    /// Writes the position into the bytes, for each stamp that is meant for them. Copies them if they are shared.
+    fn apply(bytes: Bytes, stamps: &[Self], at: StampAt, position: Position) -> Bytes {
         if !stamps.iter().any(|stamp| stamp.at == at) {
-            return bytes.clone();
+            return bytes;
         }
-        let mut copy = bytes.to_vec();
+        let mut bytes = BytesMut::from(bytes);
         for stamp in stamps.iter().filter(|stamp| stamp.at == at) {
-            copy[stamp.offset..stamp.offset + 8].copy_from_slice(&position.0.to_be_bytes());
+            bytes[stamp.offset..stamp.offset + 8].copy_from_slice(&position.0.to_be_bytes());
         }
-        copy.into()
+        bytes.freeze()
     }
 }
 
@@ -233,7 +235,7 @@ mod tests {
         batch.operations.extend([put(b"key", b"12345678", vec![value(0)])]);
         batch.stamped.push((Bytes::from_static(b"k12345678"), Bytes::new(), vec![key(1)]));
         assert!(batch.check(true).is_ok());
-        let rows: Vec<_> = batch.writes(Position(1)).collect();
+        let rows: Vec<_> = batch.into_writes(Position(1)).collect();
         assert_eq!(rows[0], (Bytes::from_static(b"key"), Some(Bytes::from_static(b"\0\0\0\0\0\0\0\x01"))));
         assert_eq!(rows[1], (Bytes::from_static(b"k\0\0\0\0\0\0\0\x01"), Some(Bytes::new())));
     }

@@ -144,7 +144,7 @@ impl Count {
         add(&self.commits, 1);
         add(&self.lazy_commits, usize::from(batch.lazy));
         add(&self.range_deletes, batch.delete_ranges.len());
-        for (key, value) in batch.writes(position) {
+        for (key, value) in batch.clone().into_writes(position) {
             self.row(&key, |rows| rows.written += 1);
             add(&self.rows_written, 1);
             add(&self.bytes_written, key.len() + value.map_or(0, |value| value.len()));

@@ -57,8 +57,12 @@ pub enum LeaseError {
 pub struct LeaseRows(Vec<(Bytes, Option<Bytes>)>);
 
 impl LeaseRows {
-    pub(crate) fn rows(&self) -> &[(Bytes, Option<Bytes>)] {
-        &self.0
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn into_rows(self) -> Vec<(Bytes, Option<Bytes>)> {
+        self.0
     }
 }
 

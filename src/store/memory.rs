@@ -4,6 +4,7 @@
 //! [`Memory::reopen`] stands for a restart, and a checkpoint is a file that [`Memory::restore`] reads.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     ops::Bound,
     path::Path,
@@ -15,7 +16,7 @@ use imbl::OrdMap;
 
 use crate::{
     Batch, Bytes, Changes, CommitError, Engine, Options, Position, Range, ReadError, Reading, Row, Snapshot,
-    SnapshotReads, Topics, VOLATILE_FROM, check_read,
+    SnapshotReads, Topic, Topics, VOLATILE_FROM, check_read,
     read::Read,
     reserved::{self, Kept, Positions},
 };
@@ -86,15 +87,16 @@ impl Engine for Memory {
         Arc::new(View { rows: state.rows.clone(), position: state.positions.last() })
     }
 
-    fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<Position, CommitError>> {
+    fn commit(&self, mut batch: Batch) -> BoxFuture<'static, Result<Position, CommitError>> {
         let inner = Arc::clone(&self.0);
         Box::pin(async move {
             batch.check(inner.options.refuse_peeked_writes)?;
             let mut announcement = inner.topics.announcement();
             let mut state = inner.lock();
-            let position = state.apply(&batch)?;
+            let topics = std::mem::take(&mut batch.topics);
+            let position = state.apply(batch, &topics)?;
             // Under the lock, so that topics are announced in commit order.
-            announcement.mark(position, batch.topics);
+            announcement.mark(position, topics);
             drop(state);
             announcement.wake();
             Ok(position)
@@ -138,7 +140,7 @@ impl Inner {
 }
 
 impl State {
-    fn apply(&mut self, batch: &Batch) -> Result<Position, CommitError> {
+    fn apply(&mut self, batch: Batch, topics: &BTreeSet<Topic>) -> Result<Position, CommitError> {
         let now = |key: &[u8]| Ok::<_, CommitError>(self.rows.get(key).cloned());
         if let Some(key) = batch.conflict(now)? {
             return Err(CommitError::Conflict(key));
@@ -148,14 +150,14 @@ impl State {
         for range in &batch.delete_ranges {
             remove_range(&mut rows, range);
         }
-        for (key, value) in batch.writes(position) {
+        for (key, value) in batch.into_writes(position) {
             match value {
                 Some(value) => rows.insert(key, value),
                 None => rows.remove(&key),
             };
         }
-        if !batch.topics.is_empty() {
-            let change = reserved::change_value(batch.topics.iter().copied());
+        if !topics.is_empty() {
+            let change = reserved::change_value(topics.iter().copied());
             rows.insert(reserved::change_key(position), change);
             self.kept.add(position);
         }

@@ -126,7 +126,7 @@ fn contents() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::testing::cases(400), ..ProptestConfig::default() })]
 
     #[test]
     fn the_default_effect_is_that_of_the_predefined_rules(
@@ -187,14 +187,12 @@ fn what_the_default_rules_do() {
 }
 
 #[test]
-fn mentions_at_the_limit_and_one_beyond() {
+fn whom_an_event_names_is_highlighted_once_however_many_they_are() {
     let mut room = room();
-    for count in [MAX_MENTIONED_USERS, MAX_MENTIONED_USERS + 1] {
-        let ids: Vec<_> = (0..count).map(|n| format!("@u{n}:here")).collect();
-        let event = room.send(draft("ann", "m.room.message", None, json!({ "m.mentions": { "user_ids": ids } })));
-        let effect = default_effect(&event, &room.levels());
-        assert_eq!(effect.highlight_users.len(), MAX_MENTIONED_USERS);
-    }
+    let users: Vec<_> = (0..2000).map(|n| user(&format!("u{n}"))).collect();
+    let ids: Vec<_> = users.iter().chain(&users[..100]).collect();
+    let event = room.send(draft("ann", "m.room.message", None, json!({ "m.mentions": { "user_ids": ids } })));
+    assert_eq!(default_effect(&event, &room.levels()).highlight_users, users);
 }
 
 #[test]

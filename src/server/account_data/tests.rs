@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use depesche_rules::bounds::{MAX_TAG_BYTES, MAX_TAGS_PER_ROOM};
 use depesche_store::Position;
 use ruma::{OwnedUserId, events::AnyGlobalAccountDataEvent, serde::Raw};
 use serde_json::{Map, Value, json, value::to_raw_value};
@@ -192,13 +193,14 @@ async fn tags_are_one_entry_of_their_room() {
 async fn tags_are_bounded() {
     let desk = Desk::new("").await;
     let (alice, data) = (&desk.alice, &desk.data);
-    data.set_tag(alice, 7, &"a".repeat(255), &Map::new()).await.unwrap();
-    let long = data.set_tag(alice, 7, &"a".repeat(256), &Map::new()).await;
+    data.set_tag(alice, 7, &"a".repeat(MAX_TAG_BYTES), &Map::new()).await.unwrap();
+    let long = data.set_tag(alice, 7, &"a".repeat(MAX_TAG_BYTES + 1), &Map::new()).await;
     assert!(matches!(long, Err(TagError::TooLong)));
-    let full: BTreeMap<_, _> = (0..100).map(|number| (number.to_string(), json!({}))).collect();
+    let full: BTreeMap<_, _> = (1..MAX_TAGS_PER_ROOM).map(|number| (number.to_string(), json!({}))).collect();
     desk.set(8, "m.tag", json!({ "tags": full })).await.unwrap();
+    data.set_tag(alice, 8, "last", &Map::new()).await.unwrap();
     data.set_tag(alice, 8, "99", &info(json!({ "order": 0.5 }))).await.unwrap();
-    let many = data.set_tag(alice, 8, "100", &Map::new()).await;
+    let many = data.set_tag(alice, 8, "more", &Map::new()).await;
     assert!(matches!(many, Err(TagError::TooMany)));
     // What is no tags does not break tagging.
     desk.set(9, "m.tag", json!({ "tags": 1 })).await.unwrap();

@@ -2,9 +2,9 @@
 //!
 //! A session has one pair of tokens in use. A refresh makes a second pair beside it; the first use of either of the new
 //! tokens revokes the refresh token it was made from, so that a client which never got the answer can ask again. Whoever
-//! asked several times, at once perhaps, may use the tokens of any of the answers: the pair used first stays, and of the
-//! others the access tokens are valid until they expire. An
-//! access token that was replaced stays valid until it expires, for requests that are still under way. The refresh tokens
+//! asked several times, at once perhaps, may use the tokens of any of the answers: the pair used first stays. The access
+//! tokens of the others, and the one that was replaced, stay valid for requests that are still under way: until they
+//! expire, or the tokens of the refresh after that are used, whichever is first. The refresh tokens
 //! replaced last are still known, so that a client which comes with one (another process of it was faster) can be told
 //! from one whose session has ended, and keeps its data.
 //!

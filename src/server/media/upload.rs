@@ -65,7 +65,7 @@ pub enum UploadError {
     /// The bytes did not come.
     #[error(transparent)]
     Body(#[from] BrokenBody),
-    /// As many arrive already as may at a time.
+    /// As many arrive already as may at a time, or as many bytes as the user may have.
     #[error("too many uploads at once: wait for one to end")]
     TooManyAtOnce,
     /// As many uploads are announced as the operator allows.
@@ -233,7 +233,10 @@ impl Media {
             if size > most {
                 return Err(UploadError::TooLarge(most));
             }
-            self.fits(usage, upload.received(bytes.len() as u64))?;
+            let all = upload.received(bytes.len() as u64);
+            self.fits(usage, size)?;
+            // It fits by itself: once the others have ended, or were given up, it may come.
+            self.fits(usage, all).map_err(|_| UploadError::TooManyAtOnce)?;
             hash.update(&bytes);
             draft.write(bytes).await?;
         }
@@ -245,8 +248,9 @@ impl Media {
         let key = (user.to_owned(),);
         let mut usage = tx.read(&USAGE, &key).await?.unwrap_or_default();
         usage.made += 1;
+        // Whose next byte would be one too many has no use for an address.
+        self.fits(&usage, size.unwrap_or(1))?;
         if let Some(size) = size {
-            self.fits(&usage, size)?;
             usage.files += 1;
             usage.bytes = usage.bytes.saturating_add(size);
         }

@@ -106,12 +106,13 @@ pub struct Session {
     pub current: Pair,
     /// Made by a refresh from `current`. Its first use makes it `current`.
     pub next: Option<Pair>,
-    /// The access token before `current`: valid until it expires, for requests that are still under way.
+    /// The access token before `current`: valid until it expires or `next` comes into use, for requests that are still
+    /// under way.
     pub previous: Option<TokenHash>,
     /// Refresh tokens that others have replaced, the oldest first: who shows one is told that the session goes on.
     pub replaced: Vec<TokenHash>,
     /// Pairs of earlier refreshes from the same token, the oldest first: whichever is used first becomes `current`. Without
-    /// a refresh token once another was: then the access token is valid until it expires.
+    /// a refresh token once another was: then the access token is valid until it expires or `next` comes into use.
     pub displaced: Vec<Pair>,
 }
 

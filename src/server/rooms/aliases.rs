@@ -204,10 +204,7 @@ impl Intent for Unname {
             turn.must_be_joined(&self.user).await?;
             let kind = StateEventType::RoomCanonicalAlias;
             // Asked before anything is written: a refusal behind that begins the batch anew.
-            let levels = turn.working.power_levels(turn.tx).await?;
-            if !levels.is_some_and(|levels| levels.can_send(&self.user, &TimelineEventType::RoomCanonicalAlias, true)) {
-                return Err(Refusal::Forbidden("setting the main alias takes a higher power level".into()));
-            }
+            turn.must_reach(&self.user, &TimelineEventType::RoomCanonicalAlias).await?;
             let Some(current) = turn.working.state(turn.tx, &kind.to_string(), "").await? else {
                 return Err(Refusal::NotFound("the room has no main alias".into()));
             };

@@ -8,19 +8,20 @@
 //! Spec: [receiving notifications](https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications).
 
 use depesche_rules::{
-    bounds::MAX_THREAD_HOPS,
+    bounds::{MAX_MENTIONED_MEMBERS, MAX_THREAD_HOPS},
     pdu::Pdu,
     push,
     relations::{Relation, THREAD},
 };
-use ruma::{OwnedEventId, ServerName, events::room::member::MembershipState};
+use ruma::{OwnedEventId, OwnedUserId, ServerName, events::room::member::MembershipState};
 
 use super::{unread::By, working::Working};
 use crate::{
-    keyspace::{COUNTED_THREAD, EventNo, MARK, META, NAMED, RoomNo, TALLY, UNCOUNTED},
+    keyspace::{COUNTED_THREAD, EventNo, MARK, MEMBER, META, NAMED, RoomNo, TALLY, UNCOUNTED},
     records::{
         events::Meta,
         reading::{Mark, Named, Tally, Uncounted},
+        rooms::Membership,
     },
     tx::{Fault, Tx, View},
 };
@@ -38,13 +39,7 @@ pub struct Counted {
 pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, no: EventNo, pdu: &Pdu) -> Result<(), Fault> {
     let Some(levels) = working.power_levels(tx).await? else { return Ok(()) };
     let effect = push::default_effect(pdu, &levels);
-    let mut named = Vec::new();
-    for user in effect.highlight_users.into_iter().filter(|user| user.server_name() == name) {
-        // Who is not joined gets no row.
-        if working.membership(tx, &user).await? == Some(MembershipState::Join) {
-            named.push(user);
-        }
-    }
+    let named = members(tx, name, working.no, effect.highlight_users).await?;
     let counts = effect.notify || !named.is_empty();
     // By sending, one has read what the event follows. A change of state is not said to anyone, unless it notifies:
     // nobody is notified of what they do themselves.
@@ -72,6 +67,17 @@ pub async fn event(working: &mut Working, tx: &Tx, name: &ServerName, no: EventN
         tx.put(&MARK, &(pdu.sender().clone(), working.no, by as u8, thread), &mark);
     }
     Ok(())
+}
+
+/// Of the users whom an event names, the members of this server: nobody else gets a row. Reads one row for each user of
+/// this server.
+async fn members(tx: &Tx, name: &ServerName, room: RoomNo, users: Vec<OwnedUserId>) -> Result<Vec<OwnedUserId>, Fault> {
+    let keys: Vec<_> = users.into_iter().filter(|user| user.server_name() == name).map(|user| (user, room)).collect();
+    // Peeked: only the room's lane changes who is a member, and the batch is the lane's.
+    let found = tx.peek_many(&MEMBER, &keys).await?;
+    let is_joined = |member: Option<Membership>| member.is_some_and(|member| member.state == MembershipState::Join);
+    let joined = keys.into_iter().zip(found).filter_map(|((user, _), member)| is_joined(member).then_some(user));
+    Ok(joined.take(MAX_MENTIONED_MEMBERS).collect())
 }
 
 /// Takes back what an event has counted that is about to lose its content.

@@ -201,7 +201,8 @@ impl Change {
                 _ => Ok((M::Invite, false)),
             },
             Action::Leave => match before {
-                None => forbidden("you are not in this room"),
+                // In the words by which mautrix knows that there was nothing to leave.
+                None => forbidden("you are not in room or invited to it"),
                 Some(M::Ban) => forbidden("you are banned from this room"),
                 _ => Ok((M::Leave, before == Some(&M::Leave))),
             },

@@ -103,6 +103,8 @@ impl Intent for State {
                 return Err(Refusal::BadContent("a redaction is not state".into()));
             }
             if self.kind == StateEventType::RoomServerAcl && self.state_key.is_empty() {
+                // Who may not set it is told so, whatever the list says.
+                turn.must_reach(&self.sender, &TimelineEventType::RoomServerAcl).await?;
                 must_allow(&turn.base.name, &self.content)?;
             }
             let current = turn.working.state(turn.tx, &self.kind.to_string(), &self.state_key).await?;
@@ -182,6 +184,15 @@ impl Turn<'_> {
         // Read past the batch: no order is promised between what an administrator does and the end of being one.
         let account = self.tx.view().get(&ACCOUNT, &(user.clone(),)).await?;
         Ok(account.is_some_and(|account| account.admin))
+    }
+
+    /// Refuses whoever's power level is not enough to set state of this type.
+    pub async fn must_reach(&mut self, user: &OwnedUserId, kind: &TimelineEventType) -> Result<(), Refusal> {
+        let levels = self.working.power_levels(self.tx).await?;
+        if levels.is_some_and(|levels| levels.can_send(user, kind, true)) {
+            return Ok(());
+        }
+        Err(Refusal::Forbidden(format!("setting {kind} takes a higher power level")))
     }
 
     /// Refuses whoever is not joined.

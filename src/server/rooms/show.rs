@@ -308,6 +308,12 @@ impl RoomView {
         redaction::redact(pdu, self.rules)
             .map_err(|why| Fault::Bug(format!("event {} cannot be redacted: {why}", pdu.event_id())))
     }
+
+    /// The event with nothing in its content but what is protected: it was not redacted, and names what it names.
+    pub(super) fn with_empty_content(&self, pdu: &Pdu) -> Result<Pdu, Fault> {
+        redaction::empty_content(pdu, self.rules)
+            .map_err(|why| Fault::Bug(format!("the content of event {} cannot be left out: {why}", pdu.event_id())))
+    }
 }
 
 impl Event {

@@ -183,15 +183,12 @@ impl Viewer<'_> {
 
     async fn redaction(&mut self, by: EventNo, format: Format) -> Result<Because, Fault> {
         let redaction = self.room().event(by).await?;
-        // A redaction can be redacted as well: of its reason. Nor is the reason for who may not know the redaction, which
-        // takes effect for everyone.
-        let redaction = if self.may_know(&redaction).await? {
-            self.served(&redaction).await?
-        } else {
-            self.room().without_content(&redaction.pdu)?
-        };
-        let redaction = if redaction.json().len() > MAX_BECAUSE_BYTES {
-            self.room().without_content(&redaction)?
+        let is_known = self.may_know(&redaction).await?;
+        // A redaction can be redacted as well: of its reason, and before version 11 of what it names.
+        let redaction = self.served(&redaction).await?;
+        // Nor is the reason for who may not know the redaction, which takes effect for everyone.
+        let redaction = if !is_known || redaction.json().len() > MAX_BECAUSE_BYTES {
+            self.room().with_empty_content(&redaction)?
         } else {
             redaction
         };

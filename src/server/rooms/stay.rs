@@ -10,7 +10,7 @@ use super::view::RoomView;
 use crate::{keyspace::EventNo, tx::Fault};
 
 /// The most membership events that are followed back from the newest.
-const MEMBERSHIPS: usize = 500;
+pub(crate) const MEMBERSHIPS: usize = 500;
 
 /// The last time that somebody, who is not in the room, was.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -238,12 +238,12 @@ impl Working {
 
     /// Remembers that an event lost what its version does not protect: nothing is judged by it any more.
     pub fn forget_content(&mut self, no: EventNo) -> Result<(), Fault> {
+        self.levels = None;
+        self.allowed.clear();
         let Some(pdu) = self.pdus.get(&no) else { return Ok(()) };
         let redacted = redaction::redact(pdu, self.rules)
             .map_err(|why| Fault::Bug(format!("event {} cannot be redacted: {why}", pdu.event_id())))?;
         self.keep(no, redacted);
-        self.levels = None;
-        self.allowed.clear();
         Ok(())
     }
 

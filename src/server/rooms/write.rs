@@ -30,7 +30,7 @@ use crate::{
     base::Base,
     keyspace::EventNo,
     records::{events::SentWith, rooms::RootRecord},
-    tx::{Fault, Tx},
+    tx::Tx,
 };
 
 /// What authorises an event.
@@ -159,5 +159,5 @@ async fn build(
         server_name: &base.name,
         key,
     };
-    Ok(build::build(draft, &place)?)
+    Ok(build::build(draft, place)?)
 }

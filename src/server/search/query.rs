@@ -191,9 +191,11 @@ impl<'a> Search<'a> {
             Found { count: self.from.seen + window.matches.len(), words: self.words.clone(), ..Found::default() };
         let mut through = self.from.skip.min(order.len());
         let (mut left, mut left_for_states) = (MAX_PAGE_BYTES, MAX_SEARCH_STATE_BYTES);
+        // Once for each room, whether it has a state to show or not.
+        let mut asked_for_state = BTreeSet::new();
         for (at, matched) in order.iter().enumerate().skip(self.from.skip) {
             let id = rooms[matched.room].0.room_id();
-            let wants_state = self.query.state && !found.state.contains_key(id);
+            let wants_state = self.query.state && !asked_for_state.contains(&matched.room);
             let is_wanted = self.wants(matched, id);
             if found.results.len() == self.query.limit
                 || left == 0
@@ -210,9 +212,11 @@ impl<'a> Search<'a> {
             left = left.saturating_sub(hit.bytes());
             found.results.push(hit);
             if wants_state {
-                let state = show::state(viewer).await?;
-                left_for_states = left_for_states.saturating_sub(state.iter().map(|event| event.get().len()).sum());
-                found.state.insert(id.to_owned(), state);
+                asked_for_state.insert(matched.room);
+                if let Some(state) = show::state(viewer).await? {
+                    left_for_states = left_for_states.saturating_sub(state.iter().map(|event| event.get().len()).sum());
+                    found.state.insert(id.to_owned(), state);
+                }
             }
         }
         found.next = self.next(&window, &order, through);

@@ -11,6 +11,7 @@ use crate::{
     Fault,
     keyspace::EventNo,
     rooms::{
+        history::ReadRefusal,
         show::Viewer,
         shown::Format,
         view::{Event, RoomView},
@@ -34,10 +35,14 @@ pub async fn hit(viewer: &mut Viewer<'_>, no: EventNo, rank: f64, context: Optio
     })
 }
 
-/// The state of a room of which the viewer was shown an event.
-pub async fn state(viewer: &mut Viewer<'_>) -> Result<Vec<Box<RawValue>>, Fault> {
-    let state = viewer.state().await;
-    state.map_err(|why| Fault::Bug(format!("a room of a result is not readable: {why}")))
+/// The state of a room of which the viewer was shown an event. None of somebody who was invited and sent away hundreds of
+/// times since: it is not known any more what they saw.
+pub async fn state(viewer: &mut Viewer<'_>) -> Result<Option<Vec<Box<RawValue>>>, Fault> {
+    match viewer.state().await {
+        Ok(state) => Ok(Some(state)),
+        Err(ReadRefusal::Fault(fault)) => Err(fault),
+        Err(_) => Ok(None),
+    }
 }
 
 /// What stands around a result. Without aggregations: these are what surrounds it, and every result repeats them.

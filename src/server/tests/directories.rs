@@ -10,7 +10,7 @@ use ruma::{
 };
 use serde_json::{Value, json};
 
-use super::{account, change, memory, public_room, set, start, view};
+use super::{account, change, memory, problems, public_room, set, start, view};
 use crate::{
     directory::{DirectoryError, Query},
     keyspace::{BUILT, MEMBER, OPEN_ROOM, USER_TERM, USER_TERMS},
@@ -105,6 +105,28 @@ async fn the_directory_is_searched_by_words_and_types() {
     // Nobody could do anything with a room for which one needs an invite.
     assert_eq!(found(None, vec![]).await, [hall, space]);
     assert!(server.directory.has(&secret).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_room_that_its_last_member_leaves_meanwhile_is_not_published() {
+    let server = start(memory()).await;
+    let (alice, bob) = (&account(&server, "alice").await, &account(&server, "bob").await);
+    let room = server.rooms.create(Creation { preset: Preset::PublicChat, ..creation(alice) }).await.unwrap();
+    let no = view(&server, &room).await.no;
+    // She was asked whether she may, and leaves before it is done.
+    change(&server, &room, alice, alice, Action::Leave).await.unwrap();
+    for who in [alice, bob] {
+        assert!(matches!(server.directory.put(who, no, true).await, Err(DirectoryError::Forbidden(_))));
+    }
+    assert!(!server.directory.has(&room).await.unwrap());
+    // What is published already is taken out by whoever might.
+    let other = public_room(&server, alice, "other").await;
+    let no = view(&server, &other).await.no;
+    change(&server, &other, bob, bob, Action::Join).await.unwrap();
+    change(&server, &other, alice, alice, Action::Leave).await.unwrap();
+    server.directory.put(alice, no, false).await.unwrap();
+    assert!(!server.directory.has(&other).await.unwrap());
+    assert_eq!(problems(&server).await, Vec::<String>::new());
 }
 
 #[tokio::test]

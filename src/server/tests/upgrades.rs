@@ -250,15 +250,21 @@ async fn who_created_the_old_room_keeps_power_in_one_that_another_creates() {
 
 #[tokio::test]
 async fn who_created_the_old_room_reaches_whatever_it_takes_in_the_new_one() {
-    for (field, level) in [("ban", 200), ("state_default", 300), ("m.room.topic", 400)] {
+    for (given, level) in [
+        (json!({ "ban": 200 }), 200),
+        (json!({ "state_default": 300 }), 300),
+        (json!({ "events": { "m.room.topic": 400 } }), 400),
+        (json!({ "users_default": 500 }), 500),
+        (json!({ "notifications": { "room": 600 } }), 600),
+    ] {
         let server = start(memory()).await;
         let alice = user("alice");
-        let levels = if field.contains('.') { json!({ "events": { field: level } }) } else { json!({ field: level }) };
-        let creation = Creation { version: Some(RoomVersionId::V12), power_levels: object(levels), ..creation(&alice) };
+        let power_levels = object(given.clone());
+        let creation = Creation { version: Some(RoomVersionId::V12), power_levels, ..creation(&alice) };
         let old = server.rooms.create(creation).await.unwrap();
         let new = server.rooms.upgrade(upgrade(&alice, &old, RoomVersionId::V11)).await.unwrap();
         let levels = state(&server, &new, "m.room.power_levels", "").await.unwrap();
-        assert_eq!(levels["users"], json!({ &*alice: level }), "{field}");
+        assert_eq!(levels["users"], json!({ &*alice: level }), "{given}");
     }
 }
 

@@ -24,10 +24,11 @@ use crate::{
     rooms::{
         Rooms, aliases,
         append::{self, Accepted},
-        lane::{self, Refusal},
+        lane::Refusal,
         membership::{is_leaving, leaving},
         send,
         working::Working,
+        write,
     },
     topic,
     tx::{Fault, Tx},
@@ -273,7 +274,7 @@ impl Rooms {
             key: &self.key,
         };
         let draft = EventDraft::state(creator.clone(), StateEventType::RoomCreate, "", content);
-        Ok(build::build(draft, &place)?)
+        Ok(build::build(draft, place)?)
     }
 
     fn default_version(&self) -> RoomVersionId {

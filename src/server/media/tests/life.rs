@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use depesche_rules::bounds::MAX_UPLOADS_AT_ONCE;
+use depesche_rules::bounds::{MAX_CONTENT_TYPE_BYTES, MAX_FILENAME_BYTES, MAX_UPLOADS_AT_ONCE};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use ruma::{server_name, user_id};
 
@@ -19,6 +19,21 @@ use crate::{
         memory::MemoryBlobs,
     },
 };
+
+#[tokio::test]
+async fn the_names_of_an_upload_have_so_many_bytes_and_no_more() {
+    let home = Home::new("");
+    let named = async |content_type: usize, filename: usize| {
+        let name = |length: usize| Some("a".repeat(length));
+        let new = NewFile { content_type: name(content_type), filename: name(filename), ..NewFile::default() };
+        let outcome = home.media.upload(user_id!("@alice:agency.test"), &new, pieces(&["x"])).await;
+        assert!(matches!(outcome, Ok(_) | Err(UploadError::NameTooLong(_))));
+        outcome.is_ok()
+    };
+    assert!(named(MAX_CONTENT_TYPE_BYTES, MAX_FILENAME_BYTES).await);
+    assert!(!named(MAX_CONTENT_TYPE_BYTES + 1, MAX_FILENAME_BYTES).await);
+    assert!(!named(MAX_CONTENT_TYPE_BYTES, MAX_FILENAME_BYTES + 1).await);
+}
 
 #[tokio::test]
 async fn the_same_bytes_are_kept_once_and_until_their_last_file_goes() {
@@ -301,8 +316,10 @@ async fn a_user_uploads_so_many_files_at_once() {
     let mut first = Box::pin(home.media.upload(alice, &new, half().chain(stream::pending())));
     assert!(first.as_mut().now_or_never().is_none());
     home.media.upload(alice, &new, stream::iter([Ok::<_, BrokenBody>("x".into())])).await.unwrap();
-    let full = home.media.upload(alice, &new, half()).await;
-    assert!(matches!(full, Err(UploadError::QuotaExceeded)), "{full:?}");
+    let not_now = home.media.upload(alice, &new, half()).await;
+    assert!(matches!(not_now, Err(UploadError::TooManyAtOnce)), "{not_now:?}");
+    let never = home.media.upload(alice, &new, half().chain(half())).await;
+    assert!(matches!(never, Err(UploadError::QuotaExceeded)), "{never:?}");
     drop(first);
     home.media.upload(alice, &new, half()).await.unwrap();
 

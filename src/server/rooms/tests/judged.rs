@@ -351,8 +351,9 @@ async fn only_the_server_says_who_vouches_in_a_new_room() {
 #[tokio::test]
 async fn a_room_keeps_its_own_server() {
     let server = Fixture::new();
-    let alice = user("alice");
-    let room = server.room(&alice).await;
+    let [alice, bob] = ["alice", "bob"].map(user);
+    let room = server.public_room(&alice).await;
+    server.join(&room, &bob).await;
     for (content, allowed) in [
         (json!({ "allow": ["*"], "deny": ["evil.test"] }), true),
         (json!({ "allow": ["*.test"], "allow_ip_literals": false }), true),
@@ -360,13 +361,15 @@ async fn a_room_keeps_its_own_server() {
         (json!({ "allow": ["other.test"] }), false),
         (json!({}), false),
     ] {
-        let state = State {
-            sender: alice.clone(),
+        let state = |sender: &OwnedUserId| State {
+            sender: sender.clone(),
             kind: StateEventType::RoomServerAcl,
             state_key: String::new(),
             content: object(content.clone()),
         };
-        let outcome = server.rooms.submit(&room, state).await;
+        let without_level = server.rooms.submit(&room, state(&bob)).await;
+        assert!(matches!(without_level, Err(Refusal::Forbidden(_))), "{content}: {without_level:?}");
+        let outcome = server.rooms.submit(&room, state(&alice)).await;
         assert_eq!(outcome.is_ok(), allowed, "{content}");
         assert!(allowed || matches!(outcome, Err(Refusal::BadContent(_))), "{outcome:?}");
         let initial_state = vec![(StateEventType::RoomServerAcl, String::new(), object(content.clone()))];

@@ -8,7 +8,7 @@ use depesche_store::{
     counting::{Counting, Counts},
     memory::Memory,
 };
-use ruma::{EventId, OwnedEventId, OwnedRoomId, UserId, events::StateEventType};
+use ruma::{EventId, OwnedEventId, OwnedRoomId, RoomVersionId, UserId, events::StateEventType};
 use serde_json::{Value, json};
 
 use crate::{
@@ -22,7 +22,8 @@ use crate::{
         shown::Format,
         view::RoomView,
     },
-    testing::{Fixture, object, user},
+    testing::{Fixture, creation, object, user},
+    workflows::create::Creation,
 };
 
 pub async fn view(server: &Fixture, room: &OwnedRoomId) -> RoomView {
@@ -374,21 +375,25 @@ async fn the_aggregations_of_a_page_are_bounded() {
 
 #[tokio::test]
 async fn a_long_redaction_is_shown_without_its_content_in_what_it_redacts() {
-    let server = Fixture::new();
-    let alice = user("alice");
-    let room = server.room(&alice).await;
-    for (length, reason) in [(4000, true), (20_000, false)] {
-        let said = server.say(&room, &alice, "said").await;
-        let content = json!({ "redacts": said, "reason": "x".repeat(length) });
-        let redaction = server.send(&room, &alice, "m.room.redaction", content).await;
-        let view = view(&server, &room).await;
-        let mut viewer = viewer(&server, &view, &alice).await;
-        let event = viewer.event(&said).await.unwrap();
-        let shown = viewer.show_one(&event, Format::WithRoom).await.unwrap();
-        let shown: Value = serde_json::from_str(shown.get()).unwrap();
-        let because = &shown["unsigned"]["redacted_because"];
-        assert_eq!(because["event_id"], json!(redaction));
-        assert_eq!(because["content"]["redacts"], json!(said));
-        assert_eq!(because["content"]["reason"].is_string(), reason, "{length}");
+    for version in [RoomVersionId::V3, RoomVersionId::V10, RoomVersionId::V11, RoomVersionId::V12] {
+        let server = Fixture::new();
+        let alice = user("alice");
+        let room = server.rooms.create(Creation { version: Some(version.clone()), ..creation(&alice) }).await.unwrap();
+        for (length, reason) in [(4000, true), (20_000, false)] {
+            let said = server.say(&room, &alice, "said").await;
+            let content = json!({ "redacts": said, "reason": "x".repeat(length) });
+            let redaction = server.send(&room, &alice, "m.room.redaction", content).await;
+            let view = view(&server, &room).await;
+            let mut viewer = viewer(&server, &view, &alice).await;
+            let event = viewer.event(&said).await.unwrap();
+            let shown = viewer.show_one(&event, Format::WithRoom).await.unwrap();
+            let shown: Value = serde_json::from_str(shown.get()).unwrap();
+            let because = &shown["unsigned"]["redacted_because"];
+            assert_eq!(because["event_id"], json!(redaction), "{version}");
+            for named in [&because["redacts"], &because["content"]["redacts"]] {
+                assert_eq!(*named, json!(said), "{version}: {length}");
+            }
+            assert_eq!(because["content"]["reason"].is_string(), reason, "{version}: {length}");
+        }
     }
 }

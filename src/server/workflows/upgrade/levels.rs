@@ -50,12 +50,13 @@ pub fn carried(
 /// What those get whom the old version made almighty: the highest level that anybody has or that anything takes, so that
 /// nothing in the new room is beyond everyone.
 fn highest(levels: &CanonicalJsonObject, users: &CanonicalJsonObject) -> i64 {
-    let needed = ["state_default", "events_default", "ban", "kick", "redact", "invite"].map(|field| levels.get(field));
-    let events = match levels.get("events") {
-        Some(CanonicalJsonValue::Object(events)) => Some(events.values()),
+    let fields = ["users_default", "state_default", "events_default", "ban", "kick", "redact", "invite"];
+    let single = fields.into_iter().filter_map(|field| levels.get(field));
+    let maps = ["events", "notifications"].into_iter().filter_map(|field| match levels.get(field) {
+        Some(CanonicalJsonValue::Object(map)) => Some(map.values()),
         _ => None,
-    };
-    let all = needed.into_iter().flatten().chain(events.into_iter().flatten()).chain(users.values());
+    });
+    let all = single.chain(maps.flatten()).chain(users.values());
     all.filter_map(|level| integer(Some(level))).fold(CREATOR, i64::max)
 }
 
