@@ -244,8 +244,8 @@ impl Shown {
             // What happened in the new ones before they were watched is in a newer snapshot.
             view = base.view();
         }
-        let changed: HashSet<_> = self.watch.changed_since(self.read_at).into_iter().collect();
-        self.stale.extend(self.entries.keys().filter(|room| changed.contains(&topic::room(**room))));
+        let changed = self.watch.changed_since(self.read_at).into_iter().filter_map(topic::room_of);
+        self.stale.extend(changed.filter(|room| self.entries.contains_key(room)));
         let stale: Vec<_> = self.stale.iter().map(|room| (*room,)).collect();
         for ((room,), head) in stale.iter().zip(view.get_each(&HEAD, &stale).await?) {
             let looked = match head {

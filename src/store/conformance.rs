@@ -77,7 +77,7 @@ macro_rules! conformance_tests {
         $crate::conformance_tests!(@ $database, follow:
             changes_in_order, old_changes_are_trimmed, topics_are_announced_when_visible,
             a_watch_before_the_snapshot_misses_nothing, a_watch_tells_what_changed,
-            what_a_snapshot_shows_was_announced);
+            what_a_snapshot_shows_was_announced, snapshots_do_not_wait_for_wake_ups);
         $crate::conformance_tests!(@ $database, leases:
             a_lease_has_one_holder, a_lost_lease_fences_its_holder, renewing_leaves_batches_alone,
             a_released_lease_is_free, of_two_at_once_one_has_it, leases_outlive_a_restart);

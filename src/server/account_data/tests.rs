@@ -5,7 +5,7 @@ use depesche_store::Position;
 use ruma::{OwnedUserId, events::AnyGlobalAccountDataEvent, serde::Raw};
 use serde_json::{Map, Value, json, value::to_raw_value};
 
-use super::{AccountData, AccountDataError, Entry, GLOBAL, MAX_CONTENT_BYTES, PUSH_RULES, TagError};
+use super::{AccountData, AccountDataError, Entry, GLOBAL, IGNORED_USER_LIST, MAX_CONTENT_BYTES, PUSH_RULES, TagError};
 use crate::{
     accounts::tests::House,
     keyspace::{ACCOUNT_DATA_BYTES, ACCOUNT_DATA_LOG, RoomNo},
@@ -64,10 +64,14 @@ async fn users_see_their_own_and_are_woken() {
     let bob = desk.house.user("bob").await;
     let start = desk.house.base.view().position();
     let mut watch = desk.house.base.topics().watch();
-    watch.add(topic::user(&desk.alice));
-    watch.add(topic::user(&bob));
+    watch.add_all([&desk.alice, &bob].into_iter().flat_map(|user| [topic::user(user), topic::account_data(user)]));
     desk.set(GLOBAL, "a", json!({})).await.unwrap();
-    assert_eq!(watch.changed_since(start), [topic::user(&desk.alice)]);
+    assert_eq!(watch.changed_since(start), [topic::account_data(&desk.alice)]);
+    desk.set(7, IGNORED_USER_LIST, json!({})).await.unwrap();
+    let before = desk.house.base.view().position();
+    assert_eq!(watch.changed_since(start), [topic::account_data(&desk.alice)], "of one room it is nothing");
+    desk.set(GLOBAL, IGNORED_USER_LIST, json!({})).await.unwrap();
+    assert_eq!(watch.changed_since(before), [topic::user(&desk.alice)], "it bears on all rooms");
     let view = desk.house.base.view();
     assert!(desk.data.changed_since(&view, &bob, Position(0)).await.unwrap().is_empty());
     assert!(matches!(desk.data.get(&view, &bob, GLOBAL, "a").await, Err(AccountDataError::NotFound)));
