@@ -324,6 +324,16 @@ impl Endpoint {
         &self.paths
     }
 
+    /// The field of the query with which it refuses a request.
+    pub(crate) fn unserved_query(&self) -> Option<&'static str> {
+        self.unserved_query
+    }
+
+    /// Whether requests are counted.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.class.is_some()
+    }
+
     /// The handler's path in this crate, its function last: `client::rooms::send::put`.
     pub(crate) fn handler(&self) -> &'static str {
         let path = self.handler.split_once("::").map_or(self.handler, |(_, path)| path);
