@@ -77,6 +77,11 @@ impl Gateway {
         tokio::time::timeout(LIMIT, find).await.expect("the gateway is told of something in time")
     }
 
+    /// Whether it was told something that was not asked for yet, whatever it answered.
+    pub fn has_more(&self) -> bool {
+        !self.told.is_empty()
+    }
+
     /// The next notification that tells of this event.
     pub async fn of_event(&mut self, event_id: &str) -> Value {
         loop {

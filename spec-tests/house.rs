@@ -212,6 +212,45 @@ fn every_bound_is_kept() {
     assert_eq!(unused, [""; 0], "a bound that nothing keeps promises what is not there");
 }
 
+/// Bounds that no test names, and why. A new one comes with a test at it and one beyond, so nothing is added here.
+const WITHOUT_A_TEST: &[(&str, &str)] = &[
+    ("MAX_MENTIONED_MEMBERS", "one event has no room for as many names of usual length"),
+    ("MAX_TOKEN_BYTES", "tokens of a hundred thousand bytes are asked for, but none of that length can exist"),
+    ("MAX_PAGE_BYTES", "the tests of large pages say how many events they expect, from which it follows"),
+    ("MAX_AGGREGATED_BYTES", "likewise: rooms/tests/related.rs has eighty large edits"),
+    ("MAX_BECAUSE_BYTES", "likewise: rooms/tests/related.rs has a reason below it and one beyond"),
+    ("MAX_STRIPPED_CONTENT_BYTES", "none yet"),
+    ("MAX_SEARCH_STATE_BYTES", "rooms whose states have sixteen megabytes"),
+    ("MAX_IGNORED_USERS", "none yet"),
+    ("MAX_MOVED_RECEIPTS_PER_SYNC", "five thousand users who read"),
+    ("MAX_PRESENCE_ROOMS", "none yet"),
+    ("MAX_PRESENCE_PER_SYNC", "none yet"),
+    ("MAX_PUSHER_DATA_BYTES", "pushers/tests.rs has data beyond it"),
+    ("MAX_HIERARCHY_CHILDREN", "tests/directories.rs walks with less, by the same argument"),
+    ("MAX_THUMBNAIL_DIMENSION", "media/tests/sizes.rs has a table of sizes around it"),
+    ("MAX_PREVIEW_NAME_BYTES", "none yet"),
+    ("MAX_PREVIEW_REDIRECTS", "none yet"),
+];
+
+#[test]
+fn every_bound_has_a_test() {
+    let bounds = read("src/rules/bounds.rs");
+    let names = bounds.lines().filter_map(|line| line.strip_prefix("pub const ")?.split(':').next());
+    let names: BTreeSet<&str> = names.filter(|name| name.starts_with("MAX_")).collect();
+    assert!(names.len() > 50, "bounds.rs is not read");
+    let tests = sources("src").into_iter().map(|(path, text)| {
+        let beside = text.split_once("#[cfg(test)]\nmod tests {").map(|(_, tests)| tests.to_owned());
+        if is_test(&path) { text } else { beside.unwrap_or_default() }
+    });
+    let named: BTreeSet<String> = tests.flat_map(|text| words(&text)).collect();
+    let untested: BTreeSet<&str> = names.into_iter().filter(|name| !named.contains(*name)).collect();
+    let listed: BTreeSet<&str> = WITHOUT_A_TEST.iter().map(|(name, _)| *name).collect();
+    let new: Vec<_> = untested.difference(&listed).collect();
+    assert!(new.is_empty(), "{new:?}: a test at the bound and one beyond");
+    let tested: Vec<_> = listed.difference(&untested).collect();
+    assert!(tested.is_empty(), "{tested:?}: these have tests, or are no more; take them out of the list");
+}
+
 /// Stored types beyond their first version: the version, and the schema that databases have from then on.
 const NEWER_RECORDS: &[(&str, u32, u32)] = &[
     ("Backup", 2, 4),

@@ -10,7 +10,7 @@
 //! - [`gateway`] is a push gateway, [`site`] a web site.
 //! - [`keys`] makes end-to-end keys with real signatures.
 //! - [`object_store`] is a store of files that speaks the S3 protocol.
-//! - [`oracle`] reads the cases' sources and keeps `oracle.tsv`.
+//! - [`oracle`] reads the cases' sources and keeps `oracle.tsv`; [`source`] knows what a case uses of its file.
 //!
 //! Nothing here knows the inside of a server. Only the test of the ledger reads our table of routes.
 
@@ -23,6 +23,7 @@ pub mod oracle;
 mod process;
 pub mod server;
 pub mod site;
+pub mod source;
 pub mod sync;
 mod targets;
 pub mod user;

@@ -1,8 +1,9 @@
 //! What the operator is promised: a log and figures in which no secret is, and refusals that say what to mend. On our
 //! binary only.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -18,6 +19,10 @@ use depesche_spec_tests::{Client, binary};
 const NO_REFUSAL: &str = "60";
 /// How soon what is counted must be on the page.
 const LIMIT: Duration = Duration::from_secs(60);
+/// A server without work ends within this time: before requests in work would be given up (`server.shutdown_timeout`).
+const AT_ONCE: Duration = Duration::from_secs(10);
+/// How often the database synced its log.
+const SYNCS: &str = "depesche_store_wal_syncs_total";
 
 /// Runs `depesche` to its end, as [`Server::command`] does, where no server was started.
 fn depesche(config: &Path, words: &[&str], environment: &[(&str, &str)]) -> Output {
@@ -143,39 +148,90 @@ fn a_day_of_the_operator(server: &Server) -> Vec<String> {
     vec!["password-by-the-operator".to_owned(), token]
 }
 
-#[tokio::test]
-async fn the_log_says_what_was_done_and_no_secret() {
-    let more = "\n[log]\nfilter = \"trace\"\n".to_owned();
+/// What the log says of what the operator did: the words, and what they are about.
+const SAID: [(&str, &[(&str, &str)]); 10] = [
+    ("made an account", &[("user", "@carol:depesche.test"), ("admin", "true")]),
+    ("set a new password", &[("user", "@carol:depesche.test")]),
+    ("is an administrator's", &[("user", "@carol:depesche.test"), ("admin", "false")]),
+    ("locked an account, or unlocked it", &[("user", "@carol:depesche.test"), ("locked", "true")]),
+    ("suspended an account, or lifted it", &[("user", "@carol:depesche.test"), ("suspended", "true")]),
+    ("deactivated an account", &[("user", "@carol:depesche.test")]),
+    ("made a registration token", &[]),
+    ("deleted a registration token", &[]),
+    ("the database is compacted", &[]),
+    ("a backup was made", &[]),
+];
+
+/// The log of a server of this format on which all that was done; the id of one request; what must not be in the log.
+async fn logged(format: &str) -> (String, String, Vec<String>) {
+    let more = format!("\n[log]\nfilter = \"trace\"\nformat = \"{format}\"\n");
     let mut server = Server::start(Options { more, ..Options::default() });
     let socket = server.directory().join("data/admin.sock").metadata().expect("the server runs");
     assert_eq!(socket.permissions().mode() & 0o777, 0o600, "only its owner may command the server");
     let mut gateway = Gateway::start().await;
     let mut secrets = a_day(&server, &mut gateway).await;
     secrets.extend(a_day_of_the_operator(&server));
+    let answer = server.client().get("/_matrix/client/v3/capabilities", &[]).await;
+    let id = answer.header("x-request-id").to_owned();
+    answer.error(401, "M_MISSING_TOKEN");
+    assert!(!id.is_empty(), "a client can say which request went wrong");
     assert_eq!(server.terminate(LIMIT), Some(0));
+    (server.log(), id, secrets)
+}
 
-    let log = server.log();
-    assert!(log.contains("TRACE") && log.contains("answered method=\"PUT\""), "everything is logged: {log}");
-    for said in [
-        "made an account user=@carol:depesche.test admin=true",
-        "set a new password user=@carol:depesche.test",
-        "is an administrator's user=@carol:depesche.test admin=false",
-        "locked an account, or unlocked it user=@carol:depesche.test locked=true",
-        "suspended an account, or lifted it user=@carol:depesche.test suspended=true",
-        "deactivated an account user=@carol:depesche.test",
-        "made a registration token",
-        "deleted a registration token",
-        "the database is compacted",
-        "a backup was made",
-    ] {
-        assert!(log.lines().any(|line| line.contains(said)), "{said:?} is not in the log");
-    }
+fn has_no_secret(log: &str, secrets: &[String]) {
     for secret in secrets {
-        // As text, and as bytes are written where somebody logs a buffer.
-        let bytes = secret.bytes().map(|byte| byte.to_string()).collect::<Vec<_>>().join(", ");
-        let line = log.lines().find(|line| line.contains(&secret) || line.contains(&bytes));
+        // As text, and as bytes are written where somebody logs a buffer: spaced for people, dense in JSON.
+        let bytes: Vec<String> = secret.bytes().map(|byte| byte.to_string()).collect();
+        let ways = [secret.clone(), bytes.join(", "), bytes.join(",")];
+        let line = log.lines().find(|line| ways.iter().any(|way| line.contains(way)));
         assert_eq!(line, None, "{secret} is in the log");
     }
+}
+
+#[tokio::test]
+async fn the_log_says_what_was_done_and_no_secret() {
+    let (log, id, secrets) = logged("text").await;
+    assert!(log.contains("TRACE") && log.contains("answered method=\"PUT\""), "everything is logged: {log}");
+    for (said, about) in SAID {
+        let about: String = about.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+        assert!(log.lines().any(|line| line.contains(&format!("{said}{about}"))), "{said:?}{about} is not in the log");
+    }
+    let answered = "answered method=\"GET\" route=\"/_matrix/client/v3/capabilities\" status=401";
+    assert!(log.lines().any(|line| line.contains(answered) && line.contains(&id)), "{id} is not in the log");
+    has_no_secret(&log, &secrets);
+}
+
+#[tokio::test]
+async fn the_log_for_machines_says_the_same_and_no_secret() {
+    let (log, id, secrets) = logged("json").await;
+    let parsed = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    let lines: Vec<Value> = log.lines().map(parsed).collect();
+    assert!(lines.iter().any(|line| line["level"] == "TRACE"), "everything is logged: {log}");
+    assert!(lines.iter().all(|line| line["timestamp"].is_string() && line["level"].is_string()), "{log}");
+    let has = |line: &Value, name: &str, wanted: &str| line[name].as_str().unwrap_or(&line[name].to_string()) == wanted;
+    for (said, about) in SAID {
+        let is_said = |line: &Value| {
+            let ends = line["message"].as_str().is_some_and(|message| message.ends_with(said));
+            ends && about.iter().all(|(name, value)| has(line, name, value))
+        };
+        assert!(lines.iter().any(is_said), "{said:?} {about:?} is not in the log");
+    }
+    let answered: Vec<&Value> = lines.iter().filter(|line| line["message"] == "answered").collect();
+    assert!(answered.iter().any(|line| line["method"] == "PUT"), "{answered:?}");
+    let ids: BTreeSet<&str> = answered.iter().filter_map(|line| line["span"]["id"].as_str()).collect();
+    assert_eq!(ids.len(), answered.len(), "each has an id of its own");
+    let asked = answered.iter().find(|line| line["span"]["id"] == id.as_str());
+    let asked = asked.unwrap_or_else(|| panic!("{id} is not in the log"));
+    assert_eq!((&asked["route"], &asked["status"]), (&json!("/_matrix/client/v3/capabilities"), &json!(401)));
+    has_no_secret(&log, &secrets);
+}
+
+/// A figure on the page of figures.
+async fn figure(address: SocketAddr, name: &str) -> u64 {
+    let page = Client::new(address).get("/metrics", &[]).await.text().to_owned();
+    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+    value.unwrap_or_else(|| panic!("no {name}: {page}"))
 }
 
 /// The figures that the manual promises.
@@ -197,6 +253,13 @@ async fn the_figures_are_those_of_the_manual_and_name_nobody() {
     phone(&bob, &gateway, "pushkey").await;
     let id = alice.say(&room, "hello").await;
     gateway.of_event(&id).await;
+    // What is answered 200 is on the disk: one after the other, each has a sync of its own.
+    let before = figure(address, SYNCS).await;
+    for n in 0..20 {
+        alice.say(&room, &n.to_string()).await;
+        let after = figure(address, SYNCS).await;
+        assert!(after > before + n, "{} messages are answered, and there were {} syncs", n + 1, after - before);
+    }
     // One who goes away before the answer.
     let since = text(&bob.syncer().next().await["next_batch"]);
     let mut stream = TcpStream::connect(server.address()).expect("the server listens");
@@ -228,6 +291,34 @@ async fn the_figures_are_those_of_the_manual_and_name_nobody() {
     }
     let found = server.command(&["doctor"]);
     assert!(stdout(&found).contains(&format!("a page of figures (metrics.listen) answers at {address}")), "{found:?}");
+}
+
+/// A poll that waits would hold up the end for as long as requests in work may take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stops_answers_those_who_wait() {
+    let mut server = Server::start(Options { presence: true, ..Options::default() });
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = alice.public_room().await;
+    bob.join(&room).await;
+    // Asleep but for the end: of the presence, which says that the poll has come, the one who polls is not told.
+    let quiet = || alice.syncer().filter(&json!({ "presence": { "not_types": ["*"] } }));
+    let mut first = quiet().param("set_presence", "offline");
+    first.next().await;
+    let mut poll = quiet();
+    poll.since = first.since;
+    let poll = tokio::spawn(async move { poll.request(600_000).await });
+    let deadline = Instant::now() + LIMIT;
+    let path = "/_matrix/client/v3/presence/{userId}/status";
+    while bob.get(path, &[&alice.id]).await.ok()["presence"] != "online" {
+        assert!(Instant::now() < deadline && !poll.is_finished(), "the poll waits");
+    }
+    assert!(!poll.is_finished());
+    let asked = Instant::now();
+    assert_eq!(server.terminate(LIMIT), Some(0));
+    let took = asked.elapsed();
+    let answer = poll.await.expect("the poll was answered");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(took < AT_ONCE, "the end took {took:?}");
 }
 
 #[tokio::test]
@@ -287,6 +378,30 @@ fn a_command_makes_no_database_where_one_is_missed() {
     let found = depesche(&config, &["doctor"], &blind);
     ended(&found, 1);
     assert!(stdout(&found).contains("ca-certificates"), "{found:?}");
+}
+
+#[test]
+fn a_server_that_cannot_start_makes_nothing() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let [config, data] = ["depesche.toml", "data"].map(|name| folder.path().join(name));
+    let lines = format!("[server]\nname = \"depesche.test\"\ndata_dir = {data:?}\nlisten = \"127.0.0.1:0\"\n");
+    let turn = "[turn]\nuris = \"turn:turn.depesche.test\"\nshared_secret_file = \"/none/secret\"\n";
+    std::fs::write(&config, format!("{lines}{turn}")).expect("written");
+    let why = ended(&depesche(&config, &["serve"], &[]), 2);
+    assert!(why.contains("turn.shared_secret_file") && !data.exists(), "{why}");
+}
+
+#[tokio::test]
+async fn a_service_that_is_hung_up_on_goes_on() {
+    let mut server = Server::start(Options::default());
+    assert_eq!(server.end_by("HUP", Duration::ZERO), None);
+    let deadline = Instant::now() + LIMIT;
+    while !server.log().contains("SIGHUP changes nothing") {
+        assert!(Instant::now() < deadline, "{}", server.log());
+        tokio::task::yield_now().await;
+    }
+    server.client().get("/_matrix/client/versions", &[]).await.ok();
+    assert_eq!(server.terminate(LIMIT), Some(0));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The oracle's table: which case, as it stands, was run on Synapse and what that proved.
 //!
-//! A case is a `#[tokio::test]` at the top level of a file in `cases/`. Its row holds a hash of its source, so that an
-//! edited case must be proved again. `pass` means that Synapse does what the case asks; `differs` that the case asserts
+//! A case is a `#[tokio::test]` at the top level of a file in `cases/`. Its row holds a hash of its source and of all that
+//! it uses of its file, so that an edited case must be proved again. `pass` means that Synapse does what the case asks; `differs` that the case asserts
 //! what Synapse does instead, and names the section of the specification that Synapse does not follow.
 
 use std::collections::BTreeMap;
@@ -10,6 +10,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
+
+use crate::source::{Item, items, with_all_it_uses};
 
 /// The release of Synapse that is the oracle; `dev/test` installs this one.
 pub const SYNAPSE_VERSION: &str = "1.163.2";
@@ -22,9 +24,9 @@ const HEAD: &str = "case\tsource\tsynapse\tresult\tsection\n";
 pub struct Case {
     /// `file::function`, as the test runner names it.
     pub name: String,
-    /// The hash of its source text.
+    /// The hash of its source text, and of the functions and constants of its file that it uses.
     pub hash: String,
-    /// The sections it names as the first argument of `differs`, if any.
+    /// The sections that it, or such a function, names as the first argument of `differs`, if any.
     pub differs: Option<String>,
 }
 
@@ -67,17 +69,13 @@ pub fn cases() -> Vec<Case> {
 
 /// The cases of one file.
 pub fn scan(area: &str, source: &str) -> Vec<Case> {
-    let mut cases = Vec::new();
-    let mut rest = source;
-    while let Some((_, after)) = rest.split_once("\n#[tokio::test").or_else(|| rest.split_once("#[tokio::test")) {
-        // rustfmt closes a function of the top level with a brace in the first column.
-        let (text, behind) = after.split_once("\n}").expect("a case ends with a brace in the first column");
-        let name =
-            text.split_once("async fn ").and_then(|(_, name)| name.split_once('(')).expect("a case is a function").0;
-        cases.push(Case { name: format!("{area}::{name}"), hash: hash(text), differs: sections(text) });
-        rest = behind;
-    }
-    cases
+    let items = items(source);
+    let cases = (0..items.len()).filter(|at| items[*at].is_case);
+    let cases = cases.map(|at| {
+        let used = with_all_it_uses(at, &items);
+        Case { name: format!("{area}::{}", items[at].name), hash: hash(&used), differs: sections(&used) }
+    });
+    cases.collect()
 }
 
 /// What is wrong between the cases and the rows: a line for each.
@@ -130,10 +128,10 @@ fn home() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
 }
 
-/// A hash of the text without its indentation, so that moving code to another depth proves nothing anew.
-fn hash(text: &str) -> String {
+/// A hash of the texts without their indentation, so that moving code to another depth proves nothing anew.
+fn hash(items: &[Item<'_>]) -> String {
     let mut hasher = Sha256::new();
-    for line in text.lines() {
+    for line in items.iter().flat_map(|item| item.text.lines()) {
         hasher.update(line.trim());
         hasher.update("\n");
     }
@@ -143,8 +141,8 @@ fn hash(text: &str) -> String {
     })
 }
 
-fn sections(text: &str) -> Option<String> {
-    let calls = text.split("differs(").skip(1);
+fn sections(items: &[Item<'_>]) -> Option<String> {
+    let calls = items.iter().flat_map(|item| item.text.split("differs(").skip(1));
     let names: Vec<&str> = calls.filter_map(|call| call.trim_start().strip_prefix('"')?.split('"').next()).collect();
     (!names.is_empty()).then(|| names.join(", "))
 }

@@ -57,6 +57,21 @@ fn a_changed_case_and_a_row_without_a_case_are_found() {
 }
 
 #[test]
+fn what_a_case_uses_of_its_file_is_a_part_of_it() {
+    let source = "const PATH: &str = \"/one\";\n\nfn helper() {\n    get(PATH);\n}\n\nfn other() {\n    two();\n}\n\n\
+                  #[tokio::test]\nasync fn a_case() {\n    helper();\n}\n";
+    let case = |source: &str| oracle::scan("area", source).remove(0);
+    let row = Row::of(&case(source));
+    let is_stale = |source: &str| !oracle::complaints(&[case(source)], std::slice::from_ref(&row)).is_empty();
+    assert!(!is_stale(source) && !is_stale(&source.replace("two", "three")));
+    assert!(is_stale(&source.replace("/one", "/two")), "a constant");
+    assert!(is_stale(&source.replace("get", "put")), "a function");
+    let helper = "helper() {\n    differs(\"page#section\", || 1, || 2);";
+    let differs = case(&source.replace("helper() {", helper)).differs;
+    assert_eq!(differs.as_deref(), Some("page#section"));
+}
+
+#[test]
 fn a_case_that_names_a_section_differs() {
     let source = "#[tokio::test]\nasync fn a_case() {\n    differs(\"page#section\", || 1, || 2);\n}\n";
     assert_eq!(oracle::scan("area", source)[0].differs.as_deref(), Some("page#section"));

@@ -1,6 +1,7 @@
 //! The drill: a backup of a running server, a disaster, the restore, and clients that go on. On our binary only.
 
 use std::path::Path;
+use std::process::Output;
 use std::time::Duration;
 
 use depesche_spec_tests::keys::{device_keys, fallback_key, one_time_key};
@@ -78,6 +79,13 @@ struct House {
     lost_room: String,
 }
 
+/// Asserts that a command has shown on its way how far it was with this.
+fn shows(output: &Output, what: &str) {
+    let shown = String::from_utf8_lossy(&output.stderr);
+    let is_step = |line: &str| line.starts_with(&format!("{what}: ")) && line.contains(" of ") && line.ends_with(" MB");
+    assert!(shown.lines().any(is_step), "{what:?} is not shown: {shown}");
+}
+
 async fn house(server: &Server, folder: &Path) -> House {
     let (alice, bob) = (server.user("alice").await, server.user("bob").await);
     upload(&alice, &["a1"]).await;
@@ -96,6 +104,9 @@ async fn house(server: &Server, folder: &Path) -> House {
     let made = server.command(&["backup", backup.to_str().expect("UTF-8")]);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     assert!(String::from_utf8_lossy(&made.stdout).contains("Backed up"), "{made:?}");
+    shows(&made, "reading the copy of the database");
+    let begun = String::from_utf8_lossy(&made.stderr).lines().next().map(str::to_owned);
+    assert_eq!(begun.as_deref(), Some("copying the database"), "{made:?}");
 
     // The time that will be lost.
     alice.say(&room, "lost").await;
@@ -125,6 +136,7 @@ async fn a_restored_backup_goes_on_with_the_clients_there_are() {
     std::fs::rename(home.join("data"), home.join("broken")).expect("the old data go away");
     let done = server.command(&restore);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    shows(&done, "copying");
     server.restart();
     let first = goes_on(&server, &house).await;
 
@@ -272,7 +284,7 @@ async fn a_backup_of_a_disk_of_its_own_for_media_and_one_that_fails() {
     let made = server.command(&["backup", &backup]);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 
-    assert_eq!(server.end_by("HUP", Duration::from_secs(60)), Some(0), "a closed terminal ends it as a stop does");
+    assert_eq!(server.terminate(Duration::from_secs(60)), Some(0));
     std::fs::rename(home.join("data"), home.join("broken")).expect("the old data go away");
     for byte in 0..=u8::MAX {
         std::fs::remove_dir_all(disk.join(format!("{byte:02x}"))).expect("removed");

@@ -17,6 +17,10 @@ pub const SERVER_NAME: &str = "depesche.test";
 pub const LIMITED_MESSAGES: u32 = 5;
 /// The logins at once from an address where [`Options::limited`] is set.
 pub const LIMITED_LOGINS: u32 = 5;
+/// The requests of each kind at once where [`Options::scarce`] is set.
+pub const SCARCE: u32 = 5;
+/// What one user may upload in all where [`Options::small_quota`] is set: a megabyte.
+pub const SMALL_QUOTA: usize = 1 << 20;
 
 /// Where the servers that carry calls are said to be.
 pub const TURN_URIS: [&str; 2] = ["turns:turn.depesche.test?transport=tcp", "turn:turn.depesche.test"];
@@ -83,10 +87,16 @@ pub struct Options {
     /// A few messages and logins at once, then one a second, as [`LIMITED_MESSAGES`] and [`LIMITED_LOGINS`] say; and
     /// loopback is a proxy whose `X-Forwarded-For` is believed. Otherwise nothing is limited.
     pub limited: bool,
+    /// Of every kind of request that is limited a few at once, as [`SCARCE`] says, then one a minute.
+    pub scarce: bool,
     /// The smallest memtables that the store allows, so that a kill finds flushes and compactions under way.
     pub tiny_store: bool,
     /// How many uploads a user may have announced; 5 if not given.
     pub pending_uploads: Option<usize>,
+    /// A user may upload [`SMALL_QUOTA`] and no more.
+    pub small_quota: bool,
+    /// Files are given also to who shows no access token, as it was once.
+    pub legacy_media: bool,
     /// Presence is kept and told. Where it is not, nobody is woken by others who come and go.
     pub presence: bool,
     /// Users may ask what links lead to, also on 127.0.0.1.

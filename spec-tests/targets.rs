@@ -8,7 +8,8 @@ use std::process::Command;
 
 use crate::object_store::{BUCKET, SECRET};
 use crate::server::{
-    LIMITED_LOGINS, LIMITED_MESSAGES, Options, Registration, SERVER_NAME, TURN_SECRET, TURN_URIS, Turn,
+    LIMITED_LOGINS, LIMITED_MESSAGES, Options, Registration, SCARCE, SERVER_NAME, SMALL_QUOTA, TURN_SECRET, TURN_URIS,
+    Turn,
 };
 
 /// The configuration of Depesche in a target's directory.
@@ -36,6 +37,10 @@ pub fn depesche(directory: &Path, address: SocketAddr, options: &Options) -> Res
         let (messages, logins) = (LIMITED_MESSAGES, LIMITED_LOGINS);
         let _ = write!(text, "messages_burst = {messages}\nmessages_per_minute = 60\nlogins_burst = {logins}\n");
         text = text.replacen("[server]\n", "[server]\ntrusted_proxies = [\"127.0.0.1/32\"]\n", 1);
+    } else if options.scarce {
+        for kind in ["messages", "logins", "joins", "media", "to_device", "other"] {
+            let _ = write!(text, "{kind}_burst = {SCARCE}\n{kind}_per_minute = 1\n");
+        }
     } else {
         text.push_str("enabled = false\n");
     }
@@ -45,6 +50,12 @@ pub fn depesche(directory: &Path, address: SocketAddr, options: &Options) -> Res
     }
     let pending = options.pending_uploads.unwrap_or(5);
     text.push_str(&format!("\n[media]\nmax_upload_mb = 4\npending_per_user = {pending}\n"));
+    if options.small_quota {
+        let _ = writeln!(text, "max_mb_per_user = {}", SMALL_QUOTA >> 20);
+    }
+    if options.legacy_media {
+        text.push_str("legacy = \"on\"\n");
+    }
     if let Some(turn) = options.turn {
         let file = directory.join("turn-secret");
         write(&file, &format!("{TURN_SECRET}\n"))?;
@@ -138,8 +149,15 @@ pub fn synapse(directory: &Path, address: SocketAddr, options: &Options) -> Resu
             "rc_message: {{per_second: 1, burst_count: {LIMITED_MESSAGES}}}\n\
              rc_login: {{address: {{per_second: 0.5, burst_count: {LIMITED_LOGINS}}}, account: *free, failed_attempts: *free}}\n"
         )
+    } else if options.scarce {
+        synapse_scarce()
     } else {
         "rc_message: *free\nrc_login: {address: *free, account: *free, failed_attempts: *free}\n".to_owned()
+    };
+    let quota = if options.small_quota {
+        format!("media_upload_limits: [{{time_period: 1d, max_size: {SMALL_QUOTA}}}]\n")
+    } else {
+        String::new()
     };
     let previews = if options.previews { SYNAPSE_PREVIEWS } else { "url_preview_enabled: false\n" };
     let believed = match options.turn {
@@ -155,14 +173,41 @@ pub fn synapse(directory: &Path, address: SocketAddr, options: &Options) -> Resu
          signing_key_path: {path}/signing.key\nmedia_store_path: {path}/media\nlog_config: {path}/log.yaml\n\
          listeners:\n  - {{port: {}, bind_addresses: ['127.0.0.1'], type: http, tls: false, x_forwarded: {limited}, resources: [{resources}]}}\n\
          database: {{name: sqlite3, args: {{database: '{path}/homeserver.db'}}}}\n{registration}presence: {{enabled: {}}}\n\
-         {SYNAPSE_COMMON}{limits}{previews}{turn}",
+         enable_authenticated_media: {}\n{SYNAPSE_COMMON}{limits}{previews}{quota}{turn}",
         address.port(),
-        options.presence
+        options.presence,
+        !options.legacy_media
     );
     write(&config, &text)?;
     let mut command = Command::new(PathBuf::from(home).join("bin/python"));
     command.args(["-m", "synapse.app.homeserver", "--config-path"]).arg(config).current_dir(directory);
     Ok(command)
+}
+
+/// The limits of each kind that Synapse has. Of two lines for one of them it takes the last.
+fn synapse_scarce() -> String {
+    let few = format!("{{per_second: 0.02, burst_count: {SCARCE}}}");
+    let kinds = [
+        "message",
+        "registration",
+        "registration_token_validity",
+        "room_creation",
+        "media_create",
+        "reports",
+        "user_directory",
+        "profile",
+    ];
+    let mut text = String::new();
+    for kind in kinds {
+        let _ = writeln!(text, "rc_{kind}: {few}");
+    }
+    let _ = write!(
+        text,
+        "rc_login: {{address: {few}, account: *free, failed_attempts: *free}}\n\
+         rc_joins: {{local: {few}, remote: {few}}}\nrc_presence: {{per_user: {few}}}\n\
+         rc_invites: {{per_room: {few}, per_user: {few}, per_issuer: {few}}}\n"
+    );
+    text
 }
 
 const SYNAPSE_LOG: &str = "version: 1
@@ -189,7 +234,6 @@ federation_domain_whitelist: []
 serve_server_wellknown: false
 allow_public_rooms_without_auth: true
 room_list_publication_rules: [{action: allow}]
-enable_authenticated_media: true
 max_upload_size: 4M
 max_pending_media_uploads: 5
 refreshable_access_token_lifetime: 5m

@@ -79,8 +79,7 @@ async fn account_data_is_an_object() {
     let alice = shared().user("alice").await;
     let path = "/_matrix/client/v3/user/{userId}/account_data/{type}";
     for body in [json!([]), json!("text")] {
-        let answer = alice.put(path, &[&alice.id, "org.example.x"]).json(body).await;
-        answer.error_in(400, &["M_BAD_JSON", "M_NOT_JSON", "M_UNKNOWN"]);
+        alice.put(path, &[&alice.id, "org.example.x"]).json(body).await.error(400, "M_BAD_JSON");
     }
 }
 
@@ -105,6 +104,27 @@ async fn account_data_of_a_room_is_kept_and_synced() {
     let event = &RoomSync::joined(&sync, &room).events("account_data")[0];
     assert_eq!((&event["type"], &event["content"]), (&json!("org.example.x"), &content));
     assert!(RoomSync::joined(&sync, &room).timeline().is_empty(), "{sync}");
+}
+
+#[tokio::test]
+async fn account_data_of_a_room_is_private_an_object_and_of_a_room() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let room = alice.public_room().await;
+    bob.join(&room).await;
+    let path = "/_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}";
+    let content = json!({ "a": 1 });
+    alice.put(path, &[&alice.id, &room, "org.example.x"]).json(content.clone()).await.ok();
+    bob.get(path, &[&alice.id, &room, "org.example.x"]).await.error(403, "M_FORBIDDEN");
+    bob.put(path, &[&alice.id, &room, "org.example.x"]).json(json!({})).await.error(403, "M_FORBIDDEN");
+    for body in [json!([]), json!("text"), json!(7), json!(null)] {
+        alice.put(path, &[&alice.id, &room, "org.example.x"]).json(body).await.error(400, "M_BAD_JSON");
+    }
+    assert_eq!(alice.get(path, &[&alice.id, &room, "org.example.x"]).await.ok(), content);
+    for none in ["nonsense", "#alias:depesche.test", "@user:depesche.test"] {
+        alice.get(path, &[&alice.id, none, "org.example.x"]).await.error(400, "M_INVALID_PARAM");
+        let request = alice.put(path, &[&alice.id, none, "org.example.x"]);
+        request.json(content.clone()).await.error(400, "M_INVALID_PARAM");
+    }
 }
 
 #[tokio::test]

@@ -196,3 +196,16 @@ async fn aliases_are_not_listed_for_who_left() {
     bob.leave(&room).await;
     bob.get("/_matrix/client/v3/rooms/{roomId}/aliases", &[&room]).await.error(403, "M_FORBIDDEN");
 }
+
+#[tokio::test]
+async fn the_aliases_of_what_is_no_room_are_not_asked_for() {
+    let alice = shared().user("alice").await;
+    for room in ["nonsense", "#alias:depesche.test", "@user:depesche.test"] {
+        let answer = alice.get("/_matrix/client/v3/rooms/{roomId}/aliases", &[room]).await;
+        differs(
+            "client-server-api#get_matrixclientv3roomsroomidaliases",
+            || drop(answer.clone().error(400, "M_INVALID_PARAM")),
+            || drop(answer.clone().error(403, "M_FORBIDDEN")),
+        );
+    }
+}

@@ -1,6 +1,7 @@
 //! Input that is wrong: the right status and code, nothing written, the connection kept. Client-server API, "API
 //! Standards"; "Size limits"; appendices, "Canonical JSON".
 
+use depesche_spec_tests::client::encode;
 use depesche_spec_tests::prelude::*;
 use depesche_spec_tests::user::txn;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -50,7 +51,7 @@ async fn json_that_is_no_object_is_bad() {
     let alice = shared().user("alice").await;
     let room = alice.public_room().await;
     for body in ["[]", "7", "null", "\"text\""] {
-        send_raw(&alice, &room, body).await.error_in(400, &["M_BAD_JSON", "M_NOT_JSON", "M_UNKNOWN"]);
+        send_raw(&alice, &room, body).await.error(400, "M_BAD_JSON");
     }
 }
 
@@ -61,8 +62,7 @@ async fn bytes_that_are_not_utf8_are_refused() {
     let before = count(&alice, &room).await;
     for bytes in [&b"{\"body\":\"\xff\xfe\"}"[..], b"\xc3\x28", b"{\"\xed\xa0\x80\":1}"] {
         let request = alice.put(SEND, &[&room, "m.room.message", &txn()]);
-        let answer = request.raw("application/json", bytes.to_vec()).await;
-        answer.error_in(400, &["M_NOT_JSON", "M_BAD_JSON"]);
+        request.raw("application/json", bytes.to_vec()).await.error(400, "M_NOT_JSON");
     }
     assert_eq!(count(&alice, &room).await, before);
 }
@@ -75,7 +75,7 @@ async fn numbers_outside_canonical_json_are_not_sent() {
         let before = count(&alice, &room).await;
         for number in ["1.5", "9007199254740992", "-9007199254740992", "123456789012345678901234567890"] {
             let answer = send_raw(&alice, &room, &format!("{{\"body\":\"x\",\"n\":{number}}}")).await;
-            answer.error_in(400, &["M_BAD_JSON", "M_NOT_JSON"]);
+            answer.error(400, "M_BAD_JSON");
         }
         assert_eq!(count(&alice, &room).await, before, "version {version}");
         for number in ["9007199254740991", "-9007199254740991", "0"] {
@@ -90,7 +90,7 @@ async fn a_whole_number_written_with_a_point_is_no_integer() {
     let room = alice.public_room().await;
     for number in ["1.0", "1e3"] {
         let answer = send_raw(&alice, &room, &format!("{{\"body\":\"x\",\"n\":{number}}}")).await;
-        answer.error_in(400, &["M_BAD_JSON", "M_NOT_JSON"]);
+        answer.error(400, "M_BAD_JSON");
     }
 }
 
@@ -101,7 +101,7 @@ async fn a_number_beyond_all_floats_is_refused() {
     let answer = send_raw(&alice, &room, "{\"body\":\"x\",\"n\":1e400}").await;
     differs(
         "appendices#canonical-json",
-        || drop(answer.clone().error_in(400, &["M_BAD_JSON", "M_NOT_JSON"])),
+        || drop(answer.clone().error(400, "M_NOT_JSON")),
         || drop(answer.clone().error(500, "M_UNKNOWN")),
     );
 }
@@ -115,8 +115,8 @@ async fn deep_nesting_is_refused() {
         let answer = send_raw(&alice, &room, &body).await;
         differs(
             "client-server-api#standard-error-response",
-            || drop(answer.clone().error_in(400, &["M_NOT_JSON", "M_BAD_JSON", "M_TOO_LARGE"])),
-            || assert!(answer.status >= 400, "{answer}"),
+            || drop(answer.clone().error(400, "M_BAD_JSON")),
+            || drop(answer.clone().error(400, "M_NOT_JSON")),
         );
     }
     alice.say(&room, "still there").await;
@@ -165,12 +165,11 @@ async fn event_type_and_state_key_have_at_most_255_bytes() {
     alice.put(path, &[&room, "org.example.x", &fits]).json(json!({})).await.ok();
     alice.put(path, &[&room, &fits, ""]).json(json!({})).await.ok();
     for (kind, key) in [("org.example.x", too_long.as_str()), (too_long.as_str(), "")] {
-        let answer = alice.put(path, &[&room, kind, key]).json(json!({})).await;
-        assert!([400, 413].contains(&answer.status), "{answer}");
+        alice.put(path, &[&room, kind, key]).json(json!({})).await.error(413, "M_TOO_LARGE");
     }
     // Bytes, not characters.
     let answer = alice.put(path, &[&room, "org.example.x", &"ü".repeat(128)]).json(json!({})).await;
-    assert!([400, 413].contains(&answer.status), "{answer}");
+    answer.error(413, "M_TOO_LARGE");
 }
 
 #[tokio::test]
@@ -180,12 +179,27 @@ async fn a_huge_body_is_refused_and_nothing_is_written() {
     let body = json!({ "x": "x".repeat(80_000_000) });
     let answer = alice.put(path, &[&alice.id, "org.example.huge"]).json(body).await;
     // The server may close the connection while the client still writes: then there is no answer to read.
-    differs(
-        "client-server-api#common-error-codes",
-        || assert!([0, 413].contains(&answer.status), "{answer}"),
-        || assert!([0, 413].contains(&answer.status), "{answer}"),
-    );
+    assert!([0, 413].contains(&answer.status), "{answer}");
     alice.get(path, &[&alice.id, "org.example.huge"]).await.error(404, "M_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn a_body_a_little_too_large_is_refused_and_the_connection_goes_on() {
+    let alice = shared().user("alice").await;
+    let room = alice.public_room().await;
+    let before = count(&alice, &room).await;
+    let mut stream = TcpStream::connect(alice.address()).await.expect("a connection");
+    let token = alice.token();
+    let body = format!("{{\"x\":\"{}\"}}", "x".repeat((1 << 20) + 1 - 8));
+    let path = format!("/_matrix/client/v3/rooms/{}/send/org.example.x/{}", encode(&room), txn());
+    let head = format!("Host: x\r\nAuthorization: Bearer {token}\r\nContent-Length: {}\r\n", body.len());
+    let answer = exchange(&mut stream, format!("PUT {path} HTTP/1.1\r\n{head}\r\n{body}").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("M_TOO_LARGE"), "{answer}");
+    let next =
+        format!("GET /_matrix/client/v3/account/whoami HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let answer = exchange(&mut stream, next.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains(&alice.id), "{answer}");
+    assert_eq!(count(&alice, &room).await, before);
 }
 
 #[tokio::test]
@@ -211,20 +225,31 @@ async fn unknown_methods_are_unrecognized() {
 #[tokio::test]
 async fn ids_that_are_none_are_refused() {
     let alice = shared().user("alice").await;
+    let message = json!({ "msgtype": "m.text", "body": "x" });
     for room in ["nonsense", "!", "#alias:depesche.test", "@user:depesche.test"] {
-        let answer = alice.put(SEND, &[room, "m.room.message", &txn()]).json(json!({ "body": "x" })).await;
-        assert!((400..500).contains(&answer.status), "{answer}");
-        let answer = alice.get("/_matrix/client/v3/rooms/{roomId}/state", &[room]).await;
-        assert!((400..500).contains(&answer.status), "{answer}");
-        let answer = alice.get("/_matrix/client/v3/rooms/{roomId}/members", &[room]).await;
-        assert!((400..500).contains(&answer.status), "{answer}");
+        for answer in [
+            alice.put(SEND, &[room, "m.room.message", &txn()]).json(message.clone()).await,
+            alice.get("/_matrix/client/v3/rooms/{roomId}/state", &[room]).await,
+            alice.get("/_matrix/client/v3/rooms/{roomId}/members", &[room]).await,
+        ] {
+            // An id of rooms since version 12 may be anything behind the sigil: it is that of no room.
+            let (status, code) = if room == "!" { (403, "M_FORBIDDEN") } else { (400, "M_INVALID_PARAM") };
+            differs(
+                "appendices#room-ids",
+                || drop(answer.clone().error(status, code)),
+                || drop(answer.clone().error(403, "M_FORBIDDEN")),
+            );
+        }
     }
     let room = alice.public_room().await;
     let answer = alice.get("/_matrix/client/v3/rooms/{roomId}/event/{eventId}", &[&room, "nonsense"]).await;
-    assert!([400, 404].contains(&answer.status), "{answer}");
+    differs(
+        "appendices#event-ids",
+        || drop(answer.clone().error(400, "M_INVALID_PARAM")),
+        || drop(answer.clone().error(404, "M_NOT_FOUND")),
+    );
     for user in ["nonsense", "@", "@x"] {
-        let answer = alice.get("/_matrix/client/v3/profile/{userId}", &[user]).await;
-        assert!((400..500).contains(&answer.status), "{answer}");
+        alice.get("/_matrix/client/v3/profile/{userId}", &[user]).await.error(400, "M_INVALID_PARAM");
     }
 }
 
@@ -240,8 +265,13 @@ async fn fields_of_the_wrong_type_are_refused() {
         ("m.room.member", json!({ "membership": 7 })),
     ] {
         let key = if kind == "m.room.member" { alice.id.as_str() } else { "" };
-        let answer = alice.put(path, &[&room, kind, key]).json(content.clone()).await;
-        assert!([400, 403].contains(&answer.status), "{kind} {content}: {answer}");
+        let answer = alice.put(path, &[&room, kind, key]).json(content).await;
+        let theirs = if kind == "m.room.member" { "M_UNKNOWN" } else { "M_BAD_JSON" };
+        differs(
+            "client-server-api#put_matrixclientv3roomsroomidstateeventtypestatekey",
+            || drop(answer.clone().error(400, "M_BAD_JSON")),
+            || drop(answer.clone().error(400, theirs)),
+        );
     }
     assert_eq!(count(&alice, &room).await, before);
 }

@@ -5,6 +5,7 @@ use depesche_spec_tests::prelude::*;
 const VERSIONS: &str = "/_matrix/client/v3/room_keys/version";
 const VERSION: &str = "/_matrix/client/v3/room_keys/version/{version}";
 const KEYS: &str = "/_matrix/client/v3/room_keys/keys";
+const ROOM: &str = "/_matrix/client/v3/room_keys/keys/{roomId}";
 const KEY: &str = "/_matrix/client/v3/room_keys/keys/{roomId}/{sessionId}";
 
 fn algorithm(key: &str) -> Value {
@@ -193,8 +194,47 @@ async fn keys_need_the_version_and_it_must_exist() {
     let answer = alice.put(KEY, &["!r:x", "s"]).json(session(0, 0, true, "x")).await;
     assert_eq!(answer.status, 400, "{answer}");
     let request = alice.put(KEY, &["!r:x", "s"]).query(&[("version", "4711")]);
-    let answer = request.json(session(0, 0, true, "x")).await;
-    assert!([403, 404].contains(&answer.status), "{answer}");
+    request.json(session(0, 0, true, "x")).await.error(404, "M_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn keys_of_a_version_that_is_not_there_are_neither_kept_nor_given_nor_deleted() {
+    let alice = shared().user("alice").await;
+    new_version(&alice).await;
+    let query = [("version", "4711")];
+    let one = session(0, 0, true, "x");
+    let room = json!({ "sessions": { "s": one } });
+    let all = json!({ "rooms": { "!r:x": room } });
+    alice.put(KEYS, &[]).query(&query).json(all).await.error(404, "M_NOT_FOUND");
+    alice.put(ROOM, &["!r:x"]).query(&query).json(room).await.error(404, "M_NOT_FOUND");
+    alice.get(KEYS, &[]).query(&query).await.error(404, "M_NOT_FOUND");
+    alice.get(ROOM, &["!r:x"]).query(&query).await.error(404, "M_NOT_FOUND");
+    alice.get(KEY, &["!r:x", "s"]).query(&query).await.error(404, "M_NOT_FOUND");
+    alice.delete(KEYS, &[]).query(&query).await.error(404, "M_NOT_FOUND");
+    alice.delete(ROOM, &["!r:x"]).query(&query).await.error(404, "M_NOT_FOUND");
+    alice.delete(KEY, &["!r:x", "s"]).query(&query).await.error(404, "M_NOT_FOUND");
+    alice.delete(VERSION, &["4711"]).await.error(404, "M_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn keys_are_kept_in_the_current_version_alone() {
+    let alice = shared().user("alice").await;
+    let old = new_version(&alice).await;
+    let current = new_version(&alice).await;
+    let query = [("version", old.as_str())];
+    let room = json!({ "sessions": { "s": session(0, 0, true, "x") } });
+    for answer in [
+        alice.put(KEYS, &[]).query(&query).json(json!({ "rooms": { "!r:x": room } })).await,
+        alice.put(ROOM, &["!r:x"]).query(&query).json(room.clone()).await,
+    ] {
+        let refused = answer.error(403, "M_WRONG_ROOM_KEYS_VERSION");
+        differs(
+            "client-server-api#put_matrixclientv3room_keyskeys",
+            || assert_eq!(refused["current_version"], current),
+            || assert_eq!(refused["current_version"], old),
+        );
+    }
+    assert_eq!(alice.get(VERSION, &[&old]).await.ok()["count"], 0);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Uploads and downloads. Client-server API, "Content repository".
 
 use depesche_spec_tests::prelude::*;
+use depesche_spec_tests::server::{Options, SMALL_QUOTA};
 
 const UPLOAD: &str = "/_matrix/media/v3/upload";
 const PUT: &str = "/_matrix/media/v3/upload/{serverName}/{mediaId}";
@@ -222,4 +223,88 @@ async fn the_operator_finds_the_files_of_a_user_and_deletes_them() {
     assert_eq!(server.media_of(&alice).await, std::slice::from_ref(&second));
     server.delete_media(&second).await;
     assert_eq!(server.media_of(&alice).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_has_not_come_yet_has_neither_another_name_nor_a_thumbnail() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let id = announce(&alice).await;
+    let path = "/_matrix/client/v1/media/download/{serverName}/{mediaId}/{fileName}";
+    let early = bob.get(path, &[HERE, &id, "a.png"]).query(&[("timeout_ms", "1")]).await;
+    early.error(504, "M_NOT_YET_UPLOADED");
+    let path = "/_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}";
+    let query = [("timeout_ms", "1"), ("width", "32"), ("height", "32")];
+    bob.get(path, &[HERE, &id]).query(&query).await.error(504, "M_NOT_YET_UPLOADED");
+}
+
+#[tokio::test]
+async fn files_of_a_server_that_is_not_asked_are_not_found() {
+    let alice = shared().user("alice").await;
+    let id = upload(&alice, "text/plain", b"ours").await;
+    let named = "/_matrix/client/v1/media/download/{serverName}/{mediaId}/{fileName}";
+    let thumbnail = "/_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}";
+    let size = [("width", "32"), ("height", "32")];
+    for (server, ours, synapse) in [
+        ("elsewhere.test", (404, "M_NOT_FOUND"), (403, "M_FORBIDDEN")),
+        ("no server", (400, "M_INVALID_PARAM"), (500, "M_UNKNOWN")),
+    ] {
+        for answer in [
+            alice.get(DOWNLOAD, &[server, &id]).await,
+            alice.get(named, &[server, &id, "a.png"]).await,
+            alice.get(thumbnail, &[server, &id]).query(&size).await,
+        ] {
+            differs(
+                "client-server-api#get_matrixclientv1mediadownloadservernamemediaid",
+                || drop(answer.clone().error(ours.0, ours.1)),
+                || drop(answer.clone().error(synapse.0, synapse.1)),
+            );
+        }
+    }
+    let announced = announce(&alice).await;
+    let request = alice.put(PUT, &["elsewhere.test", &announced]);
+    request.raw("a/b", b"x".to_vec()).await.error(404, "M_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn who_has_uploaded_all_that_one_may_uploads_no_more() {
+    let server = Server::start(Options { small_quota: true, ..Options::default() });
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let announced = announce(&alice).await;
+    upload(&alice, "a/b", &vec![0; SMALL_QUOTA]).await;
+    for answer in [
+        alice.post(UPLOAD, &[]).raw("a/b", b"x".to_vec()).await,
+        alice.put(PUT, &[HERE, &announced]).raw("a/b", b"x".to_vec()).await,
+    ] {
+        let refused = answer.error(403, "M_USER_LIMIT_EXCEEDED");
+        assert!(refused["info_uri"].as_str().is_some_and(|uri| uri.starts_with("http")), "{refused}");
+    }
+    let answer = alice.post("/_matrix/media/v1/create", &[]).await;
+    differs(
+        "client-server-api#post_matrixmediav1create",
+        || drop(answer.clone().error(403, "M_USER_LIMIT_EXCEEDED")),
+        || drop(answer.clone().ok()),
+    );
+    upload(&bob, "a/b", b"x").await;
+}
+
+#[tokio::test]
+async fn a_suspended_user_uploads_nothing() {
+    let alice = shared().user("alice").await;
+    let announced = announce(&alice).await;
+    shared().suspend(&alice, true).await;
+    for answer in [
+        alice.post(UPLOAD, &[]).raw("a/b", b"x".to_vec()).await,
+        alice.put(PUT, &[HERE, &announced]).raw("a/b", b"x".to_vec()).await,
+        alice.post("/_matrix/media/v1/create", &[]).await,
+    ] {
+        differs(
+            "client-server-api#account-suspension",
+            || drop(answer.clone().error(403, "M_USER_SUSPENDED")),
+            || drop(answer.clone().ok()),
+        );
+    }
+    shared().suspend(&alice, false).await;
+    if target() == Target::Depesche {
+        alice.put(PUT, &[HERE, &announced]).raw("a/b", b"x".to_vec()).await.ok();
+    }
 }

@@ -1,7 +1,21 @@
 //! Suspending, locking and looking at accounts. Client-server API, "Account moderation" and "Server administration".
 
+use depesche_spec_tests::keys::{Key, cross_signing, device_keys};
 use depesche_spec_tests::prelude::*;
 use depesche_spec_tests::user::{PASSWORD, txn};
+
+fn password_stage(user: &User, session: &Value) -> Value {
+    json!({
+        "type": "m.login.password", "session": session, "password": PASSWORD,
+        "identifier": { "type": "m.id.user", "user": user.id }
+    })
+}
+
+async fn deactivate(user: &User) {
+    let path = "/_matrix/client/v3/account/deactivate";
+    let first = user.post(path, &[]).json(json!({})).await.status(401);
+    user.post(path, &[]).json(json!({ "auth": password_stage(user, &first["session"]) })).await.ok();
+}
 
 #[tokio::test]
 async fn an_administrator_suspends_an_account_and_lifts_it() {
@@ -85,11 +99,30 @@ async fn moderation_is_for_administrators_and_not_for_themselves() {
 }
 
 #[tokio::test]
+async fn who_deactivated_their_account_is_not_moderated() {
+    let (admin, alice) = (shared().admin("admin").await, shared().user("alice").await);
+    deactivate(&alice).await;
+    let (suspend, lock) = ("/_matrix/client/v1/admin/suspend/{userId}", "/_matrix/client/v1/admin/lock/{userId}");
+    for answer in [
+        admin.get(suspend, &[&alice.id]).await,
+        admin.put(suspend, &[&alice.id]).json(json!({ "suspended": true })).await,
+        admin.get(lock, &[&alice.id]).await,
+        admin.put(lock, &[&alice.id]).json(json!({ "locked": true })).await,
+    ] {
+        differs(
+            "client-server-api#put_matrixclientv1adminsuspenduserid",
+            || drop(answer.clone().error(404, "M_NOT_FOUND")),
+            || drop(answer.clone().error(404, "M_UNRECOGNIZED")),
+        );
+    }
+}
+
+#[tokio::test]
 async fn administrators_are_told_that_they_may_moderate() {
     let (admin, alice) = (shared().admin("admin").await, shared().user("alice").await);
     let of_admin = admin.get("/_matrix/client/v3/capabilities", &[]).await.ok();
     differs(
-        "client-server-api#maccount_moderation-capability",
+        "client-server-api#get_matrixclientv3capabilities",
         || assert_eq!(of_admin["capabilities"]["m.account_moderation"], json!({ "suspend": true, "lock": true })),
         || assert!(of_admin["capabilities"]["m.account_moderation"].is_null()),
     );
@@ -143,6 +176,64 @@ async fn a_suspended_user_says_joins_and_changes_nothing() {
     answer.error(403, "M_USER_SUSPENDED");
     shared().suspend(&alice, false).await;
     alice.say(&room, "a word").await;
+}
+
+#[tokio::test]
+async fn a_suspended_user_keeps_encryption_and_may_go() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let other = alice.another_device().await;
+    shared().suspend(&alice, true).await;
+    let keys = json!({ "device_keys": device_keys(&alice) });
+    alice.post("/_matrix/client/v3/keys/upload", &[]).json(keys).await.ok();
+    let path = "/_matrix/client/v3/keys/device_signing/upload";
+    alice.post(path, &[]).json(cross_signing(&alice, "1")).await.ok();
+    let signed = Key::cross(&alice, "self_signing 1").sign(device_keys(&alice));
+    let body = json!({ alice.id.clone(): { alice.device.clone(): signed } });
+    let answer = alice.post("/_matrix/client/v3/keys/signatures/upload", &[]).json(body).await.ok();
+    assert!(answer["failures"].as_object().is_none_or(serde_json::Map::is_empty), "{answer}");
+    let body = json!({ "messages": { bob.id.clone(): { "*": { "step": 1 } } } });
+    let path = "/_matrix/client/v3/sendToDevice/{eventType}/{txnId}";
+    alice.put(path, &["m.key.verification.request", &txn()]).json(body).await.ok();
+    let body = json!({ "algorithm": "m.megolm_backup.v1.curve25519-aes-sha2", "auth_data": { "public_key": "key" } });
+    let version = alice.post("/_matrix/client/v3/room_keys/version", &[]).json(body).await.ok();
+    let session = json!({
+        "first_message_index": 0, "forwarded_count": 0, "is_verified": true,
+        "session_data": { "ciphertext": "c", "ephemeral": "e", "mac": "m" }
+    });
+    let request = alice.put("/_matrix/client/v3/room_keys/keys/{roomId}/{sessionId}", &["!r:x", "s"]);
+    request.query(&[("version", version["version"].as_str().expect("a version"))]).json(session).await.ok();
+    let path = "/_matrix/client/v3/devices/{deviceId}";
+    let first = alice.delete(path, &[&other.device]).json(json!({})).await.status(401);
+    let auth = password_stage(&alice, &first["session"]);
+    alice.delete(path, &[&other.device]).json(json!({ "auth": auth })).await.ok();
+    other.get("/_matrix/client/v3/account/whoami", &[]).await.error(401, "M_UNKNOWN_TOKEN");
+    deactivate(&alice).await;
+    alice.get("/_matrix/client/v3/account/whoami", &[]).await.error(401, "M_UNKNOWN_TOKEN");
+}
+
+#[tokio::test]
+async fn a_suspended_user_accepts_nothing_and_shows_no_other_face() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let (open, room) = (bob.public_room().await, bob.create_room(json!({})).await);
+    bob.invite(&room, &alice).await;
+    shared().suspend(&alice, true).await;
+    let request = alice.post("/_matrix/client/v3/rooms/{roomId}/join", &[&room]);
+    request.json(json!({})).await.error(403, "M_USER_SUSPENDED");
+    let request = alice.post("/_matrix/client/v3/join/{roomIdOrAlias}", &[&room]);
+    request.json(json!({})).await.error(403, "M_USER_SUSPENDED");
+    let path = "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}";
+    for room in [&open, &room] {
+        let request = alice.put(path, &[room, "m.room.member", &alice.id]);
+        request.json(json!({ "membership": "join" })).await.error(403, "M_USER_SUSPENDED");
+    }
+    let path = "/_matrix/client/v3/profile/{userId}/{keyName}";
+    let request = alice.put(path, &[&alice.id, "avatar_url"]);
+    request.json(json!({ "avatar_url": "mxc://depesche.test/abc" })).await.error(403, "M_USER_SUSPENDED");
+    alice.delete(path, &[&alice.id, "displayname"]).await.error(403, "M_USER_SUSPENDED");
+    assert_eq!(bob.membership(&room, &alice).await.as_deref(), Some("invite"));
+    assert_eq!(bob.membership(&open, &alice).await, None);
+    shared().suspend(&alice, false).await;
+    alice.join(&room).await;
 }
 
 #[tokio::test]

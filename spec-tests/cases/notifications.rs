@@ -81,7 +81,7 @@ async fn notifications_from_a_wrong_token() {
     differs(
         "client-server-api#get_matrixclientv3notifications",
         || drop(answer.clone().error(400, "M_INVALID_PARAM")),
-        || assert!(answer.status >= 400, "{answer}"),
+        || drop(answer.clone().error(400, "M_UNKNOWN")),
     );
     shared().client().get("/_matrix/client/v3/notifications", &[]).await.error(401, "M_MISSING_TOKEN");
 }

@@ -113,6 +113,8 @@ async fn strangers_learn_nothing() {
     set(&bob, json!({ "presence": "online" })).await;
     let path = "/_matrix/client/v3/presence/{userId}/status";
     stranger.get(path, &[&bob.id]).await.error(403, "M_FORBIDDEN");
+    // Nor who is there.
+    stranger.get(path, &["@nobody:depesche.test"]).await.error(403, "M_FORBIDDEN");
     alice.without_token().get(path, &[&bob.id]).await.error(401, "M_MISSING_TOKEN");
     let room = alice.public_room().await;
     stranger.join(&room).await;

@@ -212,3 +212,27 @@ async fn of_two_names_at_once_one_is_in_all_rooms() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_no_field_or_of_another_is_not_deleted() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let path = "/_matrix/client/v3/profile/{userId}/{keyName}";
+    let field = "org.example.kept";
+    alice.put(path, &[&alice.id, field]).json(json!({ field: 1 })).await.ok();
+    for name in ["Not A Name", "UPPER", "org.example/x"] {
+        alice.delete(path, &[&alice.id, name]).await.error(400, "M_INVALID_PARAM");
+    }
+    let long = format!("org.{}", "x".repeat(252));
+    alice.delete(path, &[&alice.id, &long]).await.error(400, "M_KEY_TOO_LARGE");
+    alice.delete(path, &["nonsense", "displayname"]).await.error(400, "M_INVALID_PARAM");
+    for name in ["displayname", field] {
+        let answer = bob.delete(path, &[&alice.id, name]).await;
+        differs(
+            "client-server-api#delete_matrixclientv3profileuseridkeyname",
+            || drop(answer.clone().error(403, "M_FORBIDDEN")),
+            || drop(answer.clone().error(400, "M_FORBIDDEN")),
+        );
+    }
+    let profile = alice.get("/_matrix/client/v3/profile/{userId}", &[&alice.id]).await.ok();
+    assert_eq!((&profile["displayname"], &profile[field]), (&json!(alice.localpart()), &json!(1)));
+}

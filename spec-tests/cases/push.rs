@@ -140,6 +140,74 @@ async fn what_was_not_pushed_is_pushed_after_a_crash() {
 }
 
 #[tokio::test]
+async fn a_receipt_tells_the_count_by_itself() {
+    let (alice, bob, room) = pair(shared()).await;
+    let mut gateway = Gateway::start().await;
+    let pushkey = phone(&bob, &gateway, json!({ "brand": "x" })).await;
+    let id = alice.say(&room, "hello").await;
+    assert_eq!(gateway.of_event(&id).await["counts"]["unread"], 1);
+    let path = "/_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}";
+    bob.post(path, &[&room, "m.read.private", &id]).json(json!({})).await.ok();
+    let told = gateway.next().await;
+    // "Counts whose value is zero should be omitted": but here it is all there is to say, and both say it.
+    assert_eq!(told["counts"]["unread"], 0, "{told}");
+    for field in ["event_id", "room_id", "type", "sender", "content"] {
+        assert!(told.get(field).is_none(), "{field} in {told}");
+    }
+    let device = &told["devices"][0];
+    assert_eq!((&device["pushkey"], &device["data"]), (&json!(pushkey), &json!({ "brand": "x" })), "{told}");
+}
+
+#[tokio::test]
+async fn of_many_messages_that_waited_the_newest_and_the_mentions_are_told() {
+    let (alice, bob, room) = pair(shared()).await;
+    let mut gateway = Gateway::start().await;
+    phone(&bob, &gateway, json!({})).await;
+    gateway.fail(true);
+    let mut sent = Vec::new();
+    for n in 0..16 {
+        let mentions = if n == 7 { json!({ "user_ids": [bob.id] }) } else { json!({}) };
+        let content = json!({ "msgtype": "m.text", "body": format!("message {n}"), "m.mentions": mentions });
+        sent.push(alice.send(&room, "m.room.message", content).await);
+    }
+    gateway.next_failed().await;
+    gateway.fail(false);
+    let mut told = Vec::new();
+    while told.last() != sent.last() {
+        told.push(gateway.next().await["event_id"].as_str().expect("an event").to_owned());
+    }
+    assert!(told.contains(&sent[7]), "the mention is not among {told:?}");
+    // Who was away is not rung up for each. The specification leaves it to the server; Synapse tells all.
+    differs(
+        "push-gateway-api#homeserver-behaviour",
+        || assert!(told.len() < sent.len(), "each of them was told: {told:?}"),
+        || assert_eq!(told, sent),
+    );
+}
+
+#[tokio::test]
+async fn a_gateway_that_fails_holds_up_no_other() {
+    let (alice, bob, room) = pair(shared()).await;
+    let (mut broken, mut sound) = (Gateway::start().await, Gateway::start().await);
+    broken.fail(true);
+    for gateway in [&broken, &sound] {
+        phone(&bob, gateway, json!({})).await;
+    }
+    let first = alice.say(&room, "one").await;
+    sound.of_event(&first).await;
+    // After the third failure, the pause is one of seconds.
+    for _ in 0..3 {
+        assert_eq!(broken.next_failed().await["event_id"], first.as_str());
+    }
+    let second = alice.say(&room, "two").await;
+    sound.of_event(&second).await;
+    assert!(!broken.has_more(), "the one that failed waits, also when there is something new");
+    broken.fail(false);
+    assert_eq!(broken.next().await["event_id"], first.as_str());
+    assert_eq!(broken.next().await["event_id"], second.as_str());
+}
+
+#[tokio::test]
 async fn a_rejected_pushkey_loses_its_pusher() {
     let (alice, bob, room) = pair(shared()).await;
     let mut gateway = Gateway::start().await;

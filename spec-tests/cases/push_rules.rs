@@ -46,6 +46,91 @@ async fn push_rules_are_listed_in_two_ways() {
     }
 }
 
+/// What the specification says of its default rules: id, conditions, actions. In the order they are checked in.
+fn default_rules(kind: &str, user: &str) -> Vec<(&'static str, Value, Value)> {
+    let is = |key: &str, pattern: &str| json!({ "kind": "event_match", "key": key, "pattern": pattern });
+    let of_two = json!({ "kind": "room_member_count", "is": "2" });
+    let may_name_the_room = json!({ "kind": "sender_notification_permission", "key": "room" });
+    let has = |way: &str, key: &str, value: Value| json!({ "kind": way, "key": key, "value": value });
+    let names_me = has("event_property_contains", "content.m\\.mentions.user_ids", json!(user));
+    let names_all = has("event_property_is", "content.m\\.mentions.room", json!(true));
+    let edits = has("event_property_is", "content.m\\.relates_to.rel_type", json!("m.replace"));
+    let invites = json!([is("type", "m.room.member"), is("content.membership", "invite"), is("state_key", user)]);
+    let sound = |value: &str| json!({ "set_tweak": "sound", "value": value });
+    let highlight = json!({ "set_tweak": "highlight" });
+    match kind {
+        "override" => vec![
+            ("master", json!([]), json!([])),
+            ("suppress_notices", json!([is("content.msgtype", "m.notice")]), json!([])),
+            ("invite_for_me", invites, json!(["notify", sound("default")])),
+            ("member_event", json!([is("type", "m.room.member")]), json!([])),
+            ("is_user_mention", json!([names_me]), json!(["notify", sound("default"), highlight])),
+            ("is_room_mention", json!([names_all, may_name_the_room]), json!(["notify", highlight])),
+            ("tombstone", json!([is("type", "m.room.tombstone"), is("state_key", "")]), json!(["notify", highlight])),
+            ("reaction", json!([is("type", "m.reaction")]), json!([])),
+            ("room.server_acl", json!([is("type", "m.room.server_acl"), is("state_key", "")]), json!([])),
+            ("suppress_edits", json!([edits]), json!([])),
+        ],
+        "underride" => vec![
+            ("call", json!([is("type", "m.call.invite")]), json!(["notify", sound("ring")])),
+            (
+                "encrypted_room_one_to_one",
+                json!([of_two, is("type", "m.room.encrypted")]),
+                json!(["notify", sound("default")]),
+            ),
+            ("room_one_to_one", json!([of_two, is("type", "m.room.message")]), json!(["notify", sound("default")])),
+            ("message", json!([is("type", "m.room.message")]), json!(["notify"])),
+            ("encrypted", json!([is("type", "m.room.encrypted")]), json!(["notify"])),
+        ],
+        _ => Vec::new(),
+    }
+}
+
+/// The rule with what may be said in two ways said in one: a highlight without a value is one of `true`, none is one of
+/// `false`, and the order of conditions and tweaks means nothing.
+fn plain(mut rule: Value) -> Value {
+    let sorted = |list: &Value| {
+        let mut list = list.as_array().expect("a list").clone();
+        list.retain(|entry| *entry != json!({ "set_tweak": "highlight", "value": false }));
+        for entry in list.iter_mut().filter(|entry| entry["set_tweak"] == "highlight") {
+            entry["value"] = json!(true);
+        }
+        list.sort_by_key(Value::to_string);
+        json!(list)
+    };
+    for field in ["conditions", "actions"] {
+        rule[field] = sorted(&rule[field]);
+    }
+    rule
+}
+
+#[tokio::test]
+async fn the_default_push_rules_are_those_of_the_specification() {
+    let alice = shared().user("alice").await;
+    let all = alice.get("/_matrix/client/v3/pushrules/", &[]).await.ok();
+    // Synapse keeps the rules that v1.17 removed, and has one of its own.
+    let not_specified = differs("client-server-api#predefined-rules", Vec::new, || {
+        vec![".m.rule.contains_display_name", ".m.rule.roomnotif", ".m.rule.contains_user_name", ".im.vector.jitsi"]
+    });
+    let mut more = Vec::new();
+    for kind in ["override", "content", "room", "sender", "underride"] {
+        let mut rules = all["global"][kind].as_array().unwrap_or_else(|| panic!("no {kind}: {all}")).clone();
+        rules.retain(|rule| {
+            let is_specified = !not_specified.contains(&rule["rule_id"].as_str().expect("an id"));
+            more.extend((!is_specified).then(|| rule["rule_id"].clone()));
+            is_specified
+        });
+        let wanted = default_rules(kind, &alice.id).into_iter().map(|(id, conditions, actions)| {
+            let (id, enabled) = (format!(".m.rule.{id}"), id != "master");
+            plain(json!({
+                "rule_id": id, "default": true, "enabled": enabled, "conditions": conditions, "actions": actions,
+            }))
+        });
+        assert_eq!(rules.into_iter().map(plain).collect::<Vec<_>>(), wanted.collect::<Vec<_>>(), "{kind}");
+    }
+    assert_eq!(more.len(), not_specified.len(), "{more:?}");
+}
+
 #[tokio::test]
 async fn a_push_rule_is_made_read_changed_and_deleted() {
     let alice = shared().user("alice").await;

@@ -175,6 +175,8 @@ async fn closed_registration_creates_nobody() {
     server.client().post("/_matrix/client/v3/register", &[]).json(body).await.error(403, "M_FORBIDDEN");
     let available = server.client().get("/_matrix/client/v3/register/available", &[]);
     available.query(&[("username", "alice")]).await.error(403, "M_FORBIDDEN");
+    let validity = server.client().get("/_matrix/client/v1/register/m.login.registration_token/validity", &[]);
+    validity.query(&[("token", "any")]).await.error(403, "M_FORBIDDEN");
 }
 
 #[tokio::test]

@@ -430,3 +430,30 @@ async fn who_says_whether_to_recurse_is_told_how_far_it_went() {
         || assert!(direct.get("recursion_depth").is_none(), "{direct}"),
     );
 }
+
+#[tokio::test]
+async fn there_are_no_relations_of_any_type_to_what_is_not_there() {
+    let (alice, bob) = (shared().user("alice").await, shared().user("bob").await);
+    let room = alice.create_room(json!({ "preset": "private_chat" })).await;
+    let said = alice.say(&room, "private").await;
+    let of_type = "/_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}";
+    let of_event_type = "/_matrix/client/v1/rooms/{roomId}/relations/{eventId}/{relType}/{eventType}";
+    let ask = async |user: &User, event: &str| {
+        let one = user.get(of_type, &[&room, event, "m.annotation"]).await;
+        [one, user.get(of_event_type, &[&room, event, "m.annotation", "m.reaction"]).await]
+    };
+    for answer in ask(&alice, "$unknown").await {
+        differs(
+            "client-server-api#get_matrixclientv1roomsroomidrelationseventidreltype",
+            || drop(answer.clone().error(404, "M_NOT_FOUND")),
+            || drop(answer.clone().error(404, "M_UNKNOWN")),
+        );
+    }
+    for answer in ask(&bob, &said).await {
+        differs(
+            "client-server-api#get_matrixclientv1roomsroomidrelationseventidreltypeeventtype",
+            || drop(answer.clone().error(404, "M_NOT_FOUND")),
+            || drop(answer.clone().error(403, "M_FORBIDDEN")),
+        );
+    }
+}

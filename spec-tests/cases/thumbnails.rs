@@ -3,6 +3,7 @@
 use std::io::Cursor;
 
 use depesche_spec_tests::prelude::*;
+use depesche_spec_tests::server::Options;
 use image::codecs::gif::GifEncoder;
 use image::{DynamicImage, Frame, ImageFormat, ImageReader, Rgba, RgbaImage};
 
@@ -246,4 +247,41 @@ async fn an_animation_without_end_does_no_harm() {
     let answer = ask(&alice, &id, &query).await;
     assert_eq!((shown(&answer).width(), frames(answer.file())), (96, 1));
     alice.get("/_matrix/client/v3/account/whoami", &[]).await.ok();
+}
+
+#[tokio::test]
+async fn without_a_token_there_are_files_where_the_operator_wants_it() {
+    let server = Server::start(Options { legacy_media: true, ..Options::default() });
+    let alice = server.user("alice").await;
+    let bytes = png(500, 500);
+    let id = upload(&alice, "image/png", bytes.clone()).await;
+    let page = upload(&alice, "text/html", b"<script>alert(1)</script>".to_vec()).await;
+    let nobody = server.client();
+    let download = "/_matrix/media/v3/download/{serverName}/{mediaId}";
+    let named = "/_matrix/media/v3/download/{serverName}/{mediaId}/{fileName}";
+    let picture = nobody.get(download, &[HERE, &id]).await;
+    assert!(picture.file() == bytes, "other bytes came back");
+    assert_eq!(picture.header("content-type"), "image/png");
+    assert!(picture.header("content-disposition").starts_with("inline"), "{:?}", picture.headers);
+    let other = nobody.get(named, &[HERE, &id, "other.png"]).await;
+    assert!(other.file() == bytes && other.header("content-disposition").contains("other.png"));
+    let script = nobody.get(download, &[HERE, &page]).await;
+    assert!(script.header("content-disposition").starts_with("attachment"), "{:?}", script.headers);
+    for answer in [&picture, &other, &script] {
+        let policy = answer.header("content-security-policy");
+        for part in ["sandbox", "default-src 'none'", "script-src 'none'", "object-src 'self'"] {
+            assert!(policy.contains(part), "{policy}");
+        }
+        assert_eq!(answer.header("cross-origin-resource-policy"), "cross-origin");
+        assert_eq!(answer.header("access-control-allow-origin"), "*");
+    }
+    let query = [("width", "96"), ("height", "96"), ("method", "crop")];
+    let path = "/_matrix/media/v3/thumbnail/{serverName}/{mediaId}";
+    let small = nobody.get(path, &[HERE, &id]).query(&query).await;
+    assert_eq!(size(&small), (96, 96));
+    assert_eq!(small.header("cross-origin-resource-policy"), "cross-origin");
+    nobody.get(download, &[HERE, "nothingAtAll"]).await.error(404, "M_NOT_FOUND");
+    // What asks for a token goes on to ask for one.
+    let path = "/_matrix/client/v1/media/download/{serverName}/{mediaId}";
+    nobody.get(path, &[HERE, &id]).await.error(401, "M_MISSING_TOKEN");
 }

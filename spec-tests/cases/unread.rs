@@ -198,6 +198,95 @@ async fn the_receipt_that_is_ahead_counts() {
     assert_eq!(counts(&bob, &room).await, (0, 0));
 }
 
+const RULE: &str = "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}";
+const ENABLED: &str = "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled";
+const ACTIONS: &str = "/_matrix/client/v3/pushrules/global/{kind}/{ruleId}/actions";
+
+/// What is put where, for a room and who writes in it: the path, the kind and id of the rule, the body.
+type Rules = fn(&str, &str) -> Vec<(&'static str, [String; 2], Value)>;
+
+/// Notifications and highlights of the main timeline and of the thread, behind a receipt without a thread, one of the main
+/// timeline, one of the thread.
+type Left = [[(u64, u64); 2]; 3];
+
+/// Four messages that lie behind the receipt where it reaches them, and four more: in the main timeline and in the thread,
+/// a text and a mention each.
+const ALL: Left = [[(2, 1), (2, 1)], [(2, 1), (4, 2)], [(4, 2), (2, 1)]];
+const MENTIONS: Left = [[(1, 1), (1, 1)], [(1, 1), (2, 2)], [(2, 2), (1, 1)]];
+const NOTHING: Left = [[(0, 0); 2]; 3];
+
+fn rule_sets() -> [(&'static str, Rules, Left); 6] {
+    fn of<const N: usize>(
+        path: &'static str,
+        rules: [(&str, &str); N],
+        body: &Value,
+    ) -> Vec<(&'static str, [String; 2], Value)> {
+        rules.map(|(kind, id)| (path, [kind, id].map(str::to_owned), body.clone())).into()
+    }
+    // Synapse has rules of the kind `sender` look for the sender in a field that no event has.
+    let muted_sender = differs("client-server-api#push-rules", || MENTIONS, || ALL);
+    [
+        ("a muted room", |room, _| of(RULE, [("room", room)], &json!({ "actions": [] })), MENTIONS),
+        ("a muted sender", |_, sender| of(RULE, [("sender", sender)], &json!({ "actions": [] })), muted_sender),
+        (
+            "mentions only",
+            |_, _| {
+                let kinds = ["message", "room_one_to_one"].map(|id| ("underride", format!(".m.rule.{id}")));
+                of(ACTIONS, kinds.each_ref().map(|(kind, id)| (*kind, id.as_str())), &json!({ "actions": [] }))
+            },
+            MENTIONS,
+        ),
+        (
+            "no rule for messages",
+            |_, _| of(ENABLED, [("underride", ".m.rule.message")], &json!({ "enabled": false })),
+            MENTIONS,
+        ),
+        ("all off", |_, _| of(ENABLED, [("override", ".m.rule.master")], &json!({ "enabled": true })), NOTHING),
+        (
+            "nothing of a room",
+            |room, _| {
+                let here = json!([{ "kind": "event_match", "key": "room_id", "pattern": room }]);
+                of(RULE, [("override", room)], &json!({ "conditions": here, "actions": [] }))
+            },
+            NOTHING,
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn rules_and_receipts_make_the_counts_together() {
+    let alice = shared().user("alice").await;
+    for (rules, put, wanted) in rule_sets() {
+        let room = alice.public_room().await;
+        let mut readers = Vec::new();
+        for name in ["bob", "carol", "dave"] {
+            let reader = shared().user(name).await;
+            reader.join(&room).await;
+            for (path, [kind, id], body) in put(&room, &alice.id) {
+                reader.put(path, &[&kind, &id]).json(body).await.ok();
+            }
+            readers.push(reader);
+        }
+        let all: Vec<&str> = readers.iter().map(|reader| reader.id.as_str()).collect();
+        let mention = json!({ "user_ids": all });
+        let root = say(&alice, &room, None, json!({})).await;
+        say(&alice, &room, Some(&root), json!({})).await;
+        let in_thread = say(&alice, &room, Some(&root), mention.clone()).await;
+        let in_main = say(&alice, &room, None, mention.clone()).await;
+        for thread in [None, Some(root.as_str())] {
+            say(&alice, &room, thread, json!({})).await;
+            say(&alice, &room, thread, mention.clone()).await;
+        }
+        let receipts = [(&in_main, None), (&in_main, Some("main")), (&in_thread, Some(root.as_str()))];
+        for ((reader, (event, thread)), wanted) in readers.iter().zip(receipts).zip(wanted) {
+            mark(reader, &room, "m.read", event, thread).await;
+            assert_eq!(counts_by_thread(reader, &room, &[&root]).await, wanted, "{rules}, a receipt for {thread:?}");
+            let [main, thread] = wanted;
+            assert_eq!(counts(reader, &room).await, (main.0 + thread.0, main.1 + thread.1), "{rules}, all together");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_redacted_counts_no_more() {
     let (alice, bob, room) = pair().await;

@@ -1,6 +1,7 @@
-//! What happens beside the messages while the server is killed: receipts, push rules, uploads, claims of keys. Each is a
-//! chain too: the next step is taken when the one before was answered 200, and after each restart the server must know
-//! the last of each chain. A key is given to one claimer at most. Somebody has a phone, and in the end its gateway must
+//! What happens beside the messages while the server is killed: receipts of all kinds, push rules, account data, messages
+//! to another device, uploads, claims of keys. Each is a chain too: the next step is taken when the one before was
+//! answered 200, and after each restart the server must know the last of each chain. A key is given to one claimer at
+//! most, and each message to the other device comes exactly once. Somebody has a phone, and in the end its gateway must
 //! have been told of every message that was answered 200.
 
 use std::collections::HashSet;
@@ -11,12 +12,16 @@ use depesche_spec_tests::keys::{device_keys, one_time_key};
 use depesche_spec_tests::prelude::*;
 use tokio::sync::Semaphore;
 
+const ACCOUNT_DATA: &str = "/_matrix/client/v3/user/{userId}/account_data/{type}";
 /// Keys uploaded at a time.
 const KEYS: usize = 40;
 /// Bytes of an upload.
 const UPLOAD_BYTES: usize = 20_000;
 /// How many of the newest uploads are read after a restart; all are in the end.
 const NEWEST: usize = 3;
+/// The receipts that take turns: type, and the thread that it is for.
+const RECEIPTS: [(&str, Option<&str>); 4] =
+    [("m.read", None), ("m.read.private", None), ("m.read", Some("main")), ("m.fully_read", None)];
 /// The gateway is told of some event within this time, as long as there is one to tell of.
 const TOLD_WITHIN: Duration = Duration::from_secs(30);
 
@@ -29,11 +34,20 @@ pub struct Beside {
     gateway: Gateway,
     /// Events sent, in order.
     events: Vec<String>,
-    /// The receipt that was answered 200, as a place in `events`.
-    receipt: Option<usize>,
+    /// The receipt of each kind that was answered 200, as a place in `events`.
+    receipts: [Option<usize>; RECEIPTS.len()],
     /// The value that the push rule has had at last, and the one that was asked for after it.
     rule: Option<usize>,
     asked_rule: usize,
+    /// The same of an entry of account data.
+    entry: Option<usize>,
+    asked_entry: usize,
+    /// Another device of the same person, up to where it has synced, and what it was told, in order.
+    other: User,
+    since: Option<String>,
+    arrived: Vec<u64>,
+    /// How many messages to it were answered 200; the next one has this number.
+    sent: u64,
     /// Keys that were handed out.
     claimed: HashSet<String>,
     keys_made: usize,
@@ -69,15 +83,22 @@ impl Beside {
             "device_display_name": "Phone", "lang": "de", "data": { "url": gateway.url(), "format": "event_id_only" },
         });
         told.post("/_matrix/client/v3/pushers/set", &[]).json(pusher).await.ok();
+        let other = user.another_device().await;
         Self {
             user,
             room,
             told: told.id,
             gateway,
             events: Vec::new(),
-            receipt: None,
+            receipts: [None; RECEIPTS.len()],
             rule: None,
             asked_rule: 0,
+            entry: None,
+            asked_entry: 0,
+            other,
+            since: None,
+            arrived: Vec::new(),
+            sent: 0,
             claimed: HashSet::new(),
             keys_made: 0,
             uploads: Vec::new(),
@@ -95,6 +116,9 @@ impl Beside {
     async fn step(&mut self, client: &Client) -> Result<(), Died> {
         self.read(client).await?;
         self.change_rule(client).await?;
+        self.keep(client).await?;
+        self.tell_the_other(client).await?;
+        self.hear_as_the_other(client).await?;
         self.claim(client).await?;
         self.upload(client).await
     }
@@ -107,8 +131,41 @@ impl Beside {
         let event = sent["event_id"].as_str().expect("an event id").to_owned();
         let path = "/_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}";
         self.events.push(event.clone());
-        alive(client.post(path, &[&self.room, "m.read", &event]).json(json!({})).await)?.ok();
-        self.receipt = Some(self.events.len() - 1);
+        let turn = self.events.len() % RECEIPTS.len();
+        let (kind, thread) = RECEIPTS[turn];
+        let body = thread.map_or(json!({}), |thread| json!({ "thread_id": thread }));
+        alive(client.post(path, &[&self.room, kind, &event]).json(body).await)?.ok();
+        self.receipts[turn] = Some(self.events.len() - 1);
+        Ok(())
+    }
+
+    async fn keep(&mut self, client: &Client) -> Result<(), Died> {
+        self.asked_entry += 1;
+        let body = json!({ "n": self.asked_entry });
+        alive(client.put(ACCOUNT_DATA, &[&self.user.id, "org.example.kill"]).json(body).await)?.ok();
+        self.entry = Some(self.asked_entry);
+        Ok(())
+    }
+
+    /// A message to the other device. One that was not answered is repeated with the same id.
+    async fn tell_the_other(&mut self, client: &Client) -> Result<(), Died> {
+        let message = json!({ &self.other.id: { &self.other.device: { "n": self.sent } } });
+        let path = "/_matrix/client/v3/sendToDevice/{eventType}/{txnId}";
+        let request = client.put(path, &["org.example.kill", &format!("n{}", self.sent)]);
+        alive(request.json(json!({ "messages": message })).await)?.ok();
+        self.sent += 1;
+        Ok(())
+    }
+
+    /// The other device asks what came, from where it got to: with that it says that it has what came before.
+    async fn hear_as_the_other(&mut self, client: &Client) -> Result<(), Died> {
+        let nothing_else = json!({ "room": { "rooms": [] }, "presence": { "not_types": ["*"] } });
+        let mut syncer = Syncer::new(client.with_token(self.other.token())).filter(&nothing_else);
+        syncer.since.clone_from(&self.since);
+        let sync = alive(syncer.request(0).await)?.ok();
+        self.since = Some(sync["next_batch"].as_str().expect("next_batch").to_owned());
+        let events = sync["to_device"]["events"].as_array().into_iter().flatten();
+        self.arrived.extend(events.map(|event| event["content"]["n"].as_u64().expect("a number")));
         Ok(())
     }
 
@@ -158,7 +215,12 @@ impl Beside {
     /// After a restart: the last of each chain is known.
     pub async fn check(&self, client: &Client, all_uploads: bool) {
         let client = client.with_token(self.user.token());
-        self.check_receipt(&client).await;
+        self.check_receipts(&client).await;
+        if let Some(entry) = self.entry {
+            let kept = client.get(ACCOUNT_DATA, &[&self.user.id, "org.example.kill"]).await.ok();
+            let found = usize::try_from(kept["n"].as_u64().expect("a number")).expect("small");
+            assert!((entry..=self.asked_entry).contains(&found), "entry {entry} was acknowledged, {found} is there");
+        }
         if let Some(rule) = self.rule {
             let rules = client.get("/_matrix/client/v3/pushrules/", &[]).await.ok();
             let rules = rules["global"]["content"].as_array().expect("rules");
@@ -188,28 +250,56 @@ impl Beside {
         }
     }
 
-    async fn check_receipt(&self, client: &Client) {
-        let Some(acknowledged) = self.receipt else { return };
+    /// In the end: the other device gets what it lacks, and has got everything once and in order.
+    pub async fn check_other(&mut self, client: &Client) {
+        loop {
+            let before = self.arrived.len();
+            assert!(self.hear_as_the_other(client).await.is_ok(), "the server answers");
+            if self.arrived.len() == before {
+                break;
+            }
+        }
+        let count = self.arrived.len() as u64;
+        assert_eq!(self.arrived, (0..count).collect::<Vec<_>>(), "lost, doubled or out of order");
+        // What was in flight at the last kill may have come.
+        assert!(count > 0 && (self.sent..=self.sent + 1).contains(&count), "{} acknowledged, {count} came", self.sent);
+    }
+
+    async fn check_receipts(&self, client: &Client) {
         let sync = Syncer::new(client.clone()).next().await;
-        let events = RoomSync::joined(&sync, &self.room).events("ephemeral");
-        let receipts = events.iter().find(|event| event["type"] == "m.receipt").expect("receipts");
-        let of_user = |content: &Value| content["m.read"].get(&self.user.id).is_some();
-        let content = receipts["content"].as_object().expect("a content");
-        let found: Vec<_> = content.iter().filter(|(_, content)| of_user(content)).map(|(event, _)| event).collect();
-        let [found] = found.as_slice() else { panic!("one receipt, not {found:?}") };
-        let place = self.events.iter().position(|event| event == *found).expect("an event that was sent");
-        assert!(
-            place >= acknowledged,
-            "the receipt for event {acknowledged} was acknowledged, that for {place} is there"
-        );
+        let room = RoomSync::joined(&sync, &self.room);
+        for ((kind, thread), acknowledged) in RECEIPTS.into_iter().zip(self.receipts) {
+            let Some(acknowledged) = acknowledged else { continue };
+            let found = if kind == "m.fully_read" {
+                let kept = room.events("account_data");
+                let marker = kept.iter().find(|event| event["type"] == kind).expect("a marker");
+                vec![marker["content"]["event_id"].as_str().expect("an event id").to_owned()]
+            } else {
+                let passing = room.events("ephemeral");
+                let receipts = passing.iter().find(|event| event["type"] == "m.receipt").expect("receipts");
+                let is_this = |content: &Value| {
+                    let receipt = &content[kind][&self.user.id];
+                    receipt.is_object() && receipt["thread_id"].as_str() == thread
+                };
+                let receipts = receipts["content"].as_object().expect("a content").iter();
+                receipts.filter(|(_, content)| is_this(content)).map(|(event, _)| event.clone()).collect()
+            };
+            let [found] = found.as_slice() else { panic!("one {kind} ({thread:?}), not {found:?}") };
+            let place = self.events.iter().position(|event| event == found).expect("an event that was sent");
+            assert!(
+                place >= acknowledged,
+                "{kind} ({thread:?}) for event {acknowledged} was acknowledged, that for {place} is there"
+            );
+        }
     }
 
     /// What was acknowledged in all.
     pub fn counts(&self) -> String {
         let (keys, uploads) = (self.claimed.len(), self.uploads.len());
         format!(
-            "{} receipts and messages to a phone, {} changes of a rule, {keys} keys, {uploads} uploads",
+            "{} receipts and messages to a phone, {} to a device, {} changes of a rule, {keys} keys, {uploads} uploads",
             self.events.len(),
+            self.sent,
             self.asked_rule
         )
     }

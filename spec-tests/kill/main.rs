@@ -76,6 +76,10 @@ async fn create_until_it_dies(client: Client, acknowledged: Arc<Semaphore>) -> V
     }
 }
 
+fn text(said: &[u8]) -> String {
+    String::from_utf8_lossy(said).into_owned()
+}
+
 /// All messages of a room, oldest first, page by page.
 async fn history(client: &Client, room: &str) -> Vec<String> {
     let mut bodies = Vec::new();
@@ -153,6 +157,7 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed_twenty_times() {
     let mut beside = beside.expect("each round gives it back");
     beside.check(&server.client(), true).await;
     beside.check_told().await;
+    beside.check_other(&server.client()).await;
     // What was in flight at the last kill is repeated, and a last message ends each chain.
     let client = server.client();
     for sender in &mut senders {
@@ -180,6 +185,8 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed_twenty_times() {
         assert_eq!(found, sender.acknowledged, "{}", sender.name);
     }
     check_rooms_are_whole(&client.with_token(creator.token()), &made).await;
+    let found = server.command(&["db", "verify"]);
+    assert!(found.status.success(), "{}{}", text(&found.stdout), text(&found.stderr));
     let total: usize = senders.iter().map(|sender| sender.acknowledged).sum();
     println!("{ROUNDS} kills, {total} messages and {} rooms acknowledged and found", made.len());
     println!("{}", beside.counts());

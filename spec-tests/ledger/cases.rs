@@ -4,11 +4,9 @@
 //! `alice.put("/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}", ...)`, or as a constant of the file. A call in
 //! a function of the same file counts for the cases that use the function.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, path::Path};
+
+use depesche_spec_tests::source::{items, with_all_it_uses};
 
 /// A case that calls an endpoint.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -31,22 +29,14 @@ pub fn calls_of_all_cases(folder: &Path) -> Vec<Call> {
     calls
 }
 
-/// A function of a file.
-struct Function<'a> {
-    name: &'a str,
-    is_case: bool,
-    text: &'a str,
-}
-
 /// The calls of the cases in one file.
 fn calls_of(file: &str, source: &str) -> Vec<Call> {
     let source = &with_constants(source);
-    let functions = functions(source);
-    let by_name: BTreeMap<&str, &Function<'_>> = functions.iter().map(|function| (function.name, function)).collect();
+    let items = items(source);
     let mut calls = Vec::new();
-    for case in functions.iter().filter(|function| function.is_case) {
-        for function in with_all_it_uses(case, &by_name) {
-            let called = requests(by_name[function].text);
+    for (at, case) in items.iter().enumerate().filter(|(_, item)| item.is_case) {
+        for item in with_all_it_uses(at, &items) {
+            let called = requests(item.text);
             calls.extend(called.map(|(method, path)| Call { case: format!("{file}::{}", case.name), method, path }));
         }
     }
@@ -83,55 +73,6 @@ fn path_of(statement: &str) -> Option<(&str, &str)> {
     };
     let literal = value.trim();
     (literal.starts_with("\"/") && literal.ends_with('"')).then_some((name, literal))
-}
-
-/// The functions at the top level: rustfmt begins their heads and ends their bodies in the first column.
-fn functions(source: &str) -> Vec<Function<'_>> {
-    let mut functions = Vec::new();
-    let mut is_case = false;
-    let mut from = 0;
-    for line in source.split_inclusive('\n') {
-        let to = from + line.len();
-        if line.starts_with("#[tokio::test") || line.starts_with("#[test]") {
-            is_case = true;
-        } else if let Some(name) = function_name(line) {
-            let body = &source[to..];
-            let end = body.find("\n}").unwrap_or(body.len());
-            functions.push(Function { name, is_case, text: &body[..end] });
-            is_case = false;
-        }
-        from = to;
-    }
-    functions
-}
-
-fn function_name(line: &str) -> Option<&str> {
-    let line = line.strip_prefix("pub ").unwrap_or(line);
-    let line = line.strip_prefix("async ").unwrap_or(line);
-    let name = line.strip_prefix("fn ")?;
-    name.split(['(', '<']).next()
-}
-
-/// A function and those of its file that it calls, directly or not.
-fn with_all_it_uses<'a>(case: &'a Function<'a>, all: &BTreeMap<&'a str, &'a Function<'a>>) -> BTreeSet<&'a str> {
-    let mut found = BTreeSet::from([case.name]);
-    let mut open = vec![case.text];
-    while let Some(text) = open.pop() {
-        for (name, function) in all {
-            if uses(text, name) && found.insert(name) {
-                open.push(function.text);
-            }
-        }
-    }
-    found
-}
-
-/// Whether a text has this name as a whole word.
-fn uses(text: &str, name: &str) -> bool {
-    let is_part = |character: char| character.is_alphanumeric() || character == '_';
-    text.match_indices(name).any(|(at, _)| {
-        !text[..at].chars().next_back().is_some_and(is_part) && !text[at + name.len()..].starts_with(is_part)
-    })
 }
 
 /// Methods and path templates in a text: `.get("/..."`, and `.request(Method::GET, "/..."`.

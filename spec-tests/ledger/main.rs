@@ -3,7 +3,8 @@
 //!
 //! The columns up to `scope` are data, edited by hand; the rest is written by
 //! `DEPESCHE_WRITE_LEDGER=1 cargo test -p depesche-spec-tests --test ledger` from the table of routes and the sources of
-//! the cases. These tests fail when the file is stale, when a route has no case, and when a route has no row.
+//! the cases. These tests fail when the file is stale, when a route has no case, when a route has no row, and when one
+//! is not limited that the specification limits.
 
 mod cases;
 mod table;
@@ -58,10 +59,21 @@ fn every_routed_endpoint_has_a_row() {
     assert!(unknown.is_empty(), "docs/endpoints.tsv has no row for {unknown:#?}");
 }
 
+#[test]
+fn what_the_specification_limits_is_limited() {
+    let text = fs::read_to_string(root().join("docs/endpoints.tsv")).expect("docs/endpoints.tsv can be read");
+    let limited: Vec<Row> = table::parse(&text).into_iter().filter(|row| row.rate_limited == "yes").collect();
+    assert!(limited.len() > 50, "the specification limits {} endpoints", limited.len());
+    let listing = listing();
+    let free = |row: &&Row| listing.iter().any(|routed| serves_row(routed, row) && !routed.limited);
+    let free: Vec<String> = limited.iter().filter(free).map(|row| format!("{} {}", row.method, row.path)).collect();
+    assert!(free.is_empty(), "whoever asks these too often is not told to wait:\n{}", free.join("\n"));
+}
+
 /// The rows with status, file and cases as they are now.
 fn generated(rows: Vec<Row>, listing: &[Routed], calls: &[Call]) -> Vec<Row> {
     let refreshed = rows.into_iter().map(|mut row| {
-        let routed = listing.iter().find(|routed| serves(routed, &row.method, &row.path));
+        let routed = listing.iter().find(|routed| serves_row(routed, &row));
         row.status = match (routed, row.scope.strip_prefix("role: ")) {
             (Some(_), _) => "routed".to_owned(),
             (None, Some(role)) => format!("not served: {role}"),
@@ -78,6 +90,12 @@ fn generated(rows: Vec<Row>, listing: &[Routed], calls: &[Call]) -> Vec<Row> {
 fn cases_for(routed: &Routed, calls: &[Call]) -> Vec<String> {
     let called = calls.iter().filter(|call| serves(routed, &call.method, &call.path));
     called.map(|call| call.case.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Whether an endpoint is what a row is about. Behind the path there may be the field of the query that makes it what it is.
+fn serves_row(routed: &Routed, row: &Row) -> bool {
+    let (path, field) = row.path.split_once('?').map_or((&*row.path, None), |(path, field)| (path, Some(field)));
+    serves(routed, &row.method, path) && (field.is_none() || field != routed.without)
 }
 
 fn serves(routed: &Routed, method: &str, path: &str) -> bool {
@@ -110,6 +128,8 @@ fn a_row_says_what_is_served_by_which_file_and_called_by_which_case() {
             "/_matrix/client/v3/rooms/{room_id}/x".to_owned(),
         ],
         file: "src/api/client/rooms/x.rs".to_owned(),
+        without: Some("org.example.y"),
+        limited: false,
     };
     let call = Call {
         case: "rooms::one".to_owned(),
@@ -122,10 +142,16 @@ fn a_row_says_what_is_served_by_which_file_and_called_by_which_case() {
         scope: scope.to_owned(),
         ..Row::default()
     };
-    let rows = vec![row("GET", "house"), row("PUT", "house"), row("POST", "role: push gateway")];
+    let mut rows = vec![row("GET", "house"), row("PUT", "house"), row("POST", "role: push gateway")];
+    rows.extend(["org.example.y", "org.example.z"].map(|field| {
+        let row = row("GET", "calls");
+        Row { path: format!("{}?{field}", row.path), ..row }
+    }));
     let rows = generated(rows, &[routed], &[call]);
     let told: Vec<_> = rows.iter().map(|row| [&*row.status, &*row.file, &*row.tests]).collect();
     assert_eq!(told[0], ["routed", "src/api/client/rooms/x.rs", "rooms::one"]);
     assert_eq!(told[1], ["later: house", "", ""]);
     assert_eq!(told[2], ["not served: push gateway", "", ""]);
+    assert_eq!(told[3], ["later: calls", "", ""], "it refuses this field of the query");
+    assert_eq!(told[4][0], "routed");
 }

@@ -21,6 +21,7 @@ use matrix_sdk::{
         OwnedEventId, OwnedRoomId, OwnedUserId,
         api::client::{
             account::register::{RegistrationKind, v3::Request as Register},
+            push::set_pushrule_actions::v3::Request as SetActions,
             receipt::create_receipt::v3::ReceiptType,
             room::create_room::v3::{Request as CreateRoom, RoomPreset},
             uiaa::{AuthData, Dummy},
@@ -35,6 +36,7 @@ use matrix_sdk::{
                 message::{Relation, RoomMessageEventContent, RoomMessageEventContentWithoutRelation},
             },
         },
+        push::{Action, HighlightTweakValue, RuleKind, Tweak},
         uint,
     },
 };
@@ -188,6 +190,7 @@ async fn run(count: &mut Count) -> Option<()> {
     };
     count.check("all three devices read each other", both).await;
     count.check("push rules set on one device hold on the other", push_rules(&alice, &tablet, &room)).await;
+    count.check("what push rules silence is not counted; a keyword is", counted(&alice, &bob, &room)).await;
 
     let gap = async {
         bob.pause();
@@ -387,6 +390,44 @@ async fn push_rules(one: &Person, other: &Person, room: &OwnedRoomId) -> Result<
         (mode != Some(RoomNotificationMode::Mute)).then_some(())
     })
     .await
+}
+
+/// The count comes with the message: who has seen this one has seen what it does to the count.
+async fn counted(alice: &Person, bob: &Person, room: &OwnedRoomId) -> Result<()> {
+    let counts = |room: &OwnedRoomId| alice.client.get_room(room).map(|room| room.unread_notification_counts());
+    let settings = alice.client.notification_settings().await;
+    let before = bob.room(room)?.send(text("before the silence")).await?.response.event_id;
+    alice.expect_text(bob.id(), "before the silence").await?;
+    alice.room(room)?.send_single_receipt(ReceiptType::ReadPrivate, ReceiptThread::Unthreaded, before).await?;
+    alice
+        .until("all read", || async { counts(room).filter(|counts| counts.notification_count == 0).map(drop) })
+        .await?;
+    settings.set_room_notification_mode(room, RoomNotificationMode::Mute).await?;
+    bob.room(room)?.send(text("into the silence")).await?;
+    alice.expect_text(bob.id(), "into the silence").await?;
+    ensure!(counts(room).is_some_and(|counts| counts.notification_count == 0), "{:?}", counts(room));
+    settings.delete_user_defined_room_rules(room).await?;
+
+    // Words are for the server to find where it can read them.
+    let mut request = CreateRoom::new();
+    request.invite = vec![alice.id().to_owned()];
+    request.preset = Some(RoomPreset::TrustedPrivateChat);
+    let plain = bob.client.create_room(request).await?.room_id().to_owned();
+    alice.is_in(&plain, RoomState::Invited).await?;
+    alice.client.join_room_by_id(&plain).await?;
+    alice.is_in(&plain, RoomState::Joined).await?;
+    settings.set_room_notification_mode(&plain, RoomNotificationMode::MentionsAndKeywordsOnly).await?;
+    settings.add_keyword("depesche".to_owned()).await?;
+    let highlight = vec![Action::Notify, Action::SetTweak(Tweak::Highlight(HighlightTweakValue::Yes))];
+    alice.client.send(SetActions::new(RuleKind::Content, "depesche".to_owned(), highlight)).await?;
+    for (body, wanted) in [("nothing to note", (0, 0)), ("a Depesche came", (1, 1)), ("nothing more", (1, 1))] {
+        let said = bob.room(&plain)?.send(text(body)).await?.response.event_id;
+        alice.until(body, || async { alice.has_seen(&said).then_some(()) }).await?;
+        let found = counts(&plain).map(|counts| (counts.notification_count, counts.highlight_count));
+        ensure!(found == Some(wanted), "{body}: {found:?}");
+    }
+    settings.remove_keyword("depesche").await?;
+    Ok(())
 }
 
 async fn comings(alice: &Person, bob: &Person, tablet: &Person, room: &OwnedRoomId) -> Result<()> {

@@ -146,14 +146,16 @@ impl RateLimits {
 
     /// Counts a request, or says how long it has to wait; one that waits is not counted.
     pub fn count(&self, class: Class, who: Who<'_>, now_ms: u64) -> Result<(), Duration> {
-        self.take(class, |pace| pace.interval, who, now_ms)
+        self.take(class, |pace| pace.interval, who, now_ms).map_err(in_whole_ms)
     }
 
     /// Counts what a request costs beside itself: as much as so many more. With itself it costs no more than may be had at
-    /// once, so that it comes through some time.
+    /// once, so that it comes through some time. It was counted itself, and will be again when it comes again: how long it
+    /// has to wait is said for both.
     pub fn count_more(&self, class: Class, requests: u64, who: Who<'_>, now_ms: u64) -> Result<(), Duration> {
         let cost = |pace: Pace| pace.interval.saturating_mul(requests).min(pace.whole - pace.interval);
-        self.take(class, cost, who, now_ms)
+        let itself = Duration::from_micros(self.pace[class as usize].interval);
+        self.take(class, cost, who, now_ms).map_err(|wait| in_whole_ms(wait + itself))
     }
 
     fn take(&self, class: Class, cost: impl Fn(Pace) -> u64, who: Who<'_>, now_ms: u64) -> Result<(), Duration> {
@@ -168,7 +170,7 @@ impl RateLimits {
         let full = rows.get(row).min(now + pace.whole);
         let next = pace.next(full, now, cost(pace));
         rows.set(row, next.unwrap_or(full));
-        next.map(|_| ()).map_err(|wait| Duration::from_millis(wait.div_ceil(US_PER_MS)))
+        next.map(|_| ()).map_err(Duration::from_micros)
     }
 
     /// Counts so many requests more, without refusing any: the next ones may have to wait, no longer than until all would
@@ -192,6 +194,11 @@ impl RateLimits {
             Who::Address(IpAddr::V6(address)) => self.hasher.hash_one((class, 6, address.to_bits() >> 64)),
         }
     }
+}
+
+/// As clients are told it, and not too short.
+fn in_whole_ms(wait: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(wait.as_micros().div_ceil(u128::from(US_PER_MS))).unwrap_or(u64::MAX))
 }
 
 impl Rows {
@@ -265,13 +272,37 @@ mod tests {
         let limits = limits(5, 60);
         let more = |requests, now_ms| limits.count_more(Class::Messages, requests, Who::User(user_id!("@a:b")), now_ms);
         assert_eq!(more(3, NOW), Ok(()));
-        assert_eq!(more(3, NOW), Err(Duration::from_secs(1)), "and none of them counts");
+        assert_eq!(more(3, NOW), Err(Duration::from_secs(2)), "and none of them counts");
         assert_eq!((more(2, NOW), more(0, NOW)), (Ok(()), Ok(())));
         assert_eq!(said(&limits, NOW), Err(Duration::from_secs(1)));
-        assert_eq!(more(100, NOW), Err(Duration::from_secs(4)));
+        assert_eq!(more(100, NOW), Err(Duration::from_secs(5)));
         assert_eq!(said(&limits, NOW + 5000), Ok(()));
         assert_eq!(more(100, NOW + 5000), Ok(()), "with the request itself nothing is out of reach");
         assert_eq!(said(&limits, NOW + 5000), Err(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn what_costs_much_comes_through_when_it_waits_as_told() {
+        // So many a minute that a request takes no whole number of milliseconds.
+        for (burst, per_minute) in [(1, 60), (5, 60), (50, 61), (50, 7001)] {
+            for requests in [0, 1, 3, 49, 1_000_000] {
+                let limits = limits(burst, per_minute);
+                let more = |now_ms| limits.count_more(Class::Messages, requests, Who::User(user_id!("@a:b")), now_ms);
+                for _ in 1..burst {
+                    assert_eq!(said(&limits, NOW), Ok(()));
+                }
+                let mut now = NOW;
+                for _ in 0..3 {
+                    // What is told to wait comes again, as a whole, when it may.
+                    let mut refused = 0;
+                    while let Err(wait) = said(&limits, now).and_then(|()| more(now)) {
+                        now += u64::try_from(wait.as_millis()).unwrap();
+                        refused += 1;
+                        assert!(refused <= 2, "{requests} more, {burst} at once, {per_minute} a minute");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

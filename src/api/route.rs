@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodFilter, on},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use depesche_config::Config;
 use depesche_rules::bounds::{INVITES_PER_REQUEST, MAX_BODY_BYTES, MAX_KEYS_BODY_BYTES, MAX_PLAIN_BODY_BYTES};
 use futures::future::BoxFuture;
@@ -213,8 +213,8 @@ fn refuse(error: DeserializationError, no_body: bool, missing_field: ErrorKind, 
 }
 
 fn encode<T: OutgoingResponse>(response: T) -> Result<Response, Error> {
-    let response = response.try_into_http_response::<BytesMut>().map_err(Error::internal)?;
-    Ok(response.map(|body| Body::from(body.freeze())))
+    let response = response.try_into_http_response::<Vec<u8>>().map_err(Error::internal)?;
+    Ok(response.map(Body::from))
 }
 
 impl Endpoint {
@@ -322,6 +322,16 @@ impl Endpoint {
     /// All paths, with ruma's names for their arguments.
     pub(crate) fn paths(&self) -> &[String] {
         &self.paths
+    }
+
+    /// The field of the query with which it refuses a request.
+    pub(crate) fn unserved_query(&self) -> Option<&'static str> {
+        self.unserved_query
+    }
+
+    /// Whether requests are counted.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.class.is_some()
     }
 
     /// The handler's path in this crate, its function last: `client::rooms::send::put`.

@@ -241,9 +241,13 @@ pub struct Routed {
     pub paths: Vec<String>,
     /// The file of the handler, from the root of the repository.
     pub file: String,
+    /// The field of the query that it refuses, where it is one of a proposal that is not served.
+    pub without: Option<&'static str>,
+    /// Whether who asks too often is told to wait.
+    pub limited: bool,
 }
 
-/// Every endpoint that is served, and by which file.
+/// Every endpoint that is served, by which file, and how.
 pub fn listing() -> Vec<Routed> {
     let routed = |endpoint: &Endpoint| {
         let module = endpoint.handler().rsplit_once("::").map_or("", |(module, _)| module);
@@ -251,6 +255,8 @@ pub fn listing() -> Vec<Routed> {
             method: endpoint.method().to_string(),
             paths: endpoint.paths().to_vec(),
             file: format!("src/api/{}.rs", module.replace("::", "/")),
+            without: endpoint.unserved_query(),
+            limited: endpoint.is_limited(),
         }
     };
     endpoints().iter().map(routed).collect()

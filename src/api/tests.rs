@@ -5,6 +5,7 @@ use axum::body::Body;
 
 mod account;
 mod admin;
+mod bounds;
 mod common;
 mod connection;
 mod devices;

@@ -1,11 +1,11 @@
 //! The configuration as text: the example file, and what is in force.
 
-use crate::section::{Description, Key};
+use crate::section::{Description, Key, Shown};
 
 const HEAD: &str = "\
 # The configuration of Depesche. `depesche config example` writes this file. A key that is commented out shows its
 # default, unless the line above it says that it is an example. `depesche config check` says what is in force, and what
-# is wrong with a file.
+# is wrong with a file. Changes count from the next start (systemctl restart depesche).
 #
 # Times are written \"30s\", \"5m\", \"12h\" or \"7d\". Relative paths start at the folder this file lies in.
 ";
@@ -21,7 +21,7 @@ pub(crate) fn example(sections: &[Description], set: &[(&str, String)]) -> Strin
             let value = set.iter().find(|(name, _)| *name == path).map(|(_, value)| value);
             lines.push(String::new());
             lines.extend(comment(&key.about));
-            lines.extend(key.note.iter().flat_map(|note| note.lines()).map(|line| format!("# {line}")));
+            lines.extend(notes(key).map(|line| format!("# {line}")));
             lines.extend(key_lines(&path, key, value));
         }
         lines.push(String::new());
@@ -62,10 +62,15 @@ fn entry_lines(path: &str, key: &Key, entries: &Description) -> Vec<String> {
     lines.push(if key.is_list { format!("# [[{path}]]") } else { format!("# [{path}]") });
     for key in &entries.keys {
         lines.extend(key.about.iter().map(|line| format!("# #{line}")));
+        lines.extend(notes(key).map(|line| format!("# # {line}")));
         lines.extend(no_default(key).map(|says| format!("# # {says}")));
         lines.push(format!("# {} = {}", key.name, key.example));
     }
     lines
+}
+
+fn notes(key: &Key) -> impl Iterator<Item = &str> {
+    key.note.iter().flat_map(|note| note.lines())
 }
 
 fn comment(lines: &[&str]) -> impl Iterator<Item = String> {
@@ -73,19 +78,39 @@ fn comment(lines: &[&str]) -> impl Iterator<Item = String> {
 }
 
 /// Every key with its value, marked where that is the default.
-pub(crate) fn in_force(sections: &[Description], values: &[Vec<String>]) -> String {
+pub(crate) fn in_force(sections: &[Description], values: &[Vec<Shown>]) -> String {
     let mut lines = Vec::new();
     for (section, values) in sections.iter().zip(values) {
         lines.push(format!("[{}]", section.name));
-        for (key, value) in section.keys.iter().zip(values) {
-            lines.push(match (value.as_str(), key.default.as_deref()) {
-                ("", _) => format!("# {} is not set", key.name),
-                (value, Some(default)) if value == default => format!("{} = {value} # default", key.name),
-                (value, _) => format!("{} = {value}", key.name),
-            });
-        }
-        lines.push(String::new());
+        keys_in_force(&mut lines, section.name, section, values);
     }
     lines.pop();
     lines.join("\n") + "\n"
+}
+
+/// The keys of a table, and behind them the tables in it, where TOML wants them.
+fn keys_in_force(lines: &mut Vec<String>, path: &str, table: &Description, values: &[Shown]) {
+    let mut inner = Vec::new();
+    for (key, value) in table.keys.iter().zip(values) {
+        match &key.entries {
+            Some(entries) if !value.tables.is_empty() => inner.push((key, entries, &value.tables)),
+            _ => lines.push(key_in_force(key, &value.text)),
+        }
+    }
+    lines.push(String::new());
+    for (key, entries, tables) in inner {
+        let path = format!("{path}.{}", key.name);
+        for values in tables {
+            lines.push(if key.is_list { format!("[[{path}]]") } else { format!("[{path}]") });
+            keys_in_force(lines, &path, entries, values);
+        }
+    }
+}
+
+fn key_in_force(key: &Key, value: &str) -> String {
+    match (value, key.default.as_deref()) {
+        ("", _) => format!("# {} is not set", key.name),
+        (value, Some(default)) if value == default => format!("{} = {value} # default", key.name),
+        (value, _) => format!("{} = {value}", key.name),
+    }
 }

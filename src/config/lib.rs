@@ -51,7 +51,7 @@ pub use rate_limits::RateLimits;
 pub use registration::{Registration, RegistrationMode, Term};
 pub use rooms::Rooms;
 pub use search::Search;
-use section::{Section, Source};
+use section::{Section, Shown, Source};
 pub use server::Server;
 pub use store::Store;
 pub use support::{Contact, Support};
@@ -121,7 +121,7 @@ macro_rules! declare_config {
                 vec![$(<$Section>::describe()),*]
             }
 
-            fn values(&self) -> Vec<Vec<String>> {
+            fn values(&self) -> Vec<Vec<Shown>> {
                 vec![$(self.$name.values()),*]
             }
         }
@@ -130,6 +130,9 @@ macro_rules! declare_config {
 with_sections!(declare_config);
 
 impl Config {
+    /// The key of the signing key's file, as [`Self::secret_files`] names it.
+    pub const SIGNING_KEY: &str = "server.signing_key_file";
+
     /// Reads a configuration file. Relative paths in it are taken from the folder it lies in.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
@@ -186,20 +189,18 @@ impl Config {
         example::in_force(&Self::describe(), &self.values())
     }
 
-    /// The files that the configuration names for what it does not hold itself, by the last part of their keys: keys and
-    /// secrets, which all are called `..._file`.
-    pub fn secret_files(&self) -> Vec<(String, String)> {
-        let text = self.in_force();
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
-        let found = lines.flat_map(|line| {
-            line.match_indices("_file = \"").filter_map(move |(at, middle)| {
-                let begins =
-                    line[..at].rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |before| before + 1);
-                let (path, _) = line[at + middle.len()..].split_once('"')?;
-                Some((format!("{}_file", &line[begins..at]), path.to_owned()))
-            })
-        });
-        found.collect()
+    /// The files that are for the server's eyes alone, by their keys: the signing key, always; and those that the
+    /// configuration names for secrets, which it does not hold itself.
+    pub fn secret_files(&self) -> Vec<(&'static str, PathBuf)> {
+        let (turn, store) = (&self.turn, self.media.store.as_ref());
+        let named = [
+            ("turn.shared_secret_file", turn.shared_secret_file.as_ref()),
+            ("turn.password_file", turn.password_file.as_ref()),
+            ("media.store.access_key_id_file", store.map(|store| &store.access_key_id_file)),
+            ("media.store.secret_access_key_file", store.map(|store| &store.secret_access_key_file)),
+        ];
+        let named = named.into_iter().filter_map(|(key, path)| Some((key, path?.clone())));
+        std::iter::once((Self::SIGNING_KEY, self.server.signing_key_file())).chain(named).collect()
     }
 
     /// Every key there is, as `section.key`.

@@ -46,7 +46,7 @@ section! {
         /// Thumbnails made at a time, each by a process of its own.
         thumbnail_processes: usize = preset(2).within(1..=64),
         /// An object store that keeps the files instead of the folder. Files do not move by themselves: the server has
-        /// to be stopped, and all but tmp copied from the folder to the prefix, under the same names.
+        /// to be stopped, and all but tmp and media.lock copied from the folder to the prefix, under the same names.
         store: Option<ObjectStore> = optional(""),
         /// What links in messages lead to: title, description and picture of a page, fetched by the server. In encrypted
         /// rooms clients ask only if their user wants it.

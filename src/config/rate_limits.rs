@@ -28,7 +28,7 @@ section! {
         logins_burst: u32 = preset(50).within(1..=MOST_AT_ONCE),
         /// The same: a minute.
         logins_per_minute: u32 = preset(30).within(1..=MOST_PER_MINUTE),
-        /// Joins, knocks, invites, new rooms and reports: at once.
+        /// Joins, knocks, invites, new rooms and reports: at once. Invites in a new room count as well, ten as one.
         joins_burst: u32 = preset(50).within(1..=MOST_AT_ONCE),
         /// The same: a minute.
         joins_per_minute: u32 = preset(60).within(1..=MOST_PER_MINUTE),
@@ -36,7 +36,8 @@ section! {
         media_burst: u32 = preset(1000).within(1..=MOST_AT_ONCE),
         /// The same: a minute.
         media_per_minute: u32 = preset(1200).within(1..=MOST_PER_MINUTE),
-        /// Messages to devices, which carry the keys of encrypted rooms: at once. A large room takes hundreds.
+        /// Messages to devices, which carry the keys of encrypted rooms: at once. A large room takes hundreds. A
+        /// request counts once for each 64 KB that it sends.
         to_device_burst: u32 = preset(2000).within(1..=MOST_AT_ONCE),
         /// The same: a minute.
         to_device_per_minute: u32 = preset(2400).within(1..=MOST_PER_MINUTE),

@@ -68,13 +68,28 @@ pub(crate) trait Section: Sized {
     fn read(table: &mut Keys<'_, '_>) -> Option<Self>;
     /// Its documentation.
     fn describe() -> Description;
-    /// The values in TOML, in the order of the description; empty if there is none.
-    fn values(&self) -> Vec<String>;
+    /// The values, in the order of the description.
+    fn values(&self) -> Vec<Shown>;
 
     /// The section as a table on one line.
     fn inline(&self) -> String {
-        let keys = Self::describe().keys.into_iter().zip(self.values()).filter(|(_, value)| !value.is_empty());
-        format!("{{ {} }}", keys.map(|(key, value)| format!("{} = {value}", key.name)).collect::<Vec<_>>().join(", "))
+        let keys = Self::describe().keys.into_iter().zip(self.values()).filter(|(_, value)| !value.text.is_empty());
+        let keys: Vec<_> = keys.map(|(key, value)| format!("{} = {}", key.name, value.text)).collect();
+        format!("{{ {} }}", keys.join(", "))
+    }
+}
+
+/// A value as it is written.
+pub(crate) struct Shown {
+    /// In TOML, on one line; empty if there is none.
+    pub(crate) text: String,
+    /// What stands in each of its tables, if it is a table or a list of them.
+    pub(crate) tables: Vec<Vec<Shown>>,
+}
+
+impl Shown {
+    pub(crate) fn of(value: &impl Value) -> Self {
+        Self { text: value.show(), tables: value.tables() }
     }
 }
 
@@ -149,8 +164,8 @@ macro_rules! section {
                 }
             }
 
-            fn values(&self) -> Vec<String> {
-                vec![$($crate::value::Value::show(&self.$key)),*]
+            fn values(&self) -> Vec<$crate::section::Shown> {
+                vec![$($crate::section::Shown::of(&self.$key)),*]
             }
         }
     };

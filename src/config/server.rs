@@ -17,7 +17,7 @@ section! {
     [server]
     pub struct Server {
         /// The name behind the colon in the addresses of users: @alice:example.org. It is stored in the database at the
-        /// first start and cannot be changed afterwards.
+        /// first start and cannot be changed afterwards. Write it in small letters.
         name: OwnedServerName = required("\"example.org\""),
         /// The folder of the database, the signing key and the lock. Created at the first start, readable by its owner
         /// only.
@@ -28,9 +28,9 @@ section! {
         /// The URL by which clients reach this server. It is told to clients that only know the name, by
         /// /.well-known/matrix/client.
         base_url: Option<Url> = optional("\"https://matrix.example.org\""),
-        /// The proxies whose X-Forwarded-For is believed, as networks. From anyone else the header is ignored: all who come
-        /// through a proxy that is not named share one address, and its rate limits.
-        trusted_proxies: Vec<IpNet> = preset(Vec::new()).shown_as("[\"127.0.0.1/32\", \"::1/128\"]"),
+        /// The proxies whose X-Forwarded-For is believed, as addresses or networks. From anyone else the header is ignored:
+        /// all who come through a proxy that is not named share one address, and its rate limits.
+        trusted_proxies: Vec<IpNet> = preset(Vec::new()).shown_as("[\"127.0.0.1\", \"::1\"]"),
         /// The socket by which `depesche user`, `token`, `report`, `media`, `db` and `backup` reach the running server.
         /// Whoever may open it rules the server: its mode is 0600. Without this key: admin.sock in data_dir. The unit of
         /// systemd makes the folder of the example.

@@ -228,7 +228,57 @@ fn what_is_in_force_reads_back_the_same() {
     );
     let text = config.in_force();
     assert!(text.contains("cache_mb = 99\n") && text.contains("read_threads = 4 # default\n"), "{text}");
+    // Tables have lines of their own, and say as well what is a default.
+    for table in [
+        "# store is not set\n\n[media.previews]\nenabled = false # default\n",
+        "[[registration.terms]]\nid = \"a\"\nversion = \"1\"\nlanguage = \"en\" # default\n",
+        "[[support.contacts]]\n",
+    ] {
+        assert!(text.contains(table), "{table}\n{text}");
+    }
     assert_eq!(Config::parse(&text), Ok(config));
+}
+
+#[test]
+fn a_bare_address_is_a_network_of_one() {
+    let proxies = |text: &str| parse(&format!("trusted_proxies = {text}\n")).server.trusted_proxies;
+    assert_eq!(proxies("[\"127.0.0.1\", \"::1\"]"), proxies("[\"127.0.0.1/32\", \"::1/128\"]"));
+    let found = problems("trusted_proxies = \"localhost\"");
+    assert!(found.contains("must be an address such as \"10.0.0.1\", or a network such as"), "{found}");
+}
+
+#[test]
+fn every_file_that_holds_a_secret_is_known() {
+    fn keys_of_files(path: &str, table: &crate::section::Description, found: &mut Vec<String>) {
+        for key in &table.keys {
+            let path = format!("{path}.{}", key.name);
+            if path.ends_with("_file") {
+                found.push(path.clone());
+            }
+            key.entries.iter().for_each(|entries| keys_of_files(&path, entries, found));
+        }
+    }
+    let config = parse(
+        "[turn]\nuris = \"turn:a.org\"\nshared_secret_file = \"/a\"\nusername = \"a\"\npassword_file = \"/b\"\n\
+         [media.store]\nendpoint = \"https://a.org\"\nbucket = \"b\"\naccess_key_id_file = \"/c\"\n\
+         secret_access_key_file = \"/d\"\n",
+    );
+    let mut wanted = Vec::new();
+    for section in Config::describe() {
+        keys_of_files(section.name, &section, &mut wanted);
+    }
+    let mut known: Vec<_> = config.secret_files().into_iter().map(|(key, _)| key).collect();
+    known.sort_unstable();
+    wanted.sort_unstable();
+    assert_eq!(known, wanted);
+    let bare = Config::named(server_name!("example.org"));
+    assert_eq!(bare.secret_files(), [(Config::SIGNING_KEY, bare.server.signing_key_file())]);
+}
+
+#[test]
+fn keys_of_tables_have_their_bounds_in_the_example() {
+    let example = Config::example();
+    assert!(example.contains("# # From 16 to 16384.\n# page_kb = 1024\n"), "{example}");
 }
 
 #[test]
@@ -322,7 +372,7 @@ fn servers_for_calls_need_what_users_show_them() {
     assert!(Config::named(server_name!("example.org")).turn.uris.is_empty());
     let uri = "[turn]\nuris = \"turn:a.org\"\n";
     let mut config = parse(&format!("{uri}shared_secret_file = \"secret\"\n"));
-    assert_eq!(config.secret_files().pop(), Some(("shared_secret_file".to_owned(), "secret".to_owned())));
+    assert_eq!(config.secret_files().pop(), Some(("turn.shared_secret_file", "secret".into())));
     config.turn.resolve("/srv".as_ref());
     assert_eq!(
         config.turn.shared_secret_file.and_then(|path| path.to_str().map(str::to_owned)).as_deref(),

@@ -1,13 +1,17 @@
 //! The types a key can have: how each is read from TOML and written back.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use ruma::{OwnedServerName, OwnedUserId, RoomVersionId};
 use toml::{Spanned, de::DeValue};
 use url::Url;
 
-use crate::section::{Description, Source};
+use crate::section::{Description, Shown, Source};
 
 /// A value of the configuration.
 pub(crate) trait Value: Sized {
@@ -22,6 +26,10 @@ pub(crate) trait Value: Sized {
     /// The keys of its entries, if the value is a list of tables; its keys, if it is one table.
     fn entries() -> Option<Description> {
         None
+    }
+    /// What stands in each of its tables, if the value is a table or a list of them.
+    fn tables(&self) -> Vec<Vec<Shown>> {
+        Vec::new()
     }
     /// Whether a value may stand several times.
     fn is_list() -> bool {
@@ -102,6 +110,10 @@ macro_rules! section_as_value {
             fn entries() -> Option<$crate::section::Description> {
                 Some(<Self as $crate::section::Section>::describe())
             }
+
+            fn tables(&self) -> Vec<Vec<$crate::section::Shown>> {
+                vec![$crate::section::Section::values(self)]
+            }
         }
 
         // Ranges of keys need an order; sections have none.
@@ -131,7 +143,20 @@ macro_rules! parsed_texts {
 }
 parsed_texts! {
     SocketAddr: "an address and port such as \"127.0.0.1:8008\" or \"[::1]:8008\"";
-    IpNet: "a network such as \"10.0.0.0/8\" or \"fd00::/8\"";
+}
+
+impl Text for IpNet {
+    const EXPECTED: &'static str =
+        "an address such as \"10.0.0.1\", or a network such as \"10.0.0.0/8\" or \"fd00::/8\"";
+
+    /// An address is the network of it alone.
+    fn parse(text: &str) -> Result<Self, String> {
+        text.parse().or_else(|_| text.parse::<IpAddr>().map(Self::from)).map_err(|_| String::new())
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
 }
 
 impl Text for String {
@@ -282,6 +307,10 @@ impl<T: Value> Value for Option<T> {
     fn entries() -> Option<Description> {
         T::entries()
     }
+
+    fn tables(&self) -> Vec<Vec<Shown>> {
+        self.as_ref().map(Value::tables).unwrap_or_default()
+    }
 }
 
 impl<T: Value> Value for Vec<T> {
@@ -304,6 +333,10 @@ impl<T: Value> Value for Vec<T> {
 
     fn entries() -> Option<Description> {
         T::entries()
+    }
+
+    fn tables(&self) -> Vec<Vec<Shown>> {
+        self.iter().flat_map(Value::tables).collect()
     }
 
     fn is_list() -> bool {

@@ -18,7 +18,7 @@ use tower::ServiceExt;
 
 use crate::{
     data_dir::{self, DataDir},
-    failure::Failure,
+    failure::{Failure, hint},
     node::{Node, Purpose},
 };
 
@@ -114,11 +114,13 @@ impl Admin {
         })
     }
 
-    /// Lets go of the database, if it was opened here.
-    pub fn finish(self) {
+    /// Asks what is to be asked, and lets go of the database, if it was opened here.
+    pub fn during<T>(self, work: impl FnOnce(&Self) -> T) -> T {
+        let done = work(&self);
         if let Reached::Here(node) = &self.reached {
             self.runtime.block_on(node.stop());
         }
+        done
     }
 }
 
@@ -256,12 +258,7 @@ fn read_answer(status: StatusCode, text: &[u8]) -> Result<Value, Failure> {
 }
 
 fn unreachable(socket: &Path, error: &std::io::Error) -> Failure {
-    let hint = if error.kind() == ErrorKind::PermissionDenied {
-        ". Run this as the user that the server runs as: sudo -u depesche depesche ..."
-    } else {
-        ""
-    };
-    Failure::Unreachable(format!("the server cannot be reached at {}: {error}{hint}", socket.display()))
+    Failure::Unreachable(format!("the server cannot be reached at {}: {error}{}", socket.display(), hint(error)))
 }
 
 #[cfg(test)]

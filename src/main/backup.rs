@@ -40,6 +40,16 @@ pub const SIGNING_KEY: &str = "signing.key";
 const CONFIG: &str = "config.toml";
 pub const MANIFEST: &str = "manifest.json";
 
+/// Said where the server may not write.
+const MAY_WRITE: &str = ". The folder above must belong to the user of the server, and be in ReadWritePaths= of its unit or \
+                         in a volume of its container";
+
+/// The files that no backup has, by their keys. It has the signing key.
+fn secrets(config: &Config) -> Vec<(String, String)> {
+    let files = config.secret_files().into_iter().filter(|(key, _)| *key != Config::SIGNING_KEY);
+    files.map(|(key, path)| (key.to_owned(), path.display().to_string())).collect()
+}
+
 /// Where this server's media files lie.
 pub fn media_folder(config: &Config) -> PathBuf {
     config.media.dir(&config.server.data_dir)
@@ -59,7 +69,10 @@ pub async fn make(
     }
     let partial = files::partial(&into).map_err(failed)?;
     files::remove_folder(&partial).map_err(failed)?;
-    fs::create_dir(&partial).map_err(files::about(&partial)).map_err(failed)?;
+    fs::create_dir(&partial).map_err(files::about(&partial)).map_err(|error| {
+        let refused = matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem);
+        format!("{}{}", failed(error), if refused { MAY_WRITE } else { "" })
+    })?;
     let work = Work { reserve: media::reserve(&config), config, now_ms, into: into.clone(), partial, progress };
     let partial = work.partial.clone();
     let made = fill(work, engine).await.map_err(|why| format!("the backup {} was not made: {why}", into.display()));
@@ -125,7 +138,7 @@ impl Work {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             server_name: self.config.server.name.to_string(),
             created_ms: self.now_ms,
-            secrets: self.config.secret_files().into_iter().filter(|(key, _)| key != "signing_key_file").collect(),
+            secrets: secrets(&self.config),
             media_elsewhere,
             files: entries,
         };

@@ -151,22 +151,22 @@ pub enum UserCommand {
         /// Begin behind this user.
         #[arg(long, value_name = "USER")]
         after: Option<String>,
-        /// The most to list.
-        #[arg(long, default_value_t = 1000, value_name = "NUMBER")]
+        /// The most to list, from 1 to 1000.
+        #[arg(long, default_value_t = 1000, value_name = "NUMBER", value_parser = value_parser!(u32).range(1..=1000))]
         limit: u32,
         #[command(flatten)]
         output: Output,
     },
     /// Show one account with its devices.
     Show {
-        /// The user.
+        /// The user: the part of the address before the colon, or the whole address.
         user: String,
         #[command(flatten)]
         output: Output,
     },
     /// Set a new password, and log all devices out.
     ResetPassword {
-        /// The user.
+        /// The user: the part of the address before the colon, or the whole address.
         user: String,
         /// Leave the devices logged in.
         #[arg(long)]
@@ -176,7 +176,7 @@ pub enum UserCommand {
     },
     /// Close an account for good: its devices are logged out, it leaves its rooms, its name stays taken.
     Deactivate {
-        /// The user.
+        /// The user: the part of the address before the colon, or the whole address.
         user: String,
         /// Remove what the profile says as well.
         #[arg(long)]
@@ -187,27 +187,27 @@ pub enum UserCommand {
     },
     /// Suspend an account: its user reads and leaves rooms, but says, joins and changes nothing.
     Suspend {
-        /// The user.
+        /// The user: the part of the address before the colon, or the whole address.
         user: String,
     },
     /// Lift a suspension.
     Unsuspend {
-        /// The user.
+        /// The user: the part of the address before the colon, or the whole address.
         user: String,
     },
     /// Lock an account: its user can only log out. Its devices stay logged in, for when it is unlocked.
     Lock {
-        /// The user.
+        /// The user: the part of the address before the colon, or the whole address.
         user: String,
     },
     /// Unlock an account.
     Unlock {
-        /// The user.
+        /// The user: the part of the address before the colon, or the whole address.
         user: String,
     },
     /// Make an account an administrator of the server.
     MakeAdmin {
-        /// The user.
+        /// The user: the part of the address before the colon, or the whole address.
         user: String,
         /// The other way round: make it an ordinary account.
         #[arg(long)]
@@ -235,11 +235,11 @@ pub enum TokenCommand {
     Create {
         /// The token itself, at most 64 letters, digits and ._~-; made up if not given.
         token: Option<String>,
-        /// How many people may register with it.
+        /// How many people may register with it. Without this option any number may.
         #[arg(long, value_name = "NUMBER", value_parser = value_parser!(u32).range(1..))]
         uses: Option<u32>,
-        /// How long it is valid.
-        #[arg(long, value_name = "DAYS", value_parser = value_parser!(u64).range(1..))]
+        /// How long it is valid, from 1 to 36500 days. Without this option it is valid for ever, until it is deleted.
+        #[arg(long, value_name = "DAYS", value_parser = value_parser!(u64).range(1..=36_500))]
         valid_for_days: Option<u64>,
         #[command(flatten)]
         output: Output,
@@ -264,8 +264,8 @@ pub enum ReportCommand {
         /// Begin behind this number.
         #[arg(long, default_value_t = 0, value_name = "NUMBER")]
         after: u64,
-        /// The most to list.
-        #[arg(long, default_value_t = 100, value_name = "NUMBER")]
+        /// The most to list, from 1 to 1000.
+        #[arg(long, default_value_t = 100, value_name = "NUMBER", value_parser = value_parser!(u32).range(1..=1000))]
         limit: u32,
         #[command(flatten)]
         output: Output,
@@ -293,7 +293,7 @@ pub enum ReportCommand {
 pub enum MediaCommand {
     /// List the files that a user uploaded, oldest first.
     List {
-        /// The user.
+        /// The user: the part of the address before the colon, or the whole address.
         user: String,
         #[command(flatten)]
         output: Output,
@@ -379,6 +379,13 @@ mod tests {
         for option in ["--uses", "--valid-for-days"] {
             assert!(Cli::try_parse_from(["depesche", "token", "create", option, "0"]).is_err(), "{option}");
             assert!(Cli::try_parse_from(["depesche", "token", "create", option, "1"]).is_ok(), "{option}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_the_server_would_not_keep_to_are_refused() {
+        for words in ["token create --valid-for-days 36501", "user list --limit 1001", "report list --limit 0"] {
+            assert!(Cli::try_parse_from(["depesche"].into_iter().chain(words.split(' '))).is_err(), "{words}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::{Read, Seek, Write},
+    io::{self, ErrorKind, Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, hint};
 
 /// How long to wait for another process to let go of the folder.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -64,11 +64,11 @@ impl DataDir {
             ))
         };
         // Where there is the lock but no database, a server may be about to make it.
-        if !database(path).join("CURRENT").exists() && !path.join("lock").exists() {
+        if !has_database(path)? && !is_there(path, "lock")? {
             return Err(none());
         }
         let data = Self::open(path)?;
-        if data.has_database() { Ok(data) } else { Err(none()) }
+        if has_database(path)? { Ok(data) } else { Err(none()) }
     }
 
     /// Where the engine keeps its files.
@@ -82,12 +82,34 @@ impl DataDir {
     }
 }
 
+fn has_database(folder: &Path) -> Result<bool, Failure> {
+    is_there(&database(folder), "CURRENT")
+}
+
+/// Whether a folder has this. Who may not look is not told that it has not.
+pub fn is_there(folder: &Path, name: &str) -> Result<bool, Failure> {
+    folder.join(name).try_exists().map_err(|error| unseen(folder, &error))
+}
+
+fn unseen(folder: &Path, error: &io::Error) -> Failure {
+    if error.kind() != ErrorKind::PermissionDenied {
+        return Failure::failed(folder.display(), error);
+    }
+    // A folder that is closed is seen itself.
+    let owner = folder.ancestors().find_map(|path| fs::metadata(path).ok()).map(|metadata| metadata.uid());
+    let owner = owner.map_or("depesche".to_owned(), |owner| format!("'#{owner}'"));
+    Failure::Usage(format!(
+        "{} may not be read by this user. Run this as the server's user: sudo -u {owner} depesche ...",
+        folder.display()
+    ))
+}
+
 fn database(folder: &Path) -> PathBuf {
     folder.join("db")
 }
 
 /// Files that root creates in another user's folder stop that user's server later.
-fn refuse_foreign_root(path: &Path) -> Result<(), Failure> {
+pub fn refuse_foreign_root(path: &Path) -> Result<(), Failure> {
     let owner = fs::metadata(path).map_err(|error| Failure::failed(path.display(), error))?.uid();
     if rustix::process::geteuid().is_root() && owner != 0 {
         return Err(Failure::Usage(format!(
@@ -99,7 +121,9 @@ fn refuse_foreign_root(path: &Path) -> Result<(), Failure> {
 }
 
 fn close_to_others(path: &Path) -> Result<(), Failure> {
-    let failed = |error| Failure::failed(format_args!("cannot make {} private", path.display()), error);
+    let failed = |error: std::io::Error| {
+        Failure::Failed(format!("cannot make {} private: {error}{}", path.display(), hint(&error)))
+    };
     let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
     if mode & 0o077 != 0 {
         fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
@@ -109,7 +133,7 @@ fn close_to_others(path: &Path) -> Result<(), Failure> {
 
 fn lock(folder: &Path) -> Result<File, Failure> {
     let path = folder.join("lock");
-    let failed = |error: std::io::Error| Failure::failed(path.display(), error);
+    let failed = |error: std::io::Error| Failure::Failed(format!("{}: {error}{}", path.display(), hint(&error)));
     let mut file = File::options().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
@@ -145,7 +169,7 @@ mod tests {
         },
     };
 
-    use super::{DataDir, Failure, patiently};
+    use super::{DataDir, Failure, patiently, unseen};
 
     #[test]
     fn one_process_at_a_time() {
@@ -178,6 +202,20 @@ mod tests {
         std::fs::create_dir(path.join("db")).expect("a folder");
         std::fs::write(path.join("db/CURRENT"), "").expect("written");
         assert!(DataDir::open_used(&path).is_ok());
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_said_to_be_missing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("data");
+        std::fs::write(&path, "no folder").expect("written");
+        let why = DataDir::open_used(&path).err().expect("no folder").to_string();
+        assert!(!why.contains("no database"), "{why}");
+        // As it is for another user than the server's, and root is none.
+        let owner = std::os::unix::fs::MetadataExt::uid(&folder.path().metadata().expect("metadata"));
+        let why = unseen(&folder.path().join("db"), &std::io::ErrorKind::PermissionDenied.into());
+        assert_eq!(why.exit_code(), 2);
+        assert!(why.to_string().contains(&format!("sudo -u '#{owner}' depesche")), "{why}");
     }
 
     #[tokio::test(start_paused = true)]

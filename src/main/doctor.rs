@@ -7,13 +7,20 @@ mod disk;
 mod media;
 mod network;
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::ExitCode, time::SystemTime};
+use std::{fs, io, os::unix::fs::PermissionsExt, path::Path, process::ExitCode, time::SystemTime};
 
 use depesche_config::Config;
 use http::Method;
 use serde_json::json;
 
-use crate::{admin::Admin, cli::Output, commands::config::warnings, failure::Failure, log, node, signing_key, turn};
+use crate::{
+    admin::Admin,
+    cli::Output,
+    commands::config::warnings,
+    data_dir::{self, refuse_foreign_root},
+    failure::Failure,
+    log, node, signing_key, turn,
+};
 
 /// Files that the server needs besides one for each connection.
 const FILES_FOR_THE_DATABASE: u64 = 2048;
@@ -78,22 +85,43 @@ fn examine(path: &Path, config: &Config) -> Vec<Finding> {
     let mut findings = vec![Finding::ok(format!("the configuration {} is valid", path.display()))];
     findings.extend(log::filter(config).err().map(|failure| Finding::wrong(failure.to_string())));
     findings.extend(warnings(config).into_iter().map(Finding::warning));
-    findings.extend(turn::secret(config).err().map(|failure| Finding::wrong(failure.to_string())));
-    findings.push(clock(&config.server.data_dir));
-    findings.push(open_files(config));
-    findings.extend(folder(&config.server.data_dir));
-    findings.extend(key(config));
-    if config.server.data_dir.is_dir() {
-        let reserve = node::rocksdb_options(config).reserve_bytes();
-        findings.extend(disk::space(&config.server.data_dir, reserve, "writes"));
-        findings.extend(disk::space_for_media(config));
-        findings.push(disk::sync_time(&config.server.data_dir));
-        findings.push(database(path, config));
+    match closed(&config.server.data_dir, fs::read_dir(&config.server.data_dir).err()) {
+        Some(closed) => findings.push(closed),
+        None => findings.extend(examine_data(path, config)),
     }
     findings.extend(config.server.listen.iter().map(|address| network::listener(*address)));
     findings.extend(config.metrics.listen.map(network::figures));
     findings.extend(network::well_known(config));
     findings.extend(network::certificates(config));
+    findings
+}
+
+/// Who may not look into the data folder finds nothing there, and would be told that everything is missing.
+fn closed(data_dir: &Path, error: Option<io::Error>) -> Option<Finding> {
+    let error = error.filter(|error| error.kind() == io::ErrorKind::PermissionDenied)?;
+    let shown = data_dir.display();
+    Some(Finding::wrong(format!(
+        "cannot look into the data folder {shown}: {error}. Run this as the user of the server: sudo -u depesche depesche \
+         doctor. (If you are that user, the folder is not yours: chown -R it)"
+    )))
+}
+
+/// What only the user of the server sees: the data, and the secrets.
+fn examine_data(path: &Path, config: &Config) -> Vec<Finding> {
+    let data_dir = &config.server.data_dir;
+    let mut findings = Vec::new();
+    findings.extend(turn::secret(config).err().map(|failure| Finding::wrong(failure.to_string())));
+    findings.push(clock(data_dir));
+    findings.push(open_files(config));
+    findings.extend(folder(data_dir));
+    findings.extend(key(config));
+    if data_dir.is_dir() {
+        let reserve = node::rocksdb_options(config).reserve_bytes();
+        findings.extend(disk::space(data_dir, reserve, "writes"));
+        findings.extend(disk::space_for_media(config));
+        findings.push(disk::sync_time(data_dir));
+        findings.push(database(path, config));
+    }
     findings.extend(media::object_store(config));
     findings
 }
@@ -125,7 +153,7 @@ fn open_files(config: &Config) -> Finding {
 fn folder(data_dir: &Path) -> Option<Finding> {
     let shown = data_dir.display();
     Some(match fs::metadata(data_dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Finding::warning(format!("the data folder {shown} is not there yet; the first start creates it"))
         }
         Err(error) => Finding::wrong(format!("the data folder {shown}: {error}")),
@@ -133,13 +161,16 @@ fn folder(data_dir: &Path) -> Option<Finding> {
         Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => {
             Finding::warning(format!("the data folder {shown} is open to others: chmod 700 {shown}"))
         }
+        // Where there is a database, whoever opens it says so.
+        Ok(_) if !data_dir.join("db").exists() => Finding::warning(refuse_foreign_root(data_dir).err()?.to_string()),
         Ok(_) => return None,
     })
 }
 
 fn key(config: &Config) -> Option<Finding> {
     let path = config.server.signing_key_file();
-    if !path.exists() {
+    // Where it cannot be looked at, reading it says why.
+    if matches!(path.try_exists(), Ok(false)) {
         return config.server.data_dir.join("db").exists().then(|| {
             Finding::wrong(format!("the signing key {} is missing; restore it from your backup", path.display()))
         });
@@ -154,13 +185,14 @@ fn key(config: &Config) -> Option<Finding> {
 
 /// Through the running server, or by opening the database here. Where there is none, none is made.
 fn database(path: &Path, config: &Config) -> Finding {
-    if !config.server.data_dir.join("db").exists() {
-        return Finding::warning("there is no database yet; the first start makes it");
+    match data_dir::is_there(&config.server.data_dir, "db") {
+        Ok(true) => {}
+        Ok(false) => return Finding::warning("there is no database yet; the first start makes it"),
+        Err(failure) => return Finding::wrong(failure.to_string()),
     }
     let asked = Admin::reach(path).and_then(|admin| {
         let running = admin.is_running();
-        let answer = admin.ask(Method::GET, &["db", "stats"], None);
-        admin.finish();
+        let answer = admin.during(|admin| admin.ask(Method::GET, &["db", "stats"], None));
         answer.map(|_| running)
     });
     match asked {
@@ -174,7 +206,7 @@ fn database(path: &Path, config: &Config) -> Finding {
 mod tests {
     use depesche_config::Config;
 
-    use super::{Level, clock, folder, key};
+    use super::{Level, clock, closed, database, folder, key};
 
     fn config(data_dir: &std::path::Path) -> Config {
         let text = format!("[server]\nname = \"example.org\"\ndata_dir = {data_dir:?}\n");
@@ -201,6 +233,32 @@ mod tests {
         assert_eq!(key(&config).map(|finding| finding.level), Some(Level::Wrong));
         crate::signing_key::create(&config.server.signing_key_file()).expect("made");
         assert_eq!(key(&config).map(|finding| finding.level), Some(Level::Ok));
+    }
+
+    #[test]
+    fn who_may_not_look_is_told_who_may() {
+        let data = tempfile::tempdir().expect("a folder");
+        let found = |kind: std::io::ErrorKind| closed(data.path(), Some(kind.into()));
+        let denied = found(std::io::ErrorKind::PermissionDenied).expect("a finding");
+        assert!(denied.level == Level::Wrong && denied.text.contains("sudo -u depesche depesche doctor"), "{denied:?}");
+        assert!(found(std::io::ErrorKind::NotFound).is_none(), "before the first start");
+        assert!(closed(data.path(), None).is_none());
+        // A key of which nobody knows whether it is there is not passed over.
+        std::fs::write(data.path().join("file"), "").expect("written");
+        let text = "[server]\nname = \"example.org\"\ndata_dir = \".\"\nsigning_key_file = ";
+        let config = Config::parse(&format!("{text}{:?}\n", data.path().join("file/key"))).expect("valid");
+        assert_eq!(key(&config).map(|finding| finding.level), Some(Level::Wrong));
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_not_said_to_be_missing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let seen = |data: &std::path::Path| database(&folder.path().join("config.toml"), &config(data));
+        assert_eq!(seen(&folder.path().join("none")).level, Level::Warning);
+        let file = folder.path().join("data");
+        std::fs::write(&file, "no folder").expect("written");
+        assert_eq!(seen(&file).level, Level::Wrong);
+        assert_eq!(key(&config(&file)).map(|finding| finding.level), Some(Level::Wrong));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Why a command ends without success, and the exit code that says so.
 
-use std::fmt;
+use std::{fmt, io};
 
 use depesche_config::ConfigError;
 
@@ -32,6 +32,15 @@ impl Failure {
     /// Something was tried and this is why it did not work.
     pub fn failed(what: impl fmt::Display, why: impl fmt::Display) -> Self {
         Self::Failed(format!("{what}: {why}"))
+    }
+}
+
+/// What to do about an error of the system, where that is known: most who may not are the wrong user.
+pub fn hint(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        ". Run this as the user that the server runs as: sudo -u depesche depesche ..."
+    } else {
+        ""
     }
 }
 

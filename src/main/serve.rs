@@ -4,6 +4,7 @@ pub mod accept;
 mod notify;
 
 use std::{
+    io::IsTerminal,
     net::SocketAddr,
     os::unix::{fs::FileTypeExt, net::UnixStream},
     path::{Path, PathBuf},
@@ -20,6 +21,7 @@ use tokio::{
 
 use crate::{
     cli::ServeOptions,
+    commands::config::{valid, warnings},
     data_dir::{self, DataDir},
     failure::Failure,
     log, media, metrics,
@@ -36,8 +38,12 @@ const LEAVING: Duration = Duration::from_secs(3);
 
 /// Runs the server until a signal ends it.
 pub fn serve(path: &Path, options: &ServeOptions) -> Result<(), Failure> {
-    let config = Arc::new(Config::load(path)?);
+    // With its secrets: before anything is made.
+    let config = Arc::new(valid(path)?);
     log::start(&config)?;
+    for warning in warnings(&config) {
+        tracing::warn!("{warning}");
+    }
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -51,7 +57,8 @@ pub fn serve(path: &Path, options: &ServeOptions) -> Result<(), Failure> {
 }
 
 async fn run(path: &Path, config: &Arc<Config>, options: &ServeOptions) -> Result<(), Failure> {
-    let mut signals = Signals::install().map_err(|error| Failure::failed("cannot listen for signals", error))?;
+    let mut signals = Signals::install(std::io::stdin().is_terminal())
+        .map_err(|error| Failure::failed("cannot listen for signals", error))?;
     // Addresses first: when one is taken, nothing else has happened yet.
     let clients = bind_all(config)?;
     let figures = config.metrics.listen.map(|address| bind(address, "metrics.listen", config)).transpose()?;
@@ -128,7 +135,9 @@ fn bind_all(config: &Config) -> Result<Vec<TcpListener>, Failure> {
 fn bind(address: SocketAddr, key: &str, config: &Config) -> Result<TcpListener, Failure> {
     open(address, leaves_ipv4(address, config)).map_err(|error| {
         let hint = match error.kind() {
-            std::io::ErrorKind::AddrInUse => ". Another program uses it: stop that one, or choose another port",
+            std::io::ErrorKind::AddrInUse => {
+                ". Another program uses it: stop that one, or choose another port. Or this server runs already: depesche doctor"
+            }
             std::io::ErrorKind::PermissionDenied => ". Ports below 1024 are for root: choose a higher one",
             _ => "",
         };
@@ -231,36 +240,56 @@ fn raise_file_limit() {
     }
 }
 
-/// What ends the server. A terminal that is closed ends it as orderly as the others.
+/// What ends the server. A terminal that is closed ends it as orderly as the others. To a service SIGHUP says something else,
+/// "read the configuration again": it does not do that, but goes on.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
+    has_terminal: bool,
 }
 
 impl Signals {
-    fn install() -> std::io::Result<Self> {
+    fn install(has_terminal: bool) -> std::io::Result<Self> {
         let [terminate, interrupt, hang_up] =
             [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
-        Ok(Self { terminate: terminate?, interrupt: interrupt?, hang_up: hang_up? })
+        Ok(Self { terminate: terminate?, interrupt: interrupt?, hang_up: hang_up?, has_terminal })
     }
 
     async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hang_up.recv() => "SIGHUP",
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hang_up.recv() => {
+                    if self.has_terminal {
+                        return "SIGHUP";
+                    }
+                    tracing::warn!("SIGHUP changes nothing: a changed configuration counts from the next start (restart)");
+                }
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write, net::SocketAddr};
+    use std::{io::Write, net::SocketAddr, time::Duration};
 
     use depesche_config::Config;
 
-    use super::{AdminSocket, bind, leaves_ipv4};
+    use super::{AdminSocket, Signals, bind, leaves_ipv4};
+
+    #[tokio::test]
+    async fn a_closed_terminal_ends_the_server_and_a_service_goes_on() {
+        let mut service = Signals::install(false).expect("installed");
+        let mut in_terminal = Signals::install(true).expect("installed");
+        let sent = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::HUP);
+        sent.expect("a signal to oneself");
+        assert_eq!(in_terminal.next().await, "SIGHUP");
+        // It has come here too, and was told.
+        assert!(tokio::time::timeout(Duration::ZERO, service.next()).await.is_err());
+    }
 
     fn listening(listen: &str) -> Config {
         Config::parse(&format!("[server]\nname = \"example.org\"\nlisten = [{listen}]\n")).expect("valid")

@@ -10,12 +10,16 @@ use std::{
 
 use depesche_rules::signing::SigningKey;
 
-use crate::{backup::files, failure::Failure};
+use crate::{
+    backup::files,
+    failure::{Failure, hint},
+};
 
 /// Reads the file.
 pub fn read(path: &Path) -> Result<SigningKey, Failure> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| Failure::Usage(format!("cannot read the signing key {}: {error}", path.display())))?;
+    let text = fs::read_to_string(path).map_err(|error| {
+        Failure::Usage(format!("cannot read the signing key {}: {error}{}", path.display(), hint(&error)))
+    })?;
     SigningKey::parse(&text)
         .map_err(|error| Failure::Usage(format!("{} does not hold a signing key: {error}", path.display())))
 }

@@ -159,3 +159,9 @@ pub fn apply(state: &mut State, event: &Pdu) {
         state.insert((event.kind().to_string().into(), state_key.to_owned()), event.clone());
     }
 }
+
+/// How many cases a property has: as many as usual, or as `PROPTEST_CASES` says if that is more.
+pub fn cases(usual: u32) -> u32 {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    asked.unwrap_or(usual).max(usual)
+}

@@ -43,6 +43,8 @@ pub const TAG: &str = "m.tag";
 pub const IGNORED_USER_LIST: &str = "m.ignored_user_list";
 /// The type of a user's wish to get no invites.
 const INVITE_PERMISSION: &str = "m.invite_permission_config";
+/// The global types that change what the user has in every room: push rules, then whom they ignore.
+pub const BEAR_ON_ROOMS: [&str; 2] = [PUSH_RULES, IGNORED_USER_LIST];
 /// Types that only the server writes.
 const SERVER_TYPES: [&str; 2] = [PUSH_RULES, "m.fully_read"];
 /// The most bytes of an entry: what the store takes as one value. The operator may set less.
@@ -280,7 +282,10 @@ impl AccountData {
         tx.put_stamped_value(&ACCOUNT_DATA, &key, &record, vec![Record::POSITION]);
         let logged = (key.0, Position::default(), room, key.2);
         tx.put_stamped(&ACCOUNT_DATA_LOG, &logged, &(), vec![position_in_log(user)]);
-        tx.topic(topic::user(user));
+        // What the user's rooms count, and whose events are shown there, is kept; nothing else that is kept depends on
+        // account data. Clients move a marker with each message that is read: their rooms are not gone through for that.
+        let bears_on_rooms = room == GLOBAL && BEAR_ON_ROOMS.contains(&kind);
+        tx.topic(if bears_on_rooms { topic::user(user) } else { topic::account_data(user) });
         Ok(())
     }
 

@@ -311,9 +311,21 @@ impl Devices {
     pub async fn saw(&self, user: &UserId, device: &DeviceId, ip: Option<IpAddr>) {
         let now_ms = self.base.clock.now_ms();
         let key = &(user.to_owned(), device.to_owned());
-        if !self.is_due(key, now_ms) {
-            return;
+        if self.is_due(key, now_ms) {
+            self.note_seen(key, now_ms, ip).await;
         }
+    }
+
+    /// Notes that a device has logged in, also where one of the same id was there a moment ago: that one may have ended.
+    pub async fn saw_login(&self, user: &UserId, device: &DeviceId, ip: Option<IpAddr>) {
+        let now_ms = self.base.clock.now_ms();
+        let key = &(user.to_owned(), device.to_owned());
+        // Whatever it says: what the device asks next is not due.
+        self.is_due(key, now_ms);
+        self.note_seen(key, now_ms, ip).await;
+    }
+
+    async fn note_seen(&self, key: &(OwnedUserId, OwnedDeviceId), now_ms: u64, ip: Option<IpAddr>) {
         let saw = self.base.transact(|tx| async move {
             tx.lazy();
             // A device that ends in this moment must not leave a row behind.

@@ -244,8 +244,8 @@ impl Shown {
             // What happened in the new ones before they were watched is in a newer snapshot.
             view = base.view();
         }
-        let changed: HashSet<_> = self.watch.changed_since(self.read_at).into_iter().collect();
-        self.stale.extend(self.entries.keys().filter(|room| changed.contains(&topic::room(**room))));
+        let changed = self.watch.changed_since(self.read_at).into_iter().filter_map(topic::room_of);
+        self.stale.extend(changed.filter(|room| self.entries.contains_key(room)));
         let stale: Vec<_> = self.stale.iter().map(|room| (*room,)).collect();
         for ((room,), head) in stale.iter().zip(view.get_each(&HEAD, &stale).await?) {
             let looked = match head {
@@ -393,5 +393,34 @@ impl Token {
         };
         let after = text.strip_prefix('n').and_then(place).map(Self::After);
         after.or_else(|| text.strip_prefix('p').and_then(place).map(Self::Before)).ok_or(DirectoryError::BadToken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Fixture, user};
+
+    #[tokio::test]
+    async fn so_many_rooms_are_published_and_no_more() {
+        let server = Fixture::new();
+        let directory = Directory::new(Arc::clone(&server.rooms));
+        let alice = &user("alice");
+        // The second time the first room is one of them.
+        for has_space in [true, false] {
+            let room = server.public_room(alice).await;
+            // In memory they are as good as on the disk: nothing says that the list is another one.
+            let mut shown = directory.shown.lock().await;
+            shown.refresh(&server.base).await.unwrap();
+            let head = Head::clone(&server.rooms.find(&room).await.unwrap().unwrap().head);
+            for room in (1_000_000..).take(MAX_PUBLISHED_ROOMS - 1) {
+                let (place, kind) = (None, RoomTypeFilter::from(None::<String>));
+                shown.put(room, Entry { head: head.clone(), states: Vec::new(), place, kind, text: String::new() });
+            }
+            drop(shown);
+            let published = directory.set(alice, &room, true).await;
+            let refused = matches!(published, Err(DirectoryError::Forbidden(_)));
+            assert!(if has_space { published.is_ok() } else { refused }, "{published:?}");
+        }
     }
 }

@@ -73,7 +73,7 @@ pub(crate) fn sources(root: &Path) -> Vec<(String, String)> {
         for entry in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
             let path = entry.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
             let stem = entry.file_stem().unwrap().to_str().unwrap();
-            if matches!(stem, "tests" | "testing" | "lib" | "layers" | "writers") {
+            if matches!(stem, "tests" | "testing" | "lib" | "fuzz" | "layers" | "writers") {
                 continue;
             }
             if entry.is_dir() {

@@ -48,6 +48,8 @@ pub mod verify;
 pub mod workflows;
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod layers;
 #[cfg(test)]
 pub mod testing;

@@ -284,9 +284,15 @@ mod tests {
             assert!(matches!(refused, Err(ProfileError::InvalidKey)), "{field}");
         }
         let long = |bytes: usize| format!("a.{}", "a".repeat(bytes - 2));
-        profiles.set_field(alice, &long(255), json!(1)).await.unwrap();
-        assert!(matches!(profiles.set_field(alice, &long(256), json!(1)).await, Err(ProfileError::KeyTooLarge)));
-        assert!(matches!(profiles.remove_field(alice, &long(256)).await, Err(ProfileError::KeyTooLarge)));
+        profiles.set_field(alice, &long(MAX_PROFILE_KEY_BYTES), json!(1)).await.unwrap();
+        assert!(matches!(
+            profiles.set_field(alice, &long(MAX_PROFILE_KEY_BYTES + 1), json!(1)).await,
+            Err(ProfileError::KeyTooLarge)
+        ));
+        assert!(matches!(
+            profiles.remove_field(alice, &long(MAX_PROFILE_KEY_BYTES + 1)).await,
+            Err(ProfileError::KeyTooLarge)
+        ));
         profiles.set_field(alice, DISPLAYNAME, json!("\u{1f600}".repeat(MAX_DISPLAY_NAME_CHARS))).await.unwrap();
         for (field, value) in [
             (DISPLAYNAME, json!(1)),

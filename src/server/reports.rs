@@ -36,6 +36,9 @@ pub enum ReportError {
     /// What is reported does not exist, or the reporter may not see it. Of events: or is not joined to their room.
     #[error("there is no such thing, or you are not joined to its room")]
     NotFound,
+    /// No report has this number.
+    #[error("there is no such report")]
+    NoReport,
     /// The reason is too long.
     #[error("the reason may have at most {MAX_REASON_BYTES} bytes")]
     TooLong,
@@ -115,7 +118,7 @@ impl Reports {
     /// One report, and the text of the event that it is about.
     pub async fn show(&self, number: u64) -> Result<(Report, Option<Box<RawValue>>), ReportError> {
         let view = self.base.view();
-        let report = view.get(&REPORT, &(number,)).await?.ok_or(ReportError::NotFound)?;
+        let report = view.get(&REPORT, &(number,)).await?.ok_or(ReportError::NoReport)?;
         let Subject::Event { room, event, .. } = &report.subject else { return Ok((report, None)) };
         let Some(room) = RoomView::find(&view, room).await? else { return Ok((report, None)) };
         let Some(no) = room.event_no(event).await? else { return Ok((report, None)) };
@@ -131,7 +134,7 @@ impl Reports {
         }
         self.base
             .transact(|tx| async move {
-                let mut report = tx.read(&REPORT, &(number,)).await?.ok_or(ReportError::NotFound)?;
+                let mut report = tx.read(&REPORT, &(number,)).await?.ok_or(ReportError::NoReport)?;
                 if report.closed.is_some() {
                     return Err(ReportError::Closed);
                 }

@@ -177,3 +177,9 @@ pub fn user(localpart: &str) -> OwnedUserId {
 pub fn object(value: Value) -> CanonicalJsonObject {
     serde_json::from_value(value).expect("canonical JSON")
 }
+
+/// How many cases a property has: as many as usual, or as `PROPTEST_CASES` says if that is more.
+pub fn cases(usual: u32) -> u32 {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    asked.unwrap_or(usual).max(usual)
+}

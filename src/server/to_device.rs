@@ -140,11 +140,19 @@ impl ToDevice {
     }
 
     fn tell_of_a_full_queue(&self, (user, device): &Owner) {
-        let now_ms = self.base.clock.now_ms();
-        if now_ms >= self.tell_from_ms.load(Ordering::Relaxed) {
-            self.tell_from_ms.store(now_ms.saturating_add(TELL_EVERY_MS), Ordering::Relaxed);
+        if self.may_tell(self.base.clock.now_ms()) {
             tracing::warn!(%user, %device, "a to-device message was refused: the queue is full (told once a minute)");
         }
+    }
+
+    fn may_tell(&self, now_ms: u64) -> bool {
+        let from_ms = self.tell_from_ms.load(Ordering::Relaxed);
+        // Farther ahead than it is ever put, it is of a clock that has been set back since.
+        let may = now_ms >= from_ms || from_ms - now_ms > TELL_EVERY_MS;
+        if may {
+            self.tell_from_ms.store(now_ms.saturating_add(TELL_EVERY_MS), Ordering::Relaxed);
+        }
+        may
     }
 
     /// Notes the transaction id; false if it was noted before.

@@ -14,7 +14,8 @@ pub fn room_of(topic: Topic) -> Option<u64> {
     (topic.0 & !LOW == kind(1)).then_some(topic.0 & LOW)
 }
 
-/// Something new for a user on all their devices: a membership, account data, a filter of push rules.
+/// Something new for a user on all their devices, that may bear on all their rooms: a membership, push rules, whom they
+/// ignore, keys and signatures.
 pub fn user(user: &UserId) -> Topic {
     Topic(kind(2) | hash(&[user.as_bytes()]))
 }
@@ -57,6 +58,12 @@ pub fn passing(room_no: u64) -> Topic {
 /// A receipt that the user alone may see.
 pub fn private_receipt(user: &UserId) -> Topic {
     Topic(kind(6) | hash(&[user.as_bytes()]))
+}
+
+/// Account data of a user that changes nothing of how the server sees their rooms: tags, the fully read marker, what
+/// clients keep. What does is announced as [`user`].
+pub fn account_data(user: &UserId) -> Topic {
+    Topic(kind(8) | hash(&[user.as_bytes()]))
 }
 
 const LOW: u64 = (1 << 56) - 1;

@@ -225,4 +225,39 @@ mod tests {
             assert_eq!((typists().await, control.left(), typing.timers().len()), (0, 0, 0));
         }
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_types_longer_than_that_without_saying_so_again() {
+        let server = Fixture::new();
+        let alice = &user("alice");
+        let room = &server.room(alice).await;
+        let no = server.rooms.find(room).await.unwrap().unwrap().no;
+        let typing = Typing::new(Arc::clone(&server.base));
+        let longest = Duration::from_millis(MAX_TYPING_TIMEOUT_MS);
+        typing.set(alice, room, Some(longest * 2)).await.unwrap();
+        for (passed, typists) in [(longest - Duration::from_secs(1), 1), (Duration::from_secs(2), 0)] {
+            tokio::time::sleep(passed).await;
+            let found = news(&server.base.view(), no, Some(Position(0))).await.unwrap().unwrap();
+            assert_eq!(found.len(), typists);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_are_shown_typing_and_no_more() {
+        let server = Fixture::new();
+        let alice = &user("alice");
+        let room = &server.room(alice).await;
+        let no = server.rooms.find(room).await.unwrap().unwrap().no;
+        let typing = Typing::new(Arc::clone(&server.base));
+        typing.set(alice, room, Some(Duration::from_secs(10))).await.unwrap();
+        for (others, shown) in [(0..MAX_TYPING_SHOWN - 1, MAX_TYPING_SHOWN), (999..1000, MAX_TYPING_SHOWN)] {
+            let tx = server.base.tx();
+            for n in others {
+                tx.put(&TYPING, &(no, user(&format!("other{n}")).to_string()), &0);
+            }
+            server.base.commit(&tx).await.unwrap();
+            let found = news(&server.base.view(), no, None).await.unwrap().unwrap();
+            assert_eq!(found.len(), shown);
+        }
+    }
 }

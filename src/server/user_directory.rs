@@ -36,6 +36,10 @@ const PAGE: usize = 500;
 const PAGES: usize = 10;
 /// Rooms that are looked at of each of them.
 const ROOMS: usize = MAX_SCAN;
+/// Who searches is in no more rooms than this: each user is asked for in these, however many rooms that one is in.
+const FEW_ROOMS: usize = 50;
+/// Rooms of a user that are looked at in one step for one that is open.
+const STEP: usize = 100;
 
 /// Finds users.
 pub struct UserDirectory {
@@ -75,7 +79,7 @@ impl UserDirectory {
         let Some(sought) = Sought::new(term, &self.base.name) else {
             return Ok(Found { users: vec![], limited: false });
         };
-        let own: HashSet<RoomNo> = joined(&view, searcher).await?.into_iter().collect();
+        let own: BTreeSet<RoomNo> = joined(&view, searcher).await?.into_iter().collect();
         // The longest word is nearly always that of the fewest users.
         let longest = sought.words.iter().max_by_key(|word| word.len());
         let mut range = longest.map(|longest| terms::beginning(longest));
@@ -113,12 +117,11 @@ impl UserDirectory {
         view: &View,
         candidate: OwnedUserId,
         words: &BTreeSet<String>,
-        own: &HashSet<RoomNo>,
+        own: &BTreeSet<RoomNo>,
         sought: &Sought,
     ) -> Result<Option<(Rank, User)>, Fault> {
-        let rooms = joined(view, &candidate).await?;
-        let shares = rooms.iter().any(|room| own.contains(room));
-        if !shares && !self.base.config.accounts.search_all_users && !is_public(view, &rooms).await? {
+        let shares = shares(view, &candidate, own).await?;
+        if !shares && !self.base.config.accounts.search_all_users && !is_public(view, &candidate).await? {
             return Ok(None);
         }
         let profile = self.profiles.find(view, &candidate).await?;
@@ -183,8 +186,33 @@ async fn joined(view: &View, user: &UserId) -> Result<Vec<RoomNo>, Fault> {
     Ok(joined.map(|((_, room), _)| room).collect())
 }
 
-/// Whether one of these rooms is one that everyone may join or read.
-async fn is_public(view: &View, rooms: &[RoomNo]) -> Result<bool, Fault> {
-    let keys: Vec<_> = rooms.iter().map(|room| (*room,)).collect();
-    Ok(view.get_many(&OPEN_ROOM, &keys).await?.into_iter().any(|row| row.is_some()))
+/// Whether a user is joined to one of these rooms.
+async fn shares(view: &View, user: &UserId, rooms: &BTreeSet<RoomNo>) -> Result<bool, Fault> {
+    if rooms.len() > FEW_ROOMS {
+        return Ok(joined(view, user).await?.iter().any(|room| rooms.contains(room)));
+    }
+    let keys: Vec<_> = rooms.iter().map(|room| (user.to_owned(), *room)).collect();
+    let members = view.get_many(&MEMBER, &keys).await?;
+    Ok(members.into_iter().flatten().any(|member| member.state == MembershipState::Join))
+}
+
+/// Whether a user is in a room that everyone may join or read: up to the first one.
+async fn is_public(view: &View, user: &UserId) -> Result<bool, Fault> {
+    let of_user = (user.to_owned(),);
+    let (mut range, mut left) = (MEMBER.under(&of_user), ROOMS);
+    loop {
+        let rows = view.scan(&MEMBER, range.clone(), STEP).await?;
+        let joined = rows.iter().filter(|(_, member)| member.state == MembershipState::Join);
+        let joined: Vec<_> = joined.map(|((_, room), _)| (*room,)).collect();
+        if view.get_many(&OPEN_ROOM, &joined).await?.iter().any(Option::is_some) {
+            return Ok(true);
+        }
+        left = left.saturating_sub(rows.len());
+        match rows.last() {
+            Some((last, _)) if rows.len() == STEP && left > 0 => {
+                range = MEMBER.from(&of_user, &(last.0.clone(), last.1 + 1));
+            }
+            _ => return Ok(false),
+        }
+    }
 }

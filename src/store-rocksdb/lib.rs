@@ -146,15 +146,17 @@ impl Shared {
     }
 
     /// The commit thread alone calls this. Announces under the lock, so that no snapshot shows a batch before its
-    /// topics are out, and whoever hears of one finds it in the next snapshot.
+    /// topics are out, and whoever hears of one finds it in the next snapshot. Wakes behind it: each snapshot waits for it.
     fn publish(&self, newest: Published, announced: Vec<(Position, BTreeSet<Topic>)>) {
         let mut newest = Arc::new(newest);
+        let mut announcement = self.topics.announcement();
         let mut published = self.published.write().unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut *published, &mut newest);
         for (position, topics) in announced {
-            self.topics.announce(position, topics);
+            announcement.mark(position, topics);
         }
         drop(published);
+        announcement.wake();
         // What is the old one now goes here, outside the lock.
     }
 }

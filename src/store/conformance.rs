@@ -1,17 +1,20 @@
 //! The promises of the contract as tests, for every engine: [`conformance_tests!`](crate::conformance_tests) makes one
-//! test of each case, and [`differential`] drives two engines with the same random steps and compares.
+//! test of each case, [`differential`] drives two engines with the same random steps and compares, and
+//! [`follows_the_model`] one engine and a plain map.
 //!
-//! An engine's tests implement [`Database`] and call both. The cases wait for events, never for time; a case that
+//! An engine's tests implement [`Database`] and call all of them. The cases wait for events, never for time; a case that
 //! waits for something that does not come fails after [`PATIENCE`].
 
 pub mod commits;
 mod differential;
 pub mod follow;
 pub mod leases;
+mod model;
 pub mod reads;
 pub mod restart;
 
 pub use differential::differential;
+pub use model::follows_the_model;
 
 use std::{future::Future, path::Path, sync::Arc, time::Duration};
 
@@ -74,7 +77,7 @@ macro_rules! conformance_tests {
         $crate::conformance_tests!(@ $database, follow:
             changes_in_order, old_changes_are_trimmed, topics_are_announced_when_visible,
             a_watch_before_the_snapshot_misses_nothing, a_watch_tells_what_changed,
-            what_a_snapshot_shows_was_announced);
+            what_a_snapshot_shows_was_announced, snapshots_do_not_wait_for_wake_ups);
         $crate::conformance_tests!(@ $database, leases:
             a_lease_has_one_holder, a_lost_lease_fences_its_holder, renewing_leaves_batches_alone,
             a_released_lease_is_free, of_two_at_once_one_has_it, leases_outlive_a_restart);
@@ -143,6 +146,12 @@ impl Batch {
     }
 }
 
+/// How many cases a property has: as many as usual, or as `PROPTEST_CASES` says if that is more.
+fn cases(usual: u32) -> u32 {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    asked.unwrap_or(usual).max(usual)
+}
+
 fn batch() -> Batch {
     Batch::default()
 }
@@ -180,5 +189,10 @@ mod tests {
     #[test]
     fn the_comparison_finds_no_difference_where_there_is_none() {
         super::differential::<MemoryDatabase, MemoryDatabase>(64);
+    }
+
+    #[test]
+    fn batches_do_what_they_do_to_a_map() {
+        super::follows_the_model::<MemoryDatabase>(256);
     }
 }

@@ -28,7 +28,7 @@ mod topics;
 pub use batch::{Batch, Operation, Requirement, Stamp, StampAt};
 pub use lease::{Lease, LeaseError, LeaseRows, MAX_LEASE_NAME};
 pub use read::Read;
-pub use topics::{Topic, Topics, Watch};
+pub use topics::{Announcement, Topic, Topics, Watch};
 
 use std::{path::Path, sync::Arc, time::Duration};
 

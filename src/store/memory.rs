@@ -91,11 +91,14 @@ impl Engine for Memory {
         let inner = Arc::clone(&self.0);
         Box::pin(async move {
             batch.check(inner.options.refuse_peeked_writes)?;
+            let mut announcement = inner.topics.announcement();
             let mut state = inner.lock();
             let topics = std::mem::take(&mut batch.topics);
             let position = state.apply(batch, &topics)?;
-            // Under the lock, so that topics are announced in commit order. Waking runs nothing here.
-            inner.topics.announce(position, topics);
+            // Under the lock, so that topics are announced in commit order.
+            announcement.mark(position, topics);
+            drop(state);
+            announcement.wake();
             Ok(position)
         })
     }

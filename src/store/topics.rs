@@ -17,12 +17,33 @@ use crate::Position;
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Topic(pub u64);
 
+/// Topics that a watch puts in or takes out before others have the lock: who commits waits for it.
+const AT_ONCE: usize = 64;
+
+/// By topic and watch, in an order that does not depend on chance.
+type Waiting = HashMap<Topic, BTreeMap<u64, Arc<Watched>>>;
+
 /// The watches of an engine, by topic.
 #[derive(Default)]
 pub struct Topics {
-    /// By topic and watch, in an order that does not depend on chance.
-    waiting: Mutex<HashMap<Topic, BTreeMap<u64, Arc<Watched>>>>,
+    waiting: Mutex<Waiting>,
     watches: AtomicU64,
+}
+
+/// The topics of one or more batches on their way to the watches, in two steps. What the watches know changes where the
+/// batches become visible, under the engine's lock; who sleeps is woken behind it, since thousands may, and whoever wants
+/// a snapshot would wait for all of them.
+///
+/// From the beginning to the end of the first step nobody comes or goes: who watches a topic and then takes a snapshot
+/// that does not show a batch hears of it.
+///
+/// No wake-up is lost between the two steps. Who waits looks at what the watch knows, and sleeps if nothing is new there.
+/// Who looks after the first step does not sleep. Who looked before it is asleep or about to be, and the second step,
+/// which always follows, finds the sleeper or leaves a permit that ends the sleep as it begins.
+#[must_use = "who sleeps is to be woken"]
+pub struct Announcement<'a> {
+    waiting: MutexGuard<'a, Waiting>,
+    heard: Vec<Arc<Watched>>,
 }
 
 /// A standing interest in some topics. It remembers, per topic, the newest commit since it was registered.
@@ -50,15 +71,36 @@ impl Topics {
         }
     }
 
-    /// Engines call this in commit order at the moment a group becomes visible: no snapshot shows a batch before its
-    /// topics are announced, and whoever hears of one finds the batch in the next snapshot.
+    /// Begins an announcement. Engines call this before they take the lock under which a group becomes visible.
+    pub fn announcement(&self) -> Announcement<'_> {
+        Announcement { waiting: lock(&self.waiting), heard: Vec::new() }
+    }
+
+    /// Announces one batch that is visible already.
     pub fn announce(&self, position: Position, topics: impl IntoIterator<Item = Topic>) {
-        let waiting = lock(&self.waiting);
+        let mut announcement = self.announcement();
+        announcement.mark(position, topics);
+        announcement.wake();
+    }
+}
+
+impl Announcement<'_> {
+    /// The first step. Engines call this in commit order at the moment a group becomes visible: no snapshot shows a batch
+    /// before its topics are announced, and whoever hears of one finds the batch in the next snapshot.
+    pub fn mark(&mut self, position: Position, topics: impl IntoIterator<Item = Topic>) {
         for topic in topics {
-            for watched in waiting.get(&topic).into_iter().flat_map(BTreeMap::values) {
+            for watched in self.waiting.get(&topic).into_iter().flat_map(BTreeMap::values) {
                 lock(&watched.changed).insert(topic, position);
-                watched.wake.notify_one();
+                self.heard.push(Arc::clone(watched));
             }
+        }
+    }
+
+    /// The second step, once the engine's lock is dropped: no lock is held while tasks are woken.
+    pub fn wake(self) {
+        drop(self.waiting);
+        for watched in self.heard {
+            watched.wake.notify_one();
         }
     }
 }
@@ -66,8 +108,17 @@ impl Topics {
 impl Watch {
     /// Adds a topic; commits before this call are not seen.
     pub fn add(&mut self, topic: Topic) {
-        if self.interests.insert(topic) {
-            lock(&self.topics.waiting).entry(topic).or_default().insert(self.number, Arc::clone(&self.watched));
+        self.add_all([topic]);
+    }
+
+    /// Adds topics, as [`Self::add`] each of them.
+    pub fn add_all(&mut self, topics: impl IntoIterator<Item = Topic>) {
+        let new: Vec<_> = topics.into_iter().filter(|topic| self.interests.insert(*topic)).collect();
+        for some in new.chunks(AT_ONCE) {
+            let mut waiting = lock(&self.topics.waiting);
+            for topic in some {
+                waiting.entry(*topic).or_default().insert(self.number, Arc::clone(&self.watched));
+            }
         }
     }
 
@@ -78,9 +129,16 @@ impl Watch {
 
     /// Takes a topic off.
     pub fn remove(&mut self, topic: Topic) {
-        if self.interests.remove(&topic) {
-            self.topics.forget(topic, self.number);
-            lock(&self.watched.changed).remove(&topic);
+        self.remove_all([topic]);
+    }
+
+    /// Takes topics off.
+    pub fn remove_all(&mut self, topics: impl IntoIterator<Item = Topic>) {
+        let gone: Vec<_> = topics.into_iter().filter(|topic| self.interests.remove(topic)).collect();
+        self.topics.forget(&gone, self.number);
+        let mut changed = lock(&self.watched.changed);
+        for topic in gone {
+            changed.remove(&topic);
         }
     }
 
@@ -111,13 +169,17 @@ impl Watch {
 }
 
 impl Topics {
-    /// Commits wait for the lock: however many watch a topic, one goes quickly.
-    fn forget(&self, topic: Topic, watch: u64) {
-        let mut waiting = lock(&self.waiting);
-        if let Some(watches) = waiting.get_mut(&topic) {
-            watches.remove(&watch);
-            if watches.is_empty() {
-                waiting.remove(&topic);
+    /// Commits wait for the lock: however many watch a topic, one goes quickly, and one of many topics in parts.
+    fn forget(&self, topics: &[Topic], watch: u64) {
+        for some in topics.chunks(AT_ONCE) {
+            let mut waiting = lock(&self.waiting);
+            for topic in some {
+                if let Some(watches) = waiting.get_mut(topic) {
+                    watches.remove(&watch);
+                    if watches.is_empty() {
+                        waiting.remove(topic);
+                    }
+                }
             }
         }
     }
@@ -125,9 +187,8 @@ impl Topics {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        for topic in &self.interests {
-            self.topics.forget(*topic, self.number);
-        }
+        let topics: Vec<_> = self.interests.drain().collect();
+        self.topics.forget(&topics, self.number);
     }
 }
 
@@ -138,7 +199,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::{
+        sync::atomic::AtomicUsize,
+        task::{Context, Poll, Wake, Waker},
+        time::{Duration, Instant},
+    };
 
     use super::*;
 
@@ -158,6 +223,55 @@ mod tests {
         topics.announce(Position(7), [Topic(1)]);
         assert_eq!(last.last(Topic(1)), Some(Position(7)));
         drop(last);
+        assert!(lock(&topics.waiting).is_empty());
+    }
+    #[derive(Default)]
+    struct Alarm(AtomicUsize);
+
+    impl Wake for Alarm {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_sleeps_is_woken_in_the_second_step_and_who_comes_between_does_not_sleep() {
+        let topics = Arc::new(Topics::default());
+        let watch = || {
+            let mut watch = topics.watch();
+            watch.add(Topic(1));
+            watch
+        };
+        let (sleeper, late) = (watch(), watch());
+        let alarm = Arc::new(Alarm::default());
+        let waker = Waker::from(Arc::clone(&alarm));
+        let mut context = Context::from_waker(&waker);
+        let mut sleeps = Box::pin(sleeper.wait(Position(6)));
+        assert_eq!(sleeps.as_mut().poll(&mut context), Poll::Pending);
+        let mut announcement = topics.announcement();
+        announcement.mark(Position(7), [Topic(1), Topic(2)]);
+        assert_eq!(alarm.0.load(Ordering::Relaxed), 0, "nobody is woken under the engine's lock");
+        assert_eq!(sleeper.last(Topic(1)), Some(Position(7)), "and everybody knows");
+        let mut late = Box::pin(late.wait(Position(6)));
+        assert_eq!(late.as_mut().poll(&mut context), Poll::Ready(()));
+        announcement.wake();
+        assert_eq!(alarm.0.load(Ordering::Relaxed), 1);
+        assert_eq!(sleeps.as_mut().poll(&mut context), Poll::Ready(()));
+    }
+
+    #[test]
+    fn many_topics_come_and_go_at_once() {
+        let topics = Arc::new(Topics::default());
+        let all = || (0..1000).map(Topic);
+        let mut watch = topics.watch();
+        watch.add_all(all());
+        watch.add_all(all());
+        topics.announce(Position(7), all());
+        assert_eq!(watch.changed_since(Position(6)).len(), 1000);
+        watch.remove_all(all().take(400));
+        assert_eq!(watch.changed_since(Position(6)), all().skip(400).collect::<Vec<_>>());
+        assert_eq!(lock(&topics.waiting).len(), 600);
+        drop(watch);
         assert!(lock(&topics.waiting).is_empty());
     }
 }

@@ -57,6 +57,8 @@ pub(super) async fn list(
     let wanted: Wanted = serde_html_form::from_str(&query.unwrap_or_default())
         .map_err(|error| Error::invalid_param(error.to_string()))?;
     let user = local_user(&app, &user)?;
+    // An account that is not there has no files, but that is not what is asked.
+    app.server.accounts.show(&user).await?;
     let after = wanted.after_ms.zip(wanted.after_id);
     let after = after.as_ref().map(|(created_ms, id)| (*created_ms, id.as_str()));
     let limit = wanted.limit.unwrap_or(PAGE).clamp(1, PAGE);

@@ -54,7 +54,7 @@ pub async fn post(context: Context, _: Anyone, asked: MaybeOfService<Request>) -
     let new = NewSession { device: device_id, display_name: initial_device_display_name, refreshable: refresh_token };
     let logged_in = context.app.server.accounts.login(credentials, &new).await?;
     // Who has just logged in has been seen, also where nothing else is asked.
-    context.app.server.devices.saw(&logged_in.user, &logged_in.device, context.client_address).await;
+    context.app.server.devices.saw_login(&logged_in.user, &logged_in.device, context.client_address).await;
     Ok(answer(&context.app, logged_in))
 }
 

@@ -50,7 +50,7 @@ pub async fn post(context: Context, _: Anyone, asked: Asked) -> Result<JsonRespo
     match context.app.server.accounts.register(&register).await? {
         Registered::Done { user, session } => {
             if let Some(LoggedIn { device, .. }) = &session {
-                context.app.server.devices.saw(&user, device, context.client_address).await;
+                context.app.server.devices.saw_login(&user, device, context.client_address).await;
             }
             Ok(answer(&user, session))
         }

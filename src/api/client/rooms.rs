@@ -125,3 +125,17 @@ fn unknown_is_forbidden(refusal: Refusal) -> Refusal {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_so_many_entries_and_no_more() {
+        let most = MAX_PAGE as usize;
+        for (asked, limit) in [(MAX_PAGE - 1, most - 1), (MAX_PAGE, most), (MAX_PAGE + 1, most), (u32::MAX, most)] {
+            assert_eq!(page_limit(Some(asked.into()), 20), limit, "{asked}");
+        }
+        assert_eq!((page_limit(Some(UInt::MAX), 20), page_limit(None, 20)), (most, 20));
+    }
+}

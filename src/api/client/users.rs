@@ -25,7 +25,7 @@ impl From<ReportError> for Error {
     fn from(error: ReportError) -> Self {
         let message = error.to_string();
         match error {
-            ReportError::NotFound => Self::not_found(message),
+            ReportError::NotFound | ReportError::NoReport => Self::not_found(message),
             ReportError::TooLong => Self::too_large(message),
             ReportError::TooMany => Self::too_often(PAUSE),
             // Only administrators close reports.

@@ -129,6 +129,7 @@ impl From<ChangePasswordError> for Error {
         match error {
             ChangePasswordError::NotOffered => Self::forbidden(error.to_string()),
             ChangePasswordError::NotFound => Self::not_found(error.to_string()),
+            ChangePasswordError::Deactivated => Self::bad_request(ErrorKind::UserDeactivated, error.to_string()),
             ChangePasswordError::UnfitPassword(unfit) => unfit.into(),
             ChangePasswordError::Fault(fault) => fault.into(),
         }

@@ -31,27 +31,27 @@ pub(crate) use described_as;
 pub struct JsonResponse<T = serde_json::Value>(pub T);
 
 impl<T: Serialize> OutgoingResponse for JsonResponse<T> {
-    type Body = JsonBody;
+    type Body = JsonBody<T>;
 
-    fn try_into_http_response_inner(self) -> Result<http::Response<JsonBody>, IntoHttpError> {
-        Ok(http::Response::new(JsonBody(serde_json::to_vec(&self.0)?)))
+    fn try_into_http_response_inner(self) -> Result<http::Response<JsonBody<T>>, IntoHttpError> {
+        Ok(http::Response::new(JsonBody(self.0)))
     }
 }
 
-/// The body of a [`JsonResponse`].
-pub struct JsonBody(Vec<u8>);
+/// The body of a [`JsonResponse`], which may be large: it is written where it is sent from.
+pub struct JsonBody<T>(T);
 
-impl OutgoingBody for JsonBody {
+impl<T: Serialize> OutgoingBody for JsonBody<T> {
     type Error = IntoHttpError;
 
     fn content_type(&self) -> Option<HeaderValue> {
         Some(HeaderValue::from_static("application/json"))
     }
 
-    fn try_into_buf<T: Default + BufMut + AsRef<[u8]>>(self) -> Result<T, IntoHttpError> {
-        let mut buffer = T::default();
-        buffer.put_slice(&self.0);
-        Ok(buffer)
+    fn try_into_buf<B: Default + BufMut + AsRef<[u8]>>(self) -> Result<B, IntoHttpError> {
+        let mut buffer = B::default().writer();
+        serde_json::to_writer(&mut buffer, &self.0)?;
+        Ok(buffer.into_inner())
     }
 }
 

@@ -140,6 +140,8 @@ async fn what_an_upload_is_refused_for() {
     let answer = home.ask_as(&alice, line, "x").await;
     assert_eq!(refused(&answer), (403, "M_USER_LIMIT_EXCEEDED"));
     assert_eq!(answer.body["info_uri"], "https://test/help");
+    let create = home.ask_as(&alice, "POST /_matrix/media/v1/create", "").await;
+    assert_eq!(refused(&create), (403, "M_USER_LIMIT_EXCEEDED"));
     home.app.server.accounts.set_suspended(user_id!("@alice:test"), true).await.unwrap();
     assert_eq!(refused(&home.ask_as(&alice, line, "x").await), (403, "M_USER_SUSPENDED"));
     let create = home.ask_as(&alice, "POST /_matrix/media/v1/create", "").await;
@@ -255,6 +257,8 @@ async fn the_operator_lists_and_removes_files() {
     let second = upload(&home, &alice, "", None, "2").await;
     let admin = crate::admin::router(&home.app);
     let list = "GET /_depesche/admin/users/alice/media";
+    let nobody = ask(&admin, None, "GET /_depesche/admin/users/nobody/media", "").await;
+    assert_eq!(refused(&nobody), (404, "M_NOT_FOUND"));
     let listed = ask(&admin, None, list, "").await.body;
     let expected = json!({
         "id": first, "uri": format!("mxc://test/{first}"), "created_ms": 1_700_000_000_000_u64, "size": 5, "content_type": "a/b", "filename": "a"

@@ -1,5 +1,6 @@
 //! Receipts, read markers, typing and presence: what is refused, and what a client may leave out.
 
+use depesche_rules::bounds::MAX_STATUS_BYTES;
 use serde_json::{Value, json};
 
 use super::{CONFIG, Home, Person, refused};
@@ -90,8 +91,8 @@ async fn presence() {
     let (alice, bob) = (home.user("alice").await, home.user("bob").await);
     let line = |person: &Person| format!("/_matrix/client/v3/presence/{}/status", person.id);
     for (body, expected) in [
-        (json!({ "presence": "online", "status_msg": "x".repeat(1024) }), (200, "none")),
-        (json!({ "presence": "online", "status_msg": "x".repeat(1025) }), (400, "M_INVALID_PARAM")),
+        (json!({ "presence": "online", "status_msg": "x".repeat(MAX_STATUS_BYTES) }), (200, "none")),
+        (json!({ "presence": "online", "status_msg": "x".repeat(MAX_STATUS_BYTES + 1) }), (400, "M_INVALID_PARAM")),
         (json!({ "presence": "asleep" }), (400, "M_INVALID_PARAM")),
         (json!({ "presence": 1 }), (400, "M_BAD_JSON")),
         (json!({}), (400, "M_BAD_JSON")),

@@ -51,6 +51,8 @@ async fn reports_are_taken_shown_and_closed() {
     assert_eq!(ask(&router, None, "POST /_depesche/admin/reports/1/close", closed.clone()).await.status, 409);
     let answer = ask(&router, None, "POST /_depesche/admin/reports/9/close", closed).await;
     assert_eq!(refused(&answer), (404, "M_NOT_FOUND"));
+    let missing = ask(&router, None, "GET /_depesche/admin/reports/9", "").await;
+    assert_eq!((missing.status, &missing.body["error"]), (404, &json!("there is no such report")));
     assert_eq!(refused(&ask(&router, None, "GET /_depesche/admin/reports/x", "").await), (404, "M_NOT_FOUND"));
     let list = ask(&router, None, "GET /_depesche/admin/reports?limit=1", "").await.body;
     assert_eq!((&list["reports"][0]["number"], &list["next"]), (&json!(2), &json!(2)));

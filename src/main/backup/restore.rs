@@ -44,8 +44,7 @@ pub fn run(path: &Path, backup: &Path) -> Result<(), Failure> {
     check(&config, backup, &manifest)?;
     let data = DataDir::open(&config.server.data_dir)?;
     let targets = Targets::find(&config, &data)?;
-    targets.check_room(&manifest, node::rocksdb_options(&config).reserve_bytes())?;
-    targets.fill(backup, &manifest)?;
+    targets.fill(backup, &manifest, node::rocksdb_options(&config).reserve_bytes())?;
     drop(data);
     adopt(&config).map_err(|failure| {
         Failure::Failed(format!(
@@ -142,8 +141,8 @@ impl Targets {
         Ok(Self { database, media, signing_key: config.server.signing_key_file() })
     }
 
-    /// Whether there is room for everything, and for the server's next writes.
-    fn check_room(&self, manifest: &Manifest, reserve: u64) -> Result<(), Failure> {
+    /// Whether there is room for everything, and for the server's next writes. What an earlier restore left must be gone.
+    fn check_room(&self, manifest: &Manifest, reserve: u64) -> io::Result<()> {
         let size = |part: &str| -> u64 {
             let files =
                 manifest.files.iter().filter(|file| file.name.split_once('/').is_some_and(|(of, _)| of == part));
@@ -151,17 +150,16 @@ impl Targets {
         };
         let (database, media) = (there(&self.database), there(&self.media));
         let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
-        let checked = if device(database) == device(media) {
+        if device(database) == device(media) {
             check_room(database, size(DATABASE).saturating_add(size(MEDIA)), reserve)
         } else {
             check_room(database, size(DATABASE), reserve).and_then(|()| check_room(media, size(MEDIA), 0))
-        };
-        checked.map_err(|error| Failure::Failed(format!("nothing was restored: {error}")))
+        }
     }
 
-    /// Copies everything, and gives it its names at the end.
-    fn fill(self, backup: &Path, manifest: &Manifest) -> Result<(), Failure> {
-        let gathered = self.gather(backup, manifest);
+    /// Copies everything, and gives it its names at the end. So many bytes must stay free.
+    fn fill(self, backup: &Path, manifest: &Manifest, reserve: u64) -> Result<(), Failure> {
+        let gathered = self.gather(backup, manifest, reserve);
         let gathered = gathered.map_err(|error| Failure::Failed(format!("nothing was restored: {error}")))?;
         self.name(gathered).map_err(|error| {
             let media = self.media.display();
@@ -172,9 +170,9 @@ impl Targets {
         })
     }
 
-    fn gather(&self, backup: &Path, manifest: &Manifest) -> io::Result<Gathered> {
+    fn gather(&self, backup: &Path, manifest: &Manifest, reserve: u64) -> io::Result<Gathered> {
         let gathered = self.places(backup, manifest)?;
-        match gathered.copy(backup, manifest) {
+        match self.check_room(manifest, reserve).and_then(|()| gathered.copy(backup, manifest)) {
             Ok(()) => Ok(gathered),
             Err(error) => {
                 gathered.clear();
@@ -233,7 +231,7 @@ impl Gathered {
     /// Fills them, comparing each file with its hash.
     fn copy(&self, backup: &Path, manifest: &Manifest) -> io::Result<()> {
         let all: u64 = manifest.files.iter().map(|file| file.size).sum();
-        let (mut done, mut said) = (0, Instant::now());
+        let (mut done, mut said) = (0, None::<Instant>);
         for file in &manifest.files {
             let to = match (file.name.split_once('/'), &self.media) {
                 (Some((DATABASE, name)), _) => self.database.join(name),
@@ -245,8 +243,8 @@ impl Gathered {
             };
             copy(&backup.join(&file.name), &to, file)?;
             done += file.size;
-            if said.elapsed().as_secs() >= SAY_EVERY_S {
-                said = Instant::now();
+            if said.is_none_or(|said| said.elapsed().as_secs() >= SAY_EVERY_S) {
+                said = Some(Instant::now());
                 eprintln!("copying: {} of {} MB", done >> 20, all >> 20);
             }
         }
@@ -336,7 +334,7 @@ mod tests {
         std::os::unix::fs::symlink(&disk, &media).expect("a link");
         let targets =
             Targets { database: data.join("db"), media: media.clone(), signing_key: data.join("signing.key") };
-        targets.fill(&from, &manifest).expect("restored");
+        targets.fill(&from, &manifest, 0).expect("restored");
         assert!(media.is_symlink() && disk.join("lost+found").is_dir());
         for file in &manifest.files {
             assert_eq!(fs::read_to_string(data.join(&file.name)).expect("restored"), file.name);
@@ -355,7 +353,7 @@ mod tests {
             || Targets { database: data.join("db"), media: data.join("media"), signing_key: data.join("signing.key") };
         let blob = from.join(&manifest.files[1].name);
         fs::rename(&blob, from.join("aside")).expect("renamed");
-        let said = targets().fill(&from, &manifest).expect_err("one is missing").to_string();
+        let said = targets().fill(&from, &manifest, 0).expect_err("one is missing").to_string();
         assert!(said.contains("nothing was restored") && said.contains("abab"), "{said}");
         assert!(!data.join("signing.key").exists() && !data.join("db").exists());
         // Nor does what was copied in vain take room.
@@ -364,7 +362,7 @@ mod tests {
         fs::rename(from.join("aside"), blob).expect("renamed");
         // The last step fails: something is where the database goes.
         fs::write(data.join("db"), "x").expect("written");
-        let said = targets().fill(&from, &manifest).expect_err("no folder").to_string();
+        let said = targets().fill(&from, &manifest, 0).expect_err("no folder").to_string();
         assert!(said.contains("did not come to its end") && said.contains("move away"), "{said}");
         assert!(data.join("signing.key").exists());
     }
@@ -372,16 +370,26 @@ mod tests {
     #[test]
     fn nothing_is_begun_where_there_is_not_room() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut manifest = backup(&folder.path().join("backup"));
-        let data = folder.path().join("data");
-        let targets = Targets { database: data.join("db"), media: data.join("media"), signing_key: data.join("key") };
-        assert_eq!(targets.check_room(&manifest, 0), Ok(()));
+        let [from, data] = ["backup", "data"].map(|name| folder.path().join(name));
+        let mut manifest = backup(&from);
+        let targets =
+            || Targets { database: data.join("db"), media: data.join("media"), signing_key: data.join("signing.key") };
+        // What a restore left that was interrupted does not count: it is gone before there is any looking.
+        let leftovers = [data.join("db.partial"), data.join("media/tmp/depesche-restore")];
         let refused = |manifest: &Manifest, reserve| {
-            targets.check_room(manifest, reserve).expect_err("too little").to_string().contains("not enough room")
+            for left in &leftovers {
+                fs::create_dir_all(left).expect("a folder");
+                fs::write(left.join("CURRENT"), "x").expect("written");
+            }
+            let said = targets().fill(&from, manifest, reserve).expect_err("too little").to_string();
+            assert!(said.contains("nothing was restored") && said.contains("not enough room"), "{said}");
+            leftovers.iter().all(|left| !left.exists()) && !data.join("db").exists()
         };
         assert!(refused(&manifest, u64::MAX));
-        manifest.files[1].size = 1 << 60;
+        let size = std::mem::replace(&mut manifest.files[1].size, 1 << 60);
         assert!(refused(&manifest, 0), "the files of users count");
+        manifest.files[1].size = size;
+        targets().fill(&from, &manifest, 0).expect("there is room");
     }
 
     #[test]

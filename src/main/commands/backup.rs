@@ -12,10 +12,8 @@ use crate::{admin::Admin, backup::MANIFEST, cli::Output, failure::Failure};
 pub fn run(config: &Path, into: &Path, output: Output) -> Result<(), Failure> {
     let into = std::path::absolute(into).map_err(|error| Failure::failed(into.display(), error))?;
     let written = place(&into, MANIFEST)?;
-    let admin = Admin::reach(config)?;
-    let made = admin.ask_long(Method::POST, &["backup"], Some(&json!({ "into": into })));
-    admin.finish();
-    let made = made?;
+    let asked = json!({ "into": into });
+    let made = Admin::reach(config)?.during(|admin| admin.ask_long(Method::POST, &["backup"], Some(&asked)))?;
     written.is_there()?;
     if output.json {
         print_json(&made);

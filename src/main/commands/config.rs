@@ -1,6 +1,6 @@
 //! `depesche config`: needs no server and no database.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use depesche_config::Config;
 use url::Host;
@@ -12,7 +12,9 @@ pub fn run(path: &Path, command: ConfigCommand) -> Result<(), Failure> {
     match command {
         ConfigCommand::Check => check(path),
         ConfigCommand::Example { name, data_dir } => {
-            print!("{}", example(name, data_dir.as_deref())?);
+            let (text, config) = example(name, data_dir.as_deref())?;
+            tell(&config);
+            print!("{text}");
             Ok(())
         }
     }
@@ -20,12 +22,16 @@ pub fn run(path: &Path, command: ConfigCommand) -> Result<(), Failure> {
 
 fn check(path: &Path) -> Result<(), Failure> {
     let config = valid(path)?;
-    for warning in warnings(&config) {
-        eprintln!("warning: {warning}");
-    }
+    tell(&config);
     println!("# {} is valid. In force:\n", path.display());
     print!("{}", config.in_force());
     Ok(())
+}
+
+fn tell(config: &Config) {
+    for warning in warnings(config) {
+        eprintln!("warning: {warning}");
+    }
 }
 
 /// The configuration, if a server would start with it.
@@ -42,6 +48,14 @@ pub fn valid(path: &Path) -> Result<Config, Failure> {
 /// What works and may be meant, but is worth a second look.
 pub fn warnings(config: &Config) -> Vec<String> {
     let mut warnings = Vec::new();
+    let name = config.server.name.as_str();
+    if name.contains(|c: char| c.is_ascii_uppercase()) {
+        warnings.push(format!(
+            "server.name: {name} has capital letters, which a server's name should not have: others may take it for another \
+             one. From the first start on it cannot be changed; before that, write {}",
+            name.to_ascii_lowercase()
+        ));
+    }
     for address in config.server.listen.iter().filter(|address| !address.ip().is_loopback()) {
         warnings.push(format!(
             "server.listen: {address} is reached from other machines, without encryption; a reverse proxy must do TLS"
@@ -64,7 +78,7 @@ pub fn warnings(config: &Config) -> Vec<String> {
              name the addresses of your reverse proxy alone"
         ));
     }
-    for (key, path) in secrets(config) {
+    for (key, path) in config.secret_files() {
         if signing_key::readable_by_others(&path) {
             warnings.push(format!("{key}: {0} can be read by others: chmod 600 {0}", path.display()));
         }
@@ -81,19 +95,6 @@ pub fn warnings(config: &Config) -> Vec<String> {
     warnings
 }
 
-/// The files that are for the server's eyes alone, by their keys.
-fn secrets(config: &Config) -> Vec<(&'static str, PathBuf)> {
-    let (turn, store) = (&config.turn, config.media.store.as_ref());
-    let named = [
-        ("turn.shared_secret_file", turn.shared_secret_file.as_ref()),
-        ("turn.password_file", turn.password_file.as_ref()),
-        ("media.store.access_key_id_file", store.map(|store| &store.access_key_id_file)),
-        ("media.store.secret_access_key_file", store.map(|store| &store.secret_access_key_file)),
-    ];
-    let named = named.into_iter().filter_map(|(key, path)| Some((key, path?.clone())));
-    std::iter::once(("server.signing_key_file", config.server.signing_key_file())).chain(named).collect()
-}
-
 /// Whether a host is this machine.
 fn is_here(host: Option<&Host<&str>>) -> bool {
     match host {
@@ -104,7 +105,7 @@ fn is_here(host: Option<&Host<&str>>) -> bool {
     }
 }
 
-fn example(name: Option<String>, data_dir: Option<&Path>) -> Result<String, Failure> {
+fn example(name: Option<String>, data_dir: Option<&Path>) -> Result<(String, Config), Failure> {
     let quote = |text: String| serde_json::Value::String(text).to_string();
     let mut set = Vec::new();
     if let Some(name) = name {
@@ -115,10 +116,10 @@ fn example(name: Option<String>, data_dir: Option<&Path>) -> Result<String, Fail
     }
     let text = Config::example_with(&set);
     // Nobody is handed a file that does not work.
-    Config::parse(&text).map_err(|problems| {
+    let config = Config::parse(&text).map_err(|problems| {
         Failure::Usage(problems.iter().map(|problem| problem.message.clone()).collect::<Vec<_>>().join("\n"))
     })?;
-    Ok(text)
+    Ok((text, config))
 }
 
 #[cfg(test)]
@@ -129,11 +130,16 @@ mod tests {
 
     #[test]
     fn the_first_configuration_is_valid_and_safe() {
-        let text = example(Some("example.org".to_owned()), Some("/srv/a \"b\"".as_ref())).expect("valid");
-        let config = Config::parse(&text).expect("valid");
+        let (text, config) = example(Some("example.org".to_owned()), Some("/srv/a \"b\"".as_ref())).expect("valid");
+        assert_eq!(Config::parse(&text).as_ref(), Ok(&config));
         assert_eq!(config.server.data_dir.to_str(), Some("/srv/a \"b\""));
         assert_eq!(warnings(&config), Vec::<String>::new());
-        assert_eq!(example(Some("not a name".to_owned()), None).map_err(|failure| failure.exit_code()), Err(2));
+        let refused = example(Some("not a name".to_owned()), None).expect_err("no name");
+        assert_eq!(refused.exit_code(), 2);
+        // It works, but is for ever.
+        let (_, config) = example(Some("Example.org".to_owned()), None).expect("valid");
+        let told = warnings(&config);
+        assert!(told.len() == 1 && told[0].contains("write example.org"), "{told:?}");
     }
 
     #[test]

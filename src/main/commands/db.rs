@@ -10,10 +10,7 @@ use crate::{admin::Admin, cli::DbCommand, failure::Failure};
 
 /// Carries the command out.
 pub fn run(config: &Path, command: DbCommand) -> Result<(), Failure> {
-    let admin = Admin::reach(config)?;
-    let result = carry_out(&admin, command);
-    admin.finish();
-    result
+    Admin::reach(config)?.during(|admin| carry_out(admin, command))
 }
 
 fn carry_out(admin: &Admin, command: DbCommand) -> Result<(), Failure> {

@@ -14,10 +14,7 @@ use crate::{
 
 /// Carries the command out.
 pub fn run(config: &Path, command: MediaCommand) -> Result<(), Failure> {
-    let admin = Admin::reach(config)?;
-    let result = carry_out(&admin, command);
-    admin.finish();
-    result
+    Admin::reach(config)?.during(|admin| carry_out(admin, command))
 }
 
 fn carry_out(admin: &Admin, command: MediaCommand) -> Result<(), Failure> {

@@ -18,6 +18,12 @@ pub fn place(folder: &Path, mark: &str) -> Result<Place, Failure> {
     if place.mark.exists() {
         return Err(Failure::Failed(format!("{} is there already: name another folder", folder.display())));
     }
+    if let Some(above) = folder.parent().filter(|above| above.try_exists().is_ok_and(|is_there| !is_there)) {
+        return Err(Failure::Failed(format!(
+            "there is no folder {}: make it first. The server must be allowed to write there",
+            above.display()
+        )));
+    }
     Ok(place)
 }
 
@@ -52,5 +58,7 @@ mod tests {
         std::fs::write(into.join("manifest.json"), "{}").expect("written");
         assert_eq!(filled.is_there(), Ok(()));
         assert!(place(&into, "manifest.json").is_err(), "an older one would be taken for the new one");
+        let failure = place(&folder.path().join("none/backup"), "manifest.json").err().expect("no folder").to_string();
+        assert!(failure.contains("there is no folder") && failure.contains("none: make it first"), "{failure}");
     }
 }

@@ -10,10 +10,7 @@ use crate::{admin::Admin, cli::ReportCommand, failure::Failure};
 
 /// Carries the command out.
 pub fn run(config: &Path, command: ReportCommand) -> Result<(), Failure> {
-    let admin = Admin::reach(config)?;
-    let result = carry_out(&admin, command);
-    admin.finish();
-    result
+    Admin::reach(config)?.during(|admin| carry_out(admin, command))
 }
 
 fn carry_out(admin: &Admin, command: ReportCommand) -> Result<(), Failure> {
@@ -21,7 +18,7 @@ fn carry_out(admin: &Admin, command: ReportCommand) -> Result<(), Failure> {
         ReportCommand::List { all, after, limit, output } => {
             let query = format!("limit={limit}&after={after}&all={all}");
             let list = admin.ask_with(Method::GET, &["reports"], &query, None)?;
-            if output.json { print_json(&list) } else { print_reports(&list, all) }
+            if output.json { print_json(&list) } else { print_reports(&list, all, limit) }
         }
         ReportCommand::Show { number, output } => {
             let shown = admin.ask(Method::GET, &["reports", &number.to_string()], None)?;
@@ -36,7 +33,7 @@ fn carry_out(admin: &Admin, command: ReportCommand) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print_reports(list: &Value, all: bool) {
+fn print_reports(list: &Value, all: bool, limit: u32) {
     let rows: Vec<[String; 5]> = entries(list, "reports")
         .iter()
         .map(|report| {
@@ -52,8 +49,13 @@ fn print_reports(list: &Value, all: bool) {
     }
     print_table(["NUMBER", "KIND", "ABOUT", "BY", "WHEN"], &rows);
     if let Some(next) = list["next"].as_u64() {
-        println!("More: depesche report list{} --after {next}", if all { " --all" } else { "" });
+        println!("More: {}", command(all, next, limit));
     }
+}
+
+/// What lists the next reports in the same way.
+fn command(all: bool, after: u64, limit: u32) -> String {
+    format!("depesche report list{} --limit {limit} --after {after}", if all { " --all" } else { "" })
 }
 
 fn print_report(report: &Value) {
@@ -71,6 +73,26 @@ fn print_report(report: &Value) {
     ] {
         if !value.is_empty() {
             println!("  {label}: {value}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::command;
+    use crate::cli::{Cli, Command, ReportCommand};
+
+    #[test]
+    fn the_next_page_is_asked_for_as_this_one_was() {
+        for all in [false, true] {
+            let line = command(all, 7, 3);
+            let cli = Cli::try_parse_from(line.split(' ')).expect("a command line");
+            let Command::Report(ReportCommand::List { all: told, after, limit, .. }) = cli.command else {
+                panic!("{line} is another command")
+            };
+            assert_eq!((told, after, limit), (all, 7, 3));
         }
     }
 }

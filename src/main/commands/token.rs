@@ -17,12 +17,11 @@ pub fn run(config: &Path, command: TokenCommand) -> Result<(), Failure> {
     // Before the first start, too.
     let creates = matches!(command, TokenCommand::Create { .. });
     let admin = if creates { Admin::reach_or_begin(config) } else { Admin::reach(config) }?;
-    let result = carry_out(&admin, command);
-    admin.finish();
-    if let (true, Some(why)) = (creates && result.is_ok(), unwanted(&Config::load(config)?)) {
+    admin.during(|admin| carry_out(admin, command))?;
+    if let Some(why) = unwanted(&Config::load(config)?).filter(|_| creates) {
         eprintln!("depesche: {why}");
     }
-    result
+    Ok(())
 }
 
 /// Why nobody needs a token, or nobody can use one.

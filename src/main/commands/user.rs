@@ -28,9 +28,7 @@ pub fn run(config: &Path, command: UserCommand) -> Result<(), Failure> {
     // Before the first start, too.
     let begins = matches!(command, UserCommand::Create { .. });
     let admin = if begins { Admin::reach_or_begin(config) } else { Admin::reach(config) }?;
-    let result = carry_out(&admin, command, password.as_deref());
-    admin.finish();
-    result
+    admin.during(|admin| carry_out(admin, command, password.as_deref()))
 }
 
 fn carry_out(admin: &Admin, command: UserCommand, password: Option<&str>) -> Result<(), Failure> {
@@ -43,7 +41,7 @@ fn carry_out(admin: &Admin, command: UserCommand, password: Option<&str>) -> Res
         UserCommand::List { after, limit, output } => {
             let after = after.map(|after| format!("&after={}", escape(&after))).unwrap_or_default();
             let list = admin.ask_with(Method::GET, &["users"], &format!("limit={limit}{after}"), None)?;
-            if output.json { print_json(&list) } else { print_users(&list) }
+            if output.json { print_json(&list) } else { print_users(&list, limit) }
         }
         UserCommand::Show { user, output } => {
             let shown = admin.ask(Method::GET, &["users", &user], None)?;
@@ -88,7 +86,7 @@ fn confirm(user: &str) -> Result<(), Failure> {
     if line.trim() == user { Ok(()) } else { Err(Failure::Usage("not deactivated".to_owned())) }
 }
 
-fn print_users(list: &Value) {
+fn print_users(list: &Value, limit: u32) {
     let rows: Vec<[String; 4]> = entries(list, "users")
         .iter()
         .map(|user| {
@@ -99,7 +97,7 @@ fn print_users(list: &Value) {
         .collect();
     print_table(["USER", "NAME", "CREATED", ""], &rows);
     if let Some(next) = list["next"].as_str() {
-        println!("More: depesche user list --after {next}");
+        println!("More: depesche user list --limit {limit} --after {next}");
     }
 }
 

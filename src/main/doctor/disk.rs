@@ -11,7 +11,7 @@ use std::{
 use depesche_config::Config;
 
 use super::Finding;
-use crate::media;
+use crate::{failure::hint, media};
 
 /// Less than this and it is time to think about it: the database needs room to rewrite itself.
 const LITTLE: u64 = 2 << 30;
@@ -45,7 +45,7 @@ pub fn space_for_media(config: &Config) -> Option<Finding> {
 
 pub fn sync_time(data_dir: &Path) -> Finding {
     match median_sync(&data_dir.join("doctor.tmp")) {
-        Err(error) => Finding::wrong(format!("cannot write to {}: {error}", data_dir.display())),
+        Err(error) => Finding::wrong(format!("cannot write to {}: {error}{}", data_dir.display(), hint(&error))),
         Ok(median) => {
             let text = format!("the disk makes a write safe in {:.1} ms (median)", median.as_secs_f64() * 1000.0);
             if median > SLOW { Finding::warning(format!("{text}; that is slow")) } else { Finding::ok(text) }

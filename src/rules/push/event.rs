@@ -1,6 +1,6 @@
 //! An event as conditions look into it.
 
-use std::{iter, sync::OnceLock};
+use std::{collections::BTreeSet, iter, sync::OnceLock};
 
 use ruma::{OwnedUserId, push::ScalarJsonValue};
 use serde_json::Value;
@@ -37,6 +37,12 @@ impl EventFields {
     /// The property at a [dot-separated path](https://spec.matrix.org/v1.19/appendices/#dot-separated-property-paths).
     pub fn get(&self, path: &str) -> Option<&Value> {
         names(path).try_fold(&self.fields, |at, name| at.as_object()?.get(&name))
+    }
+
+    /// Whom the default rules may treat otherwise than everybody: who is mentioned, and whom the state is about.
+    pub fn named(&self) -> BTreeSet<&str> {
+        let mentioned = self.get(r"content.m\.mentions.user_ids").and_then(Value::as_array);
+        mentioned.into_iter().flatten().chain(self.get("state_key")).filter_map(Value::as_str).collect()
     }
 
     /// The `content.body`, if it is a string.

@@ -292,7 +292,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: crate::testing::cases(100), ..ProptestConfig::default() })]
 
         /// With more than 64 states, and texts that match or nearly do.
         #[test]

@@ -126,7 +126,7 @@ fn contents() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::testing::cases(400), ..ProptestConfig::default() })]
 
     #[test]
     fn the_default_effect_is_that_of_the_predefined_rules(
@@ -282,4 +282,20 @@ fn patterns_at_the_limit_and_one_beyond() {
         let condition = json!([{ "kind": "event_match", "key": "content.body", "pattern": text.clone() }]);
         assert_eq!(decides(&[with_conditions(condition)], 4, &text), decided);
     }
+}
+
+/// Push evaluates the default rules once for all whom an event does not name.
+#[test]
+fn the_default_rules_of_two_users_differ_in_what_names_them() {
+    let rules = |name: &str| serde_json::to_value(Ruleset::server_default(&user(name))).unwrap();
+    let (ann, ben) = (rules("ann"), rules("ben"));
+    let mut differing = Vec::new();
+    for (kind, of_ann) in ann.as_object().unwrap() {
+        let (of_ann, of_ben) = (of_ann.as_array().unwrap(), ben[kind].as_array().unwrap());
+        assert_eq!(of_ann.len(), of_ben.len());
+        let differs = of_ann.iter().zip(of_ben).filter(|(ann, ben)| ann != ben);
+        differing.extend(differs.map(|(ann, _)| ann["rule_id"].as_str().unwrap().to_owned()));
+    }
+    // Of these, one asks for the state key and one for the mentions: `EventFields::named` is both.
+    assert_eq!(differing, [".m.rule.invite_for_me", ".m.rule.is_user_mention"]);
 }

@@ -137,7 +137,7 @@ fn fork(version: RoomVersionId, common: &[Act], forks: &[Vec<Act>]) -> (Room, Ve
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::testing::cases(48), ..ProptestConfig::default() })]
 
     #[test]
     fn reduced_is_as_full_in_version_2(common in acts(0..12), forks in proptest::collection::vec(acts(0..8), 2..4)) {

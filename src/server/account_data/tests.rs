@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 
+use depesche_rules::bounds::{MAX_TAG_BYTES, MAX_TAGS_PER_ROOM};
 use depesche_store::Position;
 use ruma::{OwnedUserId, events::AnyGlobalAccountDataEvent, serde::Raw};
 use serde_json::{Map, Value, json, value::to_raw_value};
 
-use super::{AccountData, AccountDataError, Entry, GLOBAL, MAX_CONTENT_BYTES, PUSH_RULES, TagError};
+use super::{AccountData, AccountDataError, Entry, GLOBAL, IGNORED_USER_LIST, MAX_CONTENT_BYTES, PUSH_RULES, TagError};
 use crate::{
     accounts::tests::House,
     keyspace::{ACCOUNT_DATA_BYTES, ACCOUNT_DATA_LOG, RoomNo},
@@ -63,10 +64,14 @@ async fn users_see_their_own_and_are_woken() {
     let bob = desk.house.user("bob").await;
     let start = desk.house.base.view().position();
     let mut watch = desk.house.base.topics().watch();
-    watch.add(topic::user(&desk.alice));
-    watch.add(topic::user(&bob));
+    watch.add_all([&desk.alice, &bob].into_iter().flat_map(|user| [topic::user(user), topic::account_data(user)]));
     desk.set(GLOBAL, "a", json!({})).await.unwrap();
-    assert_eq!(watch.changed_since(start), [topic::user(&desk.alice)]);
+    assert_eq!(watch.changed_since(start), [topic::account_data(&desk.alice)]);
+    desk.set(7, IGNORED_USER_LIST, json!({})).await.unwrap();
+    let before = desk.house.base.view().position();
+    assert_eq!(watch.changed_since(start), [topic::account_data(&desk.alice)], "of one room it is nothing");
+    desk.set(GLOBAL, IGNORED_USER_LIST, json!({})).await.unwrap();
+    assert_eq!(watch.changed_since(before), [topic::user(&desk.alice)], "it bears on all rooms");
     let view = desk.house.base.view();
     assert!(desk.data.changed_since(&view, &bob, Position(0)).await.unwrap().is_empty());
     assert!(matches!(desk.data.get(&view, &bob, GLOBAL, "a").await, Err(AccountDataError::NotFound)));
@@ -188,13 +193,14 @@ async fn tags_are_one_entry_of_their_room() {
 async fn tags_are_bounded() {
     let desk = Desk::new("").await;
     let (alice, data) = (&desk.alice, &desk.data);
-    data.set_tag(alice, 7, &"a".repeat(255), &Map::new()).await.unwrap();
-    let long = data.set_tag(alice, 7, &"a".repeat(256), &Map::new()).await;
+    data.set_tag(alice, 7, &"a".repeat(MAX_TAG_BYTES), &Map::new()).await.unwrap();
+    let long = data.set_tag(alice, 7, &"a".repeat(MAX_TAG_BYTES + 1), &Map::new()).await;
     assert!(matches!(long, Err(TagError::TooLong)));
-    let full: BTreeMap<_, _> = (0..100).map(|number| (number.to_string(), json!({}))).collect();
+    let full: BTreeMap<_, _> = (1..MAX_TAGS_PER_ROOM).map(|number| (number.to_string(), json!({}))).collect();
     desk.set(8, "m.tag", json!({ "tags": full })).await.unwrap();
+    data.set_tag(alice, 8, "last", &Map::new()).await.unwrap();
     data.set_tag(alice, 8, "99", &info(json!({ "order": 0.5 }))).await.unwrap();
-    let many = data.set_tag(alice, 8, "100", &Map::new()).await;
+    let many = data.set_tag(alice, 8, "more", &Map::new()).await;
     assert!(matches!(many, Err(TagError::TooMany)));
     // What is no tags does not break tagging.
     desk.set(9, "m.tag", json!({ "tags": 1 })).await.unwrap();

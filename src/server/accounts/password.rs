@@ -30,9 +30,12 @@ pub enum ChangePasswordError {
     /// The operator does not allow it.
     #[error("passwords cannot be changed on this server")]
     NotOffered,
-    /// There is no such account, or it is deactivated.
+    /// There is no such account.
     #[error("there is no such account")]
     NotFound,
+    /// It is deactivated.
+    #[error("the account has been deactivated")]
+    Deactivated,
     /// The new one does not do.
     #[error(transparent)]
     UnfitPassword(#[from] UnfitPassword),
@@ -74,8 +77,10 @@ impl Accounts {
         let password = &Password { hash, set_ms: self.base.clock.now_ms() };
         self.base
             .transact(|tx| async move {
-                let account = tx.read(&ACCOUNT, key).await?;
-                account.filter(|account| account.standing == Standing::Active).ok_or(ChangePasswordError::NotFound)?;
+                let account = tx.read(&ACCOUNT, key).await?.ok_or(ChangePasswordError::NotFound)?;
+                if account.standing != Standing::Active {
+                    return Err(ChangePasswordError::Deactivated);
+                }
                 tx.put(&PASSWORD, key, password);
                 if change.logout_devices {
                     let mut devices = self.devices.ids(tx.view(), change.user).await?;

@@ -1,6 +1,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use depesche_rules::bounds::{MAX_BACKUP_BYTES, MAX_BACKUP_VERSIONS};
+use depesche_rules::bounds::{
+    MAX_BACKUP_BYTES, MAX_BACKUP_SESSIONS, MAX_BACKUP_SESSIONS_PER_REQUEST, MAX_BACKUP_VERSIONS, MAX_KEY_NAME_BYTES,
+    MAX_KEY_OBJECT_BYTES, MAX_ROOM_ID_BYTES,
+};
 use depesche_store::faults::Fault as EngineFault;
 use ruma::{OwnedRoomId, api::client::backup::RoomKeyBackup, room_id, serde::Raw};
 use serde_json::{Value, json};
@@ -8,8 +11,8 @@ use serde_json::{Value, json};
 use super::{BackupError, Backups, KeysChanged, Selection};
 use crate::{
     keys::tests::{Home, alice, bob},
-    keyspace::BACKUP_HEAD,
-    records::keys::BackupHead,
+    keyspace::{BACKUP, BACKUP_HEAD},
+    records::keys::{Backup, BackupHead},
 };
 
 fn described(algorithm: &str, auth_data: &Value) -> Raw<ruma::api::client::backup::BackupAlgorithm> {
@@ -170,6 +173,58 @@ async fn what_a_user_keeps_is_bounded() {
     assert!(matches!(refused, Err(BackupError::Full)));
     backups.delete(&alice(), &second).await.unwrap();
     backups.create(&alice(), &described("m.test", &json!({}))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_version_and_a_request_have_so_many_sessions_and_no_more() {
+    let (home, backups, version) = home().await;
+    let row = (alice(), version.parse().unwrap());
+    let backup = home.base.view().get(&BACKUP, &row).await.unwrap().unwrap();
+    let nearly_full = Backup { count: MAX_BACKUP_SESSIONS - 1, ..backup };
+    home.write(|tx| tx.put(&BACKUP, &row, &nearly_full)).await;
+    let last = backups.put(&version, &[("!r:a", "s", key(1, 0, true))]).await.unwrap();
+    assert_eq!(u64::from(last.count), MAX_BACKUP_SESSIONS);
+    let refused = backups.put(&version, &[("!r:a", "t", key(1, 0, true))]).await;
+    assert!(matches!(refused, Err(BackupError::Full)));
+    // A better key of a session takes no place.
+    backups.put(&version, &[("!r:a", "s", key(0, 0, true))]).await.unwrap();
+
+    let second = backups.create(&alice(), &described("m.test", &json!({}))).await.unwrap();
+    let sessions: Vec<String> = (0..=MAX_BACKUP_SESSIONS_PER_REQUEST).map(|no| format!("s{no}")).collect();
+    let keys: Vec<_> = sessions.iter().map(|session| ("!r:a", session.as_str(), key(0, 0, true))).collect();
+    // In two rooms: what counts is the sum.
+    let two = |keys: &[(_, _, Value)]| -> Vec<_> {
+        let room = |no| if no % 2 == 0 { "!r:a" } else { "!s:a" };
+        keys.iter().enumerate().map(|(no, (_, session, key))| (room(no), *session, key.clone())).collect()
+    };
+    let refused = backups.put(&second, &two(&keys)).await;
+    assert!(matches!(refused, Err(BackupError::TooLarge("the request"))));
+    let stored = backups.put(&second, &two(&keys[1..])).await.unwrap();
+    assert_eq!(u64::from(stored.count), MAX_BACKUP_SESSIONS_PER_REQUEST as u64);
+}
+
+#[tokio::test]
+async fn a_key_and_its_names_fit_into_a_row() {
+    let (_home, backups, version) = home().await;
+    let fits = async |room: &str, session: &str, key: Value| match backups.put(&version, &[(room, session, key)]).await
+    {
+        Ok(_) => true,
+        Err(BackupError::TooLarge("a key")) => false,
+        Err(why) => panic!("{why}"),
+    };
+    for (length, expected) in [(MAX_KEY_NAME_BYTES, true), (MAX_KEY_NAME_BYTES + 1, false)] {
+        assert_eq!(fits("!r:a", &"x".repeat(length), key(0, 0, true)).await, expected);
+    }
+    let frame = key(0, 0, true).to_string().len() - "unknown fields stay".len();
+    for (length, expected) in [(MAX_KEY_OBJECT_BYTES, true), (MAX_KEY_OBJECT_BYTES + 1, false)] {
+        let mut long = key(0, 0, true);
+        long["session_data"]["x"] = "x".repeat(length - frame).into();
+        assert_eq!(fits("!r:a", "s", long).await, expected);
+    }
+    for (length, expected) in [(MAX_ROOM_ID_BYTES, true), (MAX_ROOM_ID_BYTES + 1, false)] {
+        let room = format!("!{}:a", "x".repeat(length - "!:a".len()));
+        assert_eq!(fits(&room, "s", key(0, 0, true)).await, expected);
+    }
 }
 
 #[tokio::test]

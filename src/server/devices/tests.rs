@@ -1,5 +1,6 @@
 use std::sync::{Arc, Mutex};
 
+use depesche_rules::bounds::MAX_DEVICE_DISPLAY_NAME_BYTES;
 use depesche_store::Position;
 use futures::future::BoxFuture;
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId, device_id, event_id};
@@ -109,8 +110,8 @@ async fn devices_are_renamed_by_their_user() {
     assert_eq!(*diary.0.lock().unwrap(), [format!("{alice} renamed A")]);
     let names = house.devices.names(&house.base.view(), &alice).await.unwrap();
     assert_eq!(names, [(a.to_owned(), Some("Phone".to_owned()))]);
-    house.devices.rename(&alice, a, &"a".repeat(256)).await.unwrap();
-    let long = house.devices.rename(&alice, a, &"a".repeat(257)).await;
+    house.devices.rename(&alice, a, &"a".repeat(MAX_DEVICE_DISPLAY_NAME_BYTES)).await.unwrap();
+    let long = house.devices.rename(&alice, a, &"a".repeat(MAX_DEVICE_DISPLAY_NAME_BYTES + 1)).await;
     assert!(matches!(long, Err(DeviceError::DisplayNameTooLong)));
     assert!(matches!(house.devices.rename(&bob, a, "Mine").await, Err(DeviceError::NotFound)));
     assert!(matches!(house.devices.get(&bob, a).await, Err(DeviceError::NotFound)));

@@ -248,8 +248,9 @@ impl Media {
         let key = (user.to_owned(),);
         let mut usage = tx.read(&USAGE, &key).await?.unwrap_or_default();
         usage.made += 1;
+        // Whose next byte would be one too many has no use for an address.
+        self.fits(&usage, size.unwrap_or(1))?;
         if let Some(size) = size {
-            self.fits(&usage, size)?;
             usage.files += 1;
             usage.bytes = usage.bytes.saturating_add(size);
         }

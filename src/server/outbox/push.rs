@@ -21,6 +21,7 @@ mod distribute;
 mod gateway;
 mod lines;
 mod notice;
+mod rules;
 #[cfg(test)]
 mod tests;
 

@@ -7,7 +7,7 @@
 //! Spec: [receipts](https://spec.matrix.org/v1.19/client-server-api/#receipts),
 //! [fully read markers](https://spec.matrix.org/v1.19/client-server-api/#fully-read-markers).
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use depesche_rules::{
     bounds::MAX_THREAD_HOPS,
@@ -311,6 +311,12 @@ pub async fn private_since(view: &View, user: &UserId, since: Position) -> Resul
     let rows = logged(view, user.to_string(), Some(since), MAX_SCAN).await?;
     let rooms: Vec<_> = rows.iter().map(|(room, _, _)| *room).collect();
     Ok(rooms.into_iter().zip(shown(view, Kind::Private, rows).await?).collect())
+}
+
+/// The rooms in which a user's private receipts moved after a position; `None` if they are too many to say.
+pub async fn moved_privately(view: &View, user: &UserId, since: Position) -> Result<Option<BTreeSet<RoomNo>>, Fault> {
+    let rows = logged(view, user.to_string(), Some(since), MAX_SCAN).await?;
+    Ok((rows.len() < MAX_SCAN).then(|| rows.into_iter().map(|(room, _, _)| room).collect()))
 }
 
 /// A user's own receipts of a kind in a room, at most `limit`.

@@ -1,6 +1,7 @@
 //! Rooms on the memory engine.
 
 mod allowed;
+mod bounds;
 mod judged;
 mod reading;
 mod related;

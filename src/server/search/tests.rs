@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
+use depesche_rules::bounds::MAX_SEARCH_CONTEXT_BYTES;
 use depesche_store::{Options, counting::Counting};
 use ruma::{
     OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId, api::client::filter::RoomEventFilter, device_id,
@@ -505,6 +506,27 @@ async fn what_stands_around_a_result_has_no_aggregations() {
     let around = found.results[0].context.as_ref().unwrap();
     let shown = around.before.iter().find(|event| event.get().contains(before.as_str())).unwrap();
     assert!(!shown.get().contains("m.relations"), "{shown}");
+}
+
+#[tokio::test]
+async fn what_stands_around_a_result_ends_when_it_has_many_bytes() {
+    let house = House::new().await;
+    let long = "x".repeat(50_000);
+    for _ in 0..10 {
+        house.say(&long).await;
+    }
+    house.say("word").await;
+    for _ in 0..10 {
+        house.say(&long).await;
+    }
+    let wanted = Context { before: 50, after: 50, profiles: false };
+    let found = house.page(&house.bob, "word", |query| query.context = Some(wanted)).await;
+    let around = found.results[0].context.as_ref().unwrap();
+    for side in [&around.before, &around.after] {
+        let bytes: Vec<_> = side.iter().map(|event| event.get().len()).collect();
+        let (sum, last) = (bytes.iter().sum::<usize>(), bytes.last().unwrap());
+        assert!(sum - last < MAX_SEARCH_CONTEXT_BYTES && MAX_SEARCH_CONTEXT_BYTES <= sum, "{bytes:?}");
+    }
 }
 
 #[tokio::test]

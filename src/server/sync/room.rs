@@ -398,3 +398,6 @@ async fn wire_state(
     let events = StateEvents { events: asked.shape.state(viewer, &state, whole).await? };
     Ok(if asked.want.after { State::After(events) } else { State::Before(events) })
 }
+
+#[cfg(test)]
+mod tests;

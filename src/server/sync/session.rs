@@ -53,6 +53,7 @@ pub struct Session {
     of_user: Topic,
     of_device: Topic,
     of_reading: Topic,
+    of_data: Topic,
     /// Changes above this position of what is not a room's are known to the watch.
     begun: Option<Position>,
     /// The snapshot that the memberships are from.
@@ -91,18 +92,17 @@ struct Rest {
 impl Session {
     /// Watches the user and the device; rooms come with [`Self::refresh`].
     pub fn new(topics: &Arc<Topics>, user: &UserId, device: &DeviceId) -> Self {
-        let (of_user, of_device, of_reading) =
-            (topic::user(user), topic::device(user, device), topic::private_receipt(user));
+        let (of_user, of_device) = (topic::user(user), topic::device(user, device));
+        let (of_reading, of_data) = (topic::private_receipt(user), topic::account_data(user));
         let mut watch = topics.watch();
-        watch.add(of_user);
-        watch.add(of_device);
-        watch.add(of_reading);
+        watch.add_all([of_user, of_device, of_reading, of_data]);
         Self {
             user: user.to_owned(),
             watch,
             of_user,
             of_device,
             of_reading,
+            of_data,
             begun: None,
             scanned: None,
             rooms: BTreeMap::new(),
@@ -149,20 +149,15 @@ impl Session {
     fn watch_joined(&mut self) -> bool {
         let joined: HashSet<RoomNo> = self.joined().map(|(room, _)| room).collect();
         let gone: Vec<_> = self.known.keys().filter(|room| !joined.contains(room)).copied().collect();
-        for room in gone {
-            self.known.remove(&room);
-            self.sent.forget(room);
-            self.watch.remove(topic::room(room));
-            self.watch.remove(topic::keys_in_room(room));
-            self.watch.remove(topic::passing(room));
+        for room in &gone {
+            self.known.remove(room);
+            self.sent.forget(*room);
         }
+        self.watch.remove_all(gone.into_iter().flat_map(of_room));
         let new: Vec<_> = joined.into_iter().filter(|room| !self.watch.has(topic::room(*room))).collect();
-        for room in &new {
-            self.watch.add(topic::room(*room));
-            self.watch.add(topic::keys_in_room(*room));
-            self.watch.add(topic::passing(*room));
-        }
-        !new.is_empty()
+        let is_new = !new.is_empty();
+        self.watch.add_all(new.into_iter().flat_map(of_room));
+        is_new
     }
 
     /// The rooms that the user is in.
@@ -194,9 +189,15 @@ impl Session {
         self.may_have_changed(self.of_reading, since)
     }
 
-    /// Whether what the user has on all devices may have changed since a position: memberships, account data, signatures.
+    /// Whether what bears on all the user's rooms may have changed since a position: memberships, push rules, whom they
+    /// ignore; or keys and signatures.
     pub fn user_changed(&self, since: Position) -> bool {
         self.may_have_changed(self.of_user, since)
+    }
+
+    /// Whether the user's account data may have changed since a position.
+    pub fn data_changed(&self, since: Position) -> bool {
+        self.user_changed(since) || self.is_news(self.of_data, since)
     }
 
     fn may_have_changed(&self, topic: Topic, since: Position) -> bool {
@@ -244,6 +245,11 @@ impl Session {
     fn is_news(&self, topic: Topic, since: Position) -> bool {
         self.watch.last(topic).is_some_and(|last| last > since)
     }
+}
+
+/// What is watched of a joined room.
+fn of_room(room: RoomNo) -> [Topic; 3] {
+    [topic::room(room), topic::keys_in_room(room), topic::passing(room)]
 }
 
 /// All rows of a user.

@@ -22,7 +22,7 @@ use super::{
     timeline::Span,
 };
 use crate::{
-    account_data::{Entry, GLOBAL, IGNORED_USER_LIST, PUSH_RULES, ignored_users},
+    account_data::{BEAR_ON_ROOMS, Entry, GLOBAL, ignored_users},
     keys::KeyCounts,
     keyspace::{HEAD, ROOM, RoomNo},
     records::rooms::Membership,
@@ -153,7 +153,7 @@ impl Syncs {
         session: &Session,
     ) -> Result<News, Fault> {
         let entries = match since {
-            Some(since) if !session.user_changed(since) => Vec::new(),
+            Some(since) if !session.data_changed(since) => Vec::new(),
             Some(since) => self.account_data.changed_since(view, &request.user, since).await?,
             None => self.account_data.all(view, &request.user).await?,
         };
@@ -163,7 +163,7 @@ impl Syncs {
                 news.data.entry(entry.room).or_default().push(entry);
                 continue;
             }
-            news.counts_otherwise |= since.is_some() && [PUSH_RULES, IGNORED_USER_LIST].contains(&entry.kind.as_str());
+            news.counts_otherwise |= since.is_some() && BEAR_ON_ROOMS.contains(&entry.kind.as_str());
             if filter::global(&request.filter.account_data, &entry.kind, None) {
                 news.global.push(entry);
             }

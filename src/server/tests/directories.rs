@@ -2,7 +2,7 @@
 
 use std::{slice::from_ref, sync::Arc};
 
-use depesche_store::{Options, faults::Faults, memory::Memory};
+use depesche_store::{Options, counting::Counting, faults::Faults, memory::Memory};
 use ruma::{
     OwnedRoomId, RoomId, RoomVersionId, UserId,
     directory::RoomTypeFilter,
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{account, change, memory, problems, public_room, set, start, view};
 use crate::{
     directory::{DirectoryError, Query},
-    keyspace::{BUILT, OPEN_ROOM, USER_TERM, USER_TERMS},
+    keyspace::{BUILT, MEMBER, OPEN_ROOM, USER_TERM, USER_TERMS},
     rooms::{lane::Refusal, membership::Action, send::Redaction, summary::SummaryError},
     spaces::HierarchyQuery,
     testing::{creation, object, user},
@@ -467,4 +467,26 @@ async fn a_page_of_a_hierarchy_ends_when_it_has_many_bytes() {
     let second = server.rooms.hierarchy(root, alice, &query).await.unwrap();
     assert_eq!(second.rooms[0].summary.room_id, *b);
     assert_eq!((second.rooms.len(), second.next), (1, None));
+}
+
+#[tokio::test]
+async fn finding_somebody_does_not_cost_all_their_rooms() {
+    let engine = Counting::new(Memory::new(Options::default()));
+    let count = engine.count();
+    let server = start(Arc::new(engine)).await;
+    let (alice, bob) = (&account(&server, "alice").await, &account(&server, "bob").await);
+    let open = public_room(&server, bob, "open").await;
+    for _ in 0..150 {
+        server.rooms.create(creation(bob)).await.unwrap();
+    }
+    let memberships = async || {
+        count.reset();
+        assert_eq!(server.user_directory.search(alice, "bob", 10).await.unwrap().users.len(), 1);
+        count.by_first_byte().get(&MEMBER.number).map_or(0, |rows| rows.read)
+    };
+    let read = memberships().await;
+    assert!(read <= 100, "up to a room that is open: {read}");
+    change(&server, &open, alice, alice, Action::Join).await.unwrap();
+    let read = memberships().await;
+    assert!(read <= 2, "in the rooms of who searches: {read}");
 }

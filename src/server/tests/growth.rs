@@ -76,6 +76,11 @@ const CEILINGS: [(&str, [u64; 4]); 6] = [
     ("read one state event", [9, 0, 0, 0]),
 ];
 
+/// How many times everyday requests go down the tree at most, from its root to an entry: to read and, with what they
+/// change, to write. Each time costs its height in nodes.
+const PATHS: [(&str, [u64; 2]); 4] =
+    [("send", [0, 0]), ("join", [1, 1]), ("sync after a message", [0, 0]), ("read one state event", [1, 0])];
+
 /// No events in memory: every row that a request needs is counted.
 const CONFIG: &str = "[server]\nname = \"agency.test\"\n[store]\nevent_cache_mb = 0";
 
@@ -351,6 +356,23 @@ impl Bill {
         said
     }
 
+    /// Says which everyday request goes down the tree more often than it may.
+    fn beyond_paths(&self) -> String {
+        let mut said = String::new();
+        for (name, [read, written]) in PATHS {
+            let mut known = false;
+            for (_, cost) in self.costs.iter().filter(|(other, _)| *other == name) {
+                known = true;
+                let nodes = cost.nodes();
+                if nodes.gets > read * self.height || nodes.written > written * self.height {
+                    let _ = writeln!(said, "{name}: {nodes:?} at height {}", self.height);
+                }
+            }
+            assert!(known, "nothing is called {name}");
+        }
+        said
+    }
+
     /// Says where this room costs more than a small one.
     fn compare(&self, small: &Self) -> String {
         let mut said = String::new();
@@ -375,10 +397,14 @@ async fn requests_cost_the_same_in_rooms_of_ten_a_thousand_and_fifty_thousand() 
     let small = Box::pin(bill(10)).await;
     let above = small.above_ceilings();
     assert!(above.is_empty(), "keys, scans, rows written, commits:\n{above}");
+    let beyond = small.beyond_paths();
+    assert!(beyond.is_empty(), "with {} members:\n{beyond}", small.members);
     for members in [1000, 50_000] {
         let large = Box::pin(bill(members)).await;
         let differs = large.compare(&small);
         assert!(differs.is_empty(), "with {members} members:\n{differs}");
+        let beyond = large.beyond_paths();
+        assert!(beyond.is_empty(), "with {members} members:\n{beyond}");
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod at_once;
 mod big_room;
+mod bounds;
 mod crash;
 mod damage;
 mod directories;

@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, sync::Arc, sync::atomic::Ordering};
 
-use depesche_rules::bounds::MAX_TO_DEVICE_BYTES;
+use depesche_rules::bounds::{MAX_TO_DEVICE_BYTES, MAX_TO_DEVICE_PER_SYNC, MAX_TO_DEVICE_RECIPIENTS};
 use depesche_store::{Position, faults::Fault as EngineFault};
 use ruma::{UserId, api::client::to_device::send_event_to_device::v3::Request, serde::Raw, user_id};
 use serde_json::{Value, json};
@@ -159,6 +159,28 @@ async fn what_is_no_message_is_refused_as_a_whole() {
 }
 
 #[tokio::test]
+async fn a_request_has_so_many_recipients_and_no_more() {
+    let (_home, to_device) = home().await;
+    let send = async |count: usize| {
+        let devices: serde_json::Map<_, _> = (0..count).map(|no| (format!("D{no}"), json!({ "n": 1 }))).collect();
+        to_device.send(&bob(), None, &request("1", json!({ "@alice:a.example": devices }))).await
+    };
+    send(MAX_TO_DEVICE_RECIPIENTS).await.unwrap();
+    assert!(matches!(send(MAX_TO_DEVICE_RECIPIENTS + 1).await, Err(SendError::TooLarge(_))));
+}
+
+#[tokio::test]
+async fn an_answer_has_so_many_messages_and_no_more() {
+    let (home, to_device) = home().await;
+    let message = Message { sender: alice(), kind: "m.test".to_owned(), content: r#"{"n":0}"#.to_owned() };
+    let row = |no: usize| (alice(), "PHONE".into(), Position(no as u64));
+    home.write(|tx| (1..=MAX_TO_DEVICE_PER_SYNC + 1).for_each(|no| tx.put(&TO_DEVICE, &row(no), &message))).await;
+    let first = to_device.page(&alice(), "PHONE", Position(0), usize::MAX).await;
+    assert_eq!((first.events.len(), first.last), (MAX_TO_DEVICE_PER_SYNC, Position(MAX_TO_DEVICE_PER_SYNC as u64)));
+    assert_eq!(to_device.page(&alice(), "PHONE", first.last, usize::MAX).await.events.len(), 1);
+}
+
+#[tokio::test]
 async fn a_message_may_be_as_large_as_an_event() {
     let (_home, to_device) = home().await;
     let content = |letters: usize| json!({ "n": "x".repeat(letters) });
@@ -210,6 +232,14 @@ async fn a_full_queue_takes_no_more_and_harms_nobody_else() {
     to_device.sent("3", both).await;
     assert_eq!(to_device.page(&alice(), "PHONE", full, 10).await.events.len(), 1, "room for one");
     assert_eq!(to_device.waiting(&alice(), "TABLET").await, [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn a_full_queue_is_told_once_a_minute_by_any_clock() {
+    let (_, to_device) = home().await;
+    let day = 86_400_000;
+    let told = [day, day + 59_999, day + 60_000, day + 60_001, 5, 6, 60_005].map(|now_ms| to_device.may_tell(now_ms));
+    assert_eq!(told, [true, false, true, false, true, false, true], "the clock is set back by a day in between");
 }
 
 /// How many messages of `sender`, each with a content of so many bytes, are put into the queue of Alice's phone.

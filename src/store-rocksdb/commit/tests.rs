@@ -13,9 +13,12 @@ use super::*;
 use crate::RocksDb;
 
 fn open(sync: bool) -> (TempDir, RocksDb) {
+    open_with(&RocksOptions { sync, ..RocksOptions::default() })
+}
+
+fn open_with(options: &RocksOptions) -> (TempDir, RocksDb) {
     let directory = tempfile::tempdir().expect("a directory");
-    let options = RocksOptions { sync, ..RocksOptions::default() };
-    let engine = RocksDb::open(directory.path(), &options).expect("it opens");
+    let engine = RocksDb::open(directory.path(), options).expect("it opens");
     (directory, engine)
 }
 
@@ -51,9 +54,10 @@ fn syncs_after_each(engine: &RocksDb) -> Vec<u64> {
     commits.collect()
 }
 
+/// With the options as they are: the program sets nothing of this.
 #[test]
 fn each_acknowledged_commit_has_its_sync_before_the_answer() {
-    let (_directory, engine) = open(true);
+    let (_directory, engine) = open_with(&RocksOptions::default());
     assert_eq!(syncs_after_each(&engine), (1..=100).collect::<Vec<_>>());
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use depesche_store::{
     Engine, Options,
-    conformance::{Database, MemoryDatabase, differential},
+    conformance::{Database, MemoryDatabase, differential, follows_the_model},
     conformance_tests,
 };
 use depesche_store_rocksdb::{RocksDb, RocksOptions};
@@ -67,4 +67,9 @@ conformance_tests!(OnDisk);
 #[test]
 fn the_same_as_in_memory() {
     differential::<MemoryDatabase, OnDisk>(48);
+}
+
+#[test]
+fn batches_do_what_they_do_to_a_map() {
+    follows_the_model::<OnDisk>(48);
 }

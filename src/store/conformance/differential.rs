@@ -26,10 +26,11 @@ const STAMPED_VALUE: u8 = b'@';
 /// So many changes are kept. When more are there, an engine may have trimmed or not.
 const KEEP: usize = 12;
 
-/// Drives both databases with so many random sequences of commits, reads, held snapshots and restarts. Panics with the
-/// shortest sequence found that tells them apart.
+/// Drives both databases with so many random sequences of commits, reads, held snapshots and restarts, or with as many
+/// as `PROPTEST_CASES` says if that is more. Panics with the shortest sequence found that tells them apart.
 pub fn differential<A: Database, B: Database>(cases: u32) {
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 2000, ..Config::default() };
+    let config =
+        Config { cases: super::cases(cases), failure_persistence: None, max_shrink_iters: 2000, ..Config::default() };
     let result = TestRunner::new(config).run(&vec(step(), 1..40), |steps| {
         let options = Options { keep_changes: KEEP as u64, ..options() };
         let mut one = Side::new(A::create(options.clone()));

@@ -1,6 +1,11 @@
 //! Changes and watches: nobody misses a batch, nobody hears of one before it can be read.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Weak, mpsc},
+    task::{Context, Wake, Waker},
+    thread,
+    time::Duration,
+};
 
 use super::{Database, batch, commit, get, open, options, run};
 use crate::{Change, Changes, Engine, Options, Position, Topic};
@@ -143,6 +148,43 @@ async fn read_until_last(engine: Arc<dyn Engine>) {
 
 fn number(value: Option<&[u8]>) -> u64 {
     value.map_or(0, |value| u64::from_be_bytes(value.try_into().expect("eight bytes")))
+}
+
+/// Takes a snapshot in the moment in which it is woken.
+struct Asker {
+    /// Not the last to hold it: an engine does not end in the thread that wakes.
+    engine: Weak<dyn Engine>,
+    answers: mpsc::Sender<Option<Position>>,
+}
+
+impl Wake for Asker {
+    fn wake(self: Arc<Self>) {
+        let (tell, told) = mpsc::channel();
+        let engine = Weak::clone(&self.engine);
+        let asks = thread::spawn(move || {
+            let _ = tell.send(engine.upgrade().expect("the test has it").snapshot().position());
+        });
+        let answer = told.recv_timeout(Duration::from_secs(10)).ok();
+        if answer.is_some() {
+            asks.join().expect("it has answered");
+        }
+        let _ = self.answers.send(answer);
+    }
+}
+
+/// However many are woken, whoever wants a snapshot does not wait for that.
+pub fn snapshots_do_not_wait_for_wake_ups<D: Database>() {
+    let (_database, engine) = open::<D>();
+    run(async {
+        let mut watch = engine.topics().watch();
+        watch.add(Topic(1));
+        let (tell, told) = mpsc::channel();
+        let waker = Waker::from(Arc::new(Asker { engine: Arc::downgrade(&engine), answers: tell }));
+        let mut sleeps = Box::pin(watch.wait(engine.snapshot().position()));
+        assert!(sleeps.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let position = commit(&*engine, batch().topic(1)).await;
+        assert_eq!(told.recv_timeout(Duration::from_mins(1)).expect("an answer"), Some(position));
+    });
 }
 
 /// A watch knows which of its topics changed since a position, and hears nothing of others or of those taken off.

@@ -324,7 +324,7 @@ fn the_default_rules_are_those_of_the_specification() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::testing::cases(300), ..ProptestConfig::default() })]
 
     /// Words are found where the specification's definition, word for word, finds them.
     #[test]

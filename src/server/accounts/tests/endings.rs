@@ -90,7 +90,7 @@ async fn a_deactivated_account_is_gone_but_its_name_stays_taken() {
     assert!(matches!(refused, Err(LoginError::Deactivated)));
     assert!(matches!(house.accounts.check_available("alice").await, Err(ProvisionError::UserInUse)));
     let reset = house.accounts.reset_password(&alice, NEW, true).await;
-    assert!(matches!(reset, Err(ChangePasswordError::NotFound)));
+    assert!(matches!(reset, Err(ChangePasswordError::Deactivated)));
     assert!(matches!(Profiles::new(house.base.clone()).get(&alice).await, Err(ProfileError::NotFound)));
     assert_eq!(house.devices.list(&alice).await.unwrap(), []);
     // Account data goes only with erasure.

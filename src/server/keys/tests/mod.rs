@@ -1,3 +1,4 @@
+mod bounds;
 mod changes;
 mod cross_signing;
 mod one_time;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use depesche_rules::bounds::MAX_UPLOADS_AT_ONCE;
+use depesche_rules::bounds::{MAX_CONTENT_TYPE_BYTES, MAX_FILENAME_BYTES, MAX_UPLOADS_AT_ONCE};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use ruma::{server_name, user_id};
 
@@ -19,6 +19,21 @@ use crate::{
         memory::MemoryBlobs,
     },
 };
+
+#[tokio::test]
+async fn the_names_of_an_upload_have_so_many_bytes_and_no_more() {
+    let home = Home::new("");
+    let named = async |content_type: usize, filename: usize| {
+        let name = |length: usize| Some("a".repeat(length));
+        let new = NewFile { content_type: name(content_type), filename: name(filename), ..NewFile::default() };
+        let outcome = home.media.upload(user_id!("@alice:agency.test"), &new, pieces(&["x"])).await;
+        assert!(matches!(outcome, Ok(_) | Err(UploadError::NameTooLong(_))));
+        outcome.is_ok()
+    };
+    assert!(named(MAX_CONTENT_TYPE_BYTES, MAX_FILENAME_BYTES).await);
+    assert!(!named(MAX_CONTENT_TYPE_BYTES + 1, MAX_FILENAME_BYTES).await);
+    assert!(!named(MAX_CONTENT_TYPE_BYTES, MAX_FILENAME_BYTES + 1).await);
+}
 
 #[tokio::test]
 async fn the_same_bytes_are_kept_once_and_until_their_last_file_goes() {

@@ -5,9 +5,10 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use bytes::Bytes;
 use depesche_rules::bounds::{
-    MAX_THUMBNAILS_ASKED, MAX_THUMBNAILS_ASKED_BY_ONE, MAX_THUMBNAILS_MADE, MAX_THUMBNAILS_MADE_FOR_ONE,
-    MAX_THUMBNAILS_PER_FILE,
+    MAX_THUMBNAIL_SOURCE_BYTES, MAX_THUMBNAILS_ASKED, MAX_THUMBNAILS_ASKED_BY_ONE, MAX_THUMBNAILS_MADE,
+    MAX_THUMBNAILS_MADE_FOR_ONE, MAX_THUMBNAILS_PER_FILE,
 };
 use futures::FutureExt;
 use ruma::user_id;
@@ -17,7 +18,7 @@ use super::{Fake, Home};
 use crate::{
     keyspace::THUMBNAIL,
     media::{
-        Dimensions, ImageFormat, ThumbnailError,
+        Content, Dimensions, ImageFormat, ThumbnailError,
         thumbnails::{Order, ShownBytes, Unmade, lock},
     },
 };
@@ -212,4 +213,19 @@ async fn of_one_file_so_many_thumbnails_are_kept() {
     let rows = home.fixture.base.view().scan(&THUMBNAIL, THUMBNAIL.under(&()), 1000).await.unwrap();
     assert_eq!(rows.len(), MAX_THUMBNAILS_PER_FILE);
     home.is_sound().await;
+}
+
+#[tokio::test]
+async fn a_picture_has_so_many_bytes_and_no_more() {
+    let home = Home::new("");
+    let id = home.upload(user_id!("@alice:agency.test"), "picture").await.unwrap();
+    let of = |size: u64| Bytes::from(vec![0; usize::try_from(size).unwrap()]);
+    for (size, fits) in [(MAX_THUMBNAIL_SOURCE_BYTES, true), (MAX_THUMBNAIL_SOURCE_BYTES + 1, false)] {
+        // The row says so; whether the file has as many is seen when it is read.
+        let content = Content { size, ..home.content(&id).await };
+        let refused = home.thumbnail(&content, whole(32, 32)).await;
+        let refused = matches!(refused, Err(ThumbnailError::Unmade(Unmade::TooLarge)));
+        assert_eq!(refused, !fits, "{size}");
+        assert_eq!(home.media.measure(&of(size)).await.is_ok(), fits, "{size}");
+    }
 }

@@ -9,7 +9,7 @@
 //! Spec: `counts` of [`POST /_matrix/push/v1/notify`](https://spec.matrix.org/v1.19/push-gateway-api/#post_matrixpushv1notify).
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -22,7 +22,7 @@ use tokio::sync::Mutex;
 use crate::{
     Base, Fault,
     keyspace::{MEMBER, RoomNo},
-    rooms::{unread::Counter, view::RoomView},
+    rooms::{receipts, unread::Counter, view::RoomView},
     topic,
     tx::View,
 };
@@ -85,19 +85,26 @@ impl Badges {
         if kept.at >= now {
             return Ok(kept);
         }
-        let mut stale = Vec::new();
-        {
+        let (mut stale, has_read) = {
             let mut seen = self.seen.lock().await;
             seen.follow(&self.base, now).await?;
             let has_changed = |topic: Topic| seen.last.get(&topic).is_some_and(|last| *last > kept.at);
             // Memberships, rules and those who are ignored change what all rooms count.
-            if seen.from > kept.at || has_changed(topic::user(user)) || has_changed(topic::private_receipt(user)) {
+            if seen.from > kept.at || has_changed(topic::user(user)) {
                 drop(seen);
                 return Ok(Arc::new(self.counted(view, user).await?));
             }
             let rooms = kept.rooms.keys().copied();
-            stale.extend(rooms.filter(|room| has_changed(topic::room(*room)) || has_changed(topic::passing(*room))));
+            let stale = rooms.filter(|room| has_changed(topic::room(*room)) || has_changed(topic::passing(*room)));
+            (stale.collect::<BTreeSet<_>>(), has_changed(topic::private_receipt(user)))
+        };
+        if has_read {
+            let Some(read) = receipts::moved_privately(view, user, kept.at).await? else {
+                return Ok(Arc::new(self.counted(view, user).await?));
+            };
+            stale.extend(read.into_iter().filter(|room| kept.rooms.contains_key(room)));
         }
+        let stale: Vec<_> = stale.into_iter().collect();
         if stale.is_empty() {
             return Ok(Arc::new(Kept { at: now, rooms: kept.rooms.clone() }));
         }

@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, OnceLock, atomic::Ordering},
 };
 
 use depesche_rules::{
@@ -19,12 +19,16 @@ use ruma::{
 };
 use serde_json::value::to_raw_value;
 
+use super::rules::{Known, Rules};
 use crate::{
-    Base, Fault, account_data,
+    Base, Fault,
     keyspace::{KEY, MEMBER, PUSH_OUTBOX, PUSH_QUEUE, PUSHER, PUSHER_COUNT},
-    push_rules,
     pushers::{self, PusherKey},
-    records::{events::Status, push::Notice, rooms::RootRecord},
+    records::{
+        events::Status,
+        push::Notice,
+        rooms::{Membership, RootRecord, StateKey},
+    },
     rooms::{
         push::{Context, concerns},
         view::{Event, RoomView},
@@ -41,8 +45,6 @@ const BYTES: usize = 1 << 20;
 const FEW_KEYS: u32 = 500;
 /// Users whose rules run before others have a turn: rules may be many, and events long.
 const AT_ONCE: usize = 8;
-/// Users whose rules are kept over a batch.
-const RULES: usize = 1000;
 /// Rooms whose members with pushers are remembered.
 const ROOMS: usize = 10_000;
 
@@ -59,6 +61,9 @@ pub struct Distributor {
     /// Events of the next batch, at most.
     at_once: usize,
     rooms: HashMap<u64, Candidates>,
+    /// All who have a pusher, of a generation.
+    everyone: Option<(u64, Vec<OwnedUserId>)>,
+    rules: Known,
 }
 
 /// The members of a room who have a pusher, while its state does not change and nobody comes to have one. Some may have
@@ -69,10 +74,25 @@ struct Candidates {
     users: Arc<[OwnedUserId]>,
 }
 
-/// Whom and what a user does not want to hear.
-struct Rules {
-    rules: Ruleset,
-    ignored: BTreeSet<OwnedUserId>,
+/// An event at hand, ready for many rules.
+struct Heard<'a> {
+    room: &'a RoomView,
+    event: &'a Event,
+    place: Place,
+    fields: &'a EventFields,
+    context: Context,
+    /// Whom it names.
+    named: BTreeSet<&'a str>,
+    /// What the default rules say to all others, once somebody has them.
+    by_default: OnceLock<Option<Verdict>>,
+}
+
+/// How somebody is notified.
+#[derive(Clone)]
+struct Verdict {
+    /// JSON.
+    actions: String,
+    highlight: bool,
 }
 
 /// A batch in the making, and what is looked up once for its events.
@@ -81,7 +101,6 @@ struct Batch {
     generation: u64,
     view: View,
     tx: Tx,
-    rules: HashMap<OwnedUserId, Arc<Rules>>,
     woken: Vec<PusherKey>,
     /// Whose part of the event at hand is in it.
     users: Vec<OwnedUserId>,
@@ -90,7 +109,8 @@ struct Batch {
 impl Distributor {
     /// From the beginning of the outbox.
     pub fn new(base: Arc<Base>) -> Self {
-        Self { base, done: None, halfway: None, at_once: EVENTS, rooms: HashMap::new() }
+        let rules = Known::new(Arc::clone(&base));
+        Self { base, done: None, halfway: None, at_once: EVENTS, rooms: HashMap::new(), everyone: None, rules }
     }
 
     /// Distributes some of what is in the outbox, and adds to `woken` the pushers for which something waits now. Says
@@ -210,7 +230,16 @@ impl Distributor {
             return Ok(());
         }
         batch.users.clear();
-        let (fields, context) = (EventFields::new(&event.pdu), Context::of(&room).await?);
+        let fields = EventFields::new(&event.pdu);
+        let heard = Heard {
+            room: &room,
+            event: &event,
+            place,
+            fields: &fields,
+            context: Context::of(&room).await?,
+            named: fields.named(),
+            by_default: OnceLock::new(),
+        };
         for (at, user) in users.into_iter().enumerate() {
             if at % AT_ONCE == AT_ONCE - 1 {
                 tokio::task::yield_now().await;
@@ -224,7 +253,7 @@ impl Distributor {
                     other => *other = Some((place, users.collect())),
                 }
             }
-            match batch.judge(&self.base, &room, &event, (&fields, &context), &user, place).await {
+            match self.judge(batch, &heard, &user).await {
                 Err(fault) if fault.is_damage() => {
                     tracing::error!(%fault, %user, room = room.no, "an event cannot be pushed to one of those it tells");
                 }
@@ -235,6 +264,20 @@ impl Distributor {
         Ok(())
     }
 
+    /// Runs a user's rules on an event, and queues what they say.
+    async fn judge(&mut self, batch: &mut Batch, heard: &Heard<'_>, user: &UserId) -> Result<(), Fault> {
+        let rules = self.rules.of(user).await?;
+        if rules.ignored.contains(heard.event.pdu.sender()) {
+            return Ok(());
+        }
+        let Some(Verdict { actions, highlight }) = heard.verdict(user, &rules).await? else { return Ok(()) };
+        if !concerns(heard.room, heard.event, user).await? {
+            return Ok(());
+        }
+        let (room, event, since_ms) = (heard.room.no, heard.event.no, self.base.clock.now_ms());
+        batch.queue(user, heard.place, &Notice { room, event, actions, highlight, since_ms }).await
+    }
+
     /// The joined members who have a pusher, with a `generation` that is no newer than the room's view.
     pub(super) async fn candidates(&mut self, room: &RoomView, generation: u64) -> Result<Arc<[OwnedUserId]>, Fault> {
         let root = room.root();
@@ -243,21 +286,23 @@ impl Distributor {
         {
             return Ok(Arc::clone(&known.users));
         }
-        let with_pusher = if room.head.next_key <= FEW_KEYS {
-            let members = named_in(room).await?;
-            let keys: Vec<_> = members.iter().map(|user| (user.clone(),)).collect();
-            let counts = room.view.get_many(&PUSHER_COUNT, &keys).await?;
-            members.into_iter().zip(counts).filter_map(|(user, count)| count.map(|_| user)).collect()
+        // Taken out: what cannot be compared is looked up anew the next time.
+        let known = self.rooms.remove(&room.no).filter(|known| known.generation == generation);
+        let users: Arc<[OwnedUserId]> = if let Some(known) = known {
+            let changed = changed_members(room, known.root, root).await?;
+            let mut users: Vec<_> = known.users.iter().filter(|user| !changed.contains(*user)).cloned().collect();
+            users.extend(joined_of(room, &with_pusher_of(&room.view, changed).await?).await?);
+            users.into()
+        } else if room.head.next_key <= FEW_KEYS {
+            joined_of(room, &with_pusher_of(&room.view, named_in(room).await?).await?).await?.into()
         } else {
-            everyone_with_pusher(&room.view).await?
+            let everyone = match self.everyone.take() {
+                Some((of, everyone)) if of == generation => everyone,
+                _ => everyone_with_pusher(&room.view).await?,
+            };
+            let (_, everyone) = self.everyone.insert((generation, everyone));
+            joined_of(room, everyone).await?.into()
         };
-        let keys: Vec<_> = with_pusher.iter().map(|user| (user.clone(), room.no)).collect();
-        let members = room.view.get_many(&MEMBER, &keys).await?;
-        let joined = with_pusher
-            .into_iter()
-            .zip(members)
-            .filter(|(_, member)| member.as_ref().is_some_and(|member| member.state == MembershipState::Join));
-        let users: Arc<[OwnedUserId]> = joined.map(|(user, _)| user).collect();
         if self.rooms.len() >= ROOMS {
             self.rooms.clear();
         }
@@ -266,10 +311,36 @@ impl Distributor {
     }
 }
 
+impl Heard<'_> {
+    /// What a user's rules say; `None` if they are not notified.
+    async fn verdict(&self, user: &UserId, rules: &Rules) -> Result<Option<Verdict>, Fault> {
+        if let Some(own) = &rules.own {
+            return self.judged(user, own).await;
+        }
+        if self.named.contains(user.as_str()) {
+            return self.judged(user, &Ruleset::server_default(user)).await;
+        }
+        if let Some(known) = self.by_default.get() {
+            return Ok(known.clone());
+        }
+        let verdict = self.judged(user, &Ruleset::server_default(user)).await?;
+        Ok(self.by_default.get_or_init(|| verdict).clone())
+    }
+
+    async fn judged(&self, user: &UserId, rules: &Ruleset) -> Result<Option<Verdict>, Fault> {
+        let context = self.context.for_user(user, rules).await?;
+        let outcome = push::outcome(rules, self.fields, &context);
+        if !outcome.notify {
+            return Ok(None);
+        }
+        Ok(Some(Verdict { actions: written(outcome.actions)?, highlight: outcome.highlight }))
+    }
+}
+
 impl Batch {
     fn new((generation, view): (u64, View)) -> Self {
         let tx = Tx::over(view.clone());
-        Self { generation, view, tx, rules: HashMap::new(), woken: Vec::new(), users: Vec::new() }
+        Self { generation, view, tx, woken: Vec::new(), users: Vec::new() }
     }
 
     /// Commits what there is so far; the batch goes on, empty, with the same view.
@@ -279,44 +350,6 @@ impl Batch {
         base.commit(&self.tx).await?;
         woken.extend(self.woken.drain(..));
         Ok(())
-    }
-
-    /// Runs a user's rules on an event, and queues what they say.
-    async fn judge(
-        &mut self,
-        base: &Base,
-        room: &RoomView,
-        event: &Event,
-        (fields, context): (&EventFields, &Context),
-        user: &UserId,
-        place: Place,
-    ) -> Result<(), Fault> {
-        let rules = self.rules(user).await?;
-        if rules.ignored.contains(event.pdu.sender()) || !concerns(room, event, user).await? {
-            return Ok(());
-        }
-        let rules = &rules.rules;
-        let condition = context.for_user(user, rules).await?;
-        let outcome = push::outcome(rules, fields, &condition);
-        if !outcome.notify {
-            return Ok(());
-        }
-        let (actions, since_ms) = (written(outcome.actions)?, base.clock.now_ms());
-        let notice = Notice { room: room.no, event: event.no, actions, highlight: outcome.highlight, since_ms };
-        self.queue(user, place, &notice).await
-    }
-
-    async fn rules(&mut self, user: &UserId) -> Result<Arc<Rules>, Fault> {
-        if let Some(known) = self.rules.get(user) {
-            return Ok(Arc::clone(known));
-        }
-        let ignored = account_data::ignored_users(&self.view, user).await?;
-        let rules = Arc::new(Rules { rules: push_rules::of(&self.view, user).await?.rules, ignored });
-        if self.rules.len() >= RULES {
-            self.rules.clear();
-        }
-        self.rules.insert(user.to_owned(), Arc::clone(&rules));
-        Ok(rules)
     }
 
     /// Puts a notice into the queue of each of the user's pushers.
@@ -351,8 +384,39 @@ fn written(actions: &[Action]) -> Result<String, Fault> {
 /// Everybody of whose membership the room ever heard.
 async fn named_in(room: &RoomView) -> Result<Vec<OwnedUserId>, Fault> {
     let keys = room.view.scan(&KEY, KEY.under(&(room.no,)), MAX_SCAN).await?;
-    let members = keys.into_iter().filter(|(_, key)| key.kind == "m.room.member");
-    Ok(members.filter_map(|(_, key)| key.state_key.try_into().ok()).collect())
+    Ok(keys.into_iter().filter_map(|(_, key)| member_of(key)).collect())
+}
+
+/// Whose membership is another event than it was.
+async fn changed_members(
+    room: &RoomView,
+    before: RootRecord,
+    after: RootRecord,
+) -> Result<BTreeSet<OwnedUserId>, Fault> {
+    let changes = room.state_changes(before, after).await?;
+    let keys: Vec<_> = changes.into_iter().map(|(key, ..)| (room.no, key)).collect();
+    let keys = room.view.get_many(&KEY, &keys).await?.into_iter().flatten();
+    Ok(keys.filter_map(member_of).collect())
+}
+
+/// Those of some users who have a pusher.
+async fn with_pusher_of(view: &View, users: impl IntoIterator<Item = OwnedUserId>) -> Result<Vec<OwnedUserId>, Fault> {
+    let keys: Vec<_> = users.into_iter().map(|user| (user,)).collect();
+    let counts = view.get_many(&PUSHER_COUNT, &keys).await?;
+    Ok(keys.into_iter().zip(counts).filter_map(|((user,), count)| count.map(|_| user)).collect())
+}
+
+/// Those of some users who are joined.
+async fn joined_of(room: &RoomView, users: &[OwnedUserId]) -> Result<Vec<OwnedUserId>, Fault> {
+    let keys: Vec<_> = users.iter().map(|user| (user.clone(), room.no)).collect();
+    let members = room.view.get_many(&MEMBER, &keys).await?;
+    let is_joined = |member: &Option<Membership>| member.as_ref().is_some_and(|own| own.state == MembershipState::Join);
+    Ok(keys.into_iter().zip(members).filter(|(_, member)| is_joined(member)).map(|((user, _), _)| user).collect())
+}
+
+/// The member whose key this is.
+fn member_of(key: StateKey) -> Option<OwnedUserId> {
+    if key.kind == "m.room.member" { key.state_key.try_into().ok() } else { None }
 }
 
 async fn everyone_with_pusher(view: &View) -> Result<Vec<OwnedUserId>, Fault> {

@@ -1,5 +1,6 @@
 //! Threads: what is said of one, the list of a room's, and what batches and redactions make of both.
 
+use depesche_rules::bounds::MAX_THREAD_EVENTS_LOOKED_AT;
 use ruma::{OwnedEventId, OwnedRoomId, UserId};
 use serde_json::{Value, json};
 
@@ -7,7 +8,7 @@ use super::related::{bundle, view, viewer};
 use crate::{
     keyspace::{RELATED, THREAD},
     records::relations::Related,
-    rooms::{history::ReadRefusal, send::Redaction, threads::ThreadsQuery},
+    rooms::{history::ReadRefusal, send::Redaction, shown::Format, threads::ThreadsQuery},
     testing::{Fixture, user},
     verify::verify,
 };
@@ -259,4 +260,31 @@ async fn a_thread_whose_newest_events_are_of_ignored_users_is_there() {
     assert_eq!(ids(&threads(&server, &room, &alice, false).await), [root.as_str()]);
     server.ignore(&alice, &[&bob, &carol]).await;
     assert_eq!(threads(&server, &room, &alice, false).await, [] as [Value; 0]);
+}
+
+#[tokio::test]
+async fn of_what_ignored_users_said_in_threads_so_much_is_looked_at() {
+    let server = Fixture::new();
+    let (alice, bob, carol) = (user("alice"), user("bob"), user("carol"));
+    let room = server.public_room(&alice).await;
+    server.join(&room, &bob).await;
+    server.join(&room, &carol).await;
+    let root = server.say(&room, &alice, "root").await;
+    server.relate(&room, &carol, "m.thread", &root).await;
+    // Sixty-four are looked at in any case; what is heard is one behind these.
+    let (in_any_case, more) = (64, 36);
+    for _ in 0..in_any_case + more {
+        server.relate(&room, &bob, "m.thread", &root).await;
+    }
+    server.ignore(&alice, &[&bob]).await;
+    let view = view(&server, &room).await;
+    for (left, is_heard) in [(MAX_THREAD_EVENTS_LOOKED_AT, true), (more + 1, true), (more, false), (0, false)] {
+        let mut viewer = viewer(&server, &view, &alice).await;
+        assert_eq!(viewer.thread_events_left, MAX_THREAD_EVENTS_LOOKED_AT, "what a look begins with");
+        viewer.thread_events_left = left;
+        let event = viewer.event(&root).await.unwrap();
+        let shown = viewer.show_one(&event, Format::WithRoom).await.unwrap();
+        assert_eq!(shown.get().contains("latest_event"), is_heard, "{left}");
+        assert!(viewer.thread_events_left < left.max(1), "what was looked at is counted");
+    }
 }

@@ -284,7 +284,7 @@ fn equivalent() -> Ruleset {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::testing::cases(60), ..ProptestConfig::default() })]
 
     #[test]
     fn the_difference_of_tallies_is_what_looking_at_each_event_gives(steps in prop::collection::vec(steps(), 1..40)) {

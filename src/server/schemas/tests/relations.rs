@@ -161,7 +161,8 @@ impl House {
 #[test]
 fn events_from_before_the_index_are_in_it_as_if_they_came_now() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    let config = ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() };
+    let config =
+        ProptestConfig { cases: crate::testing::cases(24), failure_persistence: None, ..ProptestConfig::default() };
     TestRunner::new(config)
         .run(&(steps(), 1..20_usize), |(steps, at_a_time)| {
             runtime.block_on(async {

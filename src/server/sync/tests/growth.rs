@@ -6,7 +6,10 @@ use depesche_store::{
 };
 
 use super::*;
-use crate::testing::{engine, user};
+use crate::{
+    rooms::receipts::Read,
+    testing::{engine, user},
+};
 
 /// What one later answer reads when one of so many rooms has a new message.
 async fn with_rooms(count: usize) -> Counts {
@@ -30,6 +33,40 @@ async fn with_rooms(count: usize) -> Counts {
     let read = counted.snapshot() - before;
     assert_eq!(brief(&answer["rooms"]["join"][busy.as_str()]["timeline"]), ["second"]);
     read
+}
+
+/// What the answer reads that says of one of so many rooms that its user has read it.
+async fn with_marker(count: usize) -> Counts {
+    let engine = Counting::new(engine(Options::default()));
+    let counted = engine.count();
+    let server = Server::on(Arc::new(engine));
+    let (alice, ..) = users();
+    let mut rooms = Vec::new();
+    for _ in 0..count {
+        rooms.push(server.rooms.room(&alice).await);
+    }
+    let mut client = server.client(&alice);
+    let first = server.rooms.say(&rooms[0], &alice, "first").await;
+    let second = server.rooms.say(&rooms[0], &alice, "second").await;
+    client.sync().await;
+    let mut read = Counts::default();
+    // The second time, all that is kept between two polls is there.
+    for event in [first, second] {
+        let marker = Read { public: Some(event.clone()), fully: Some(event.clone()), ..Read::default() };
+        server.receipts.read(&alice, &rooms[0], &marker).await.unwrap();
+        let before = counted.snapshot();
+        let answer = client.sync().await;
+        read = counted.snapshot() - before;
+        let data = &answer["rooms"]["join"][rooms[0].as_str()]["account_data"]["events"];
+        assert_eq!(*data, json!([{ "type": "m.fully_read", "content": { "event_id": event } }]));
+    }
+    read
+}
+
+#[tokio::test]
+async fn a_marker_that_moves_costs_its_room_and_not_all_of_its_users() {
+    let (few, many) = (with_marker(10).await, with_marker(200).await);
+    assert_eq!((few.rows_read, few.gets, few.scans), (many.rows_read, many.gets, many.scans));
 }
 
 /// What one later answer reads in a room of so many members.

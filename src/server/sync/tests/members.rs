@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use depesche_rules::bounds::MAX_HEROES;
 use ruma::{OwnedRoomId, RoomId, events::StateEventType};
 
 use super::*;
@@ -43,7 +44,7 @@ async fn lazily_only_those_are_told_who_are_needed() {
     let answer = client.sync().await;
     let joined = &answer["rooms"]["join"][room.as_str()];
     // Sender, oneself, and those after whom the room is called.
-    let heroes = [&user("alice"), &members[0], &members[1], &members[2], &members[3]];
+    let heroes: [_; MAX_HEROES] = [&user("alice"), &members[0], &members[1], &members[2], &members[3]];
     assert_eq!(joined["summary"]["m.heroes"], json!(heroes));
     let expected = names(heroes.into_iter().chain([&members[8], &members[9]]));
     assert_eq!(members_of(&room, &answer), expected);

@@ -95,7 +95,7 @@ async fn play(steps: Vec<Step>, limit: usize, after: bool, timeline: Value) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(crate::testing::cases(48)))]
 
     #[test]
     fn a_client_knows_the_state(

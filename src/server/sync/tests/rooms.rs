@@ -1,10 +1,14 @@
 //! Joined rooms: first answers, later ones, gaps, filters.
 
+use depesche_config::Config;
+use depesche_rules::bounds::MAX_SYNC_TIMELINE_LIMIT;
+use depesche_store::Options;
+use futures::future::join_all;
 use ruma::events::StateEventType;
 use serde_json::json;
 
 use super::*;
-use crate::rooms::tokens;
+use crate::{rooms::tokens, testing::engine};
 
 #[tokio::test]
 async fn a_first_answer_has_the_newest_events_and_the_state_before_them() {
@@ -325,4 +329,20 @@ async fn no_fields_are_all_fields() {
     let answer = server.client_with(&alice, json!({ "event_fields": [] })).sync().await;
     let event = &answer["rooms"]["join"][room.as_str()]["timeline"]["events"][0];
     assert_eq!((&event["type"], &event["sender"]), (&json!("m.room.create"), &json!(alice)));
+}
+
+#[tokio::test]
+async fn a_timeline_has_so_many_events_and_no_more_whatever_is_asked() {
+    let config = "[server]\nname = \"agency.test\"\n[limits]\nevents_per_page = 10000";
+    let server = Server::of(Fixture::configured(engine(Options::default()), Config::parse(config).unwrap()));
+    let (alice, ..) = users();
+    let room = server.rooms.room(&alice).await;
+    let most = MAX_SYNC_TIMELINE_LIMIT as usize;
+    join_all((0..=most).map(|_| server.rooms.say(&room, &alice, "x"))).await;
+    for (limit, shown) in [(most - 1, most - 1), (most, most), (most + 1, most), (9999, most)] {
+        let answer = server.client_with(&alice, json!({ "room": { "timeline": { "limit": limit } } })).sync().await;
+        let timeline = &answer["rooms"]["join"][room.as_str()]["timeline"];
+        assert_eq!(timeline["events"].as_array().unwrap().len(), shown, "{limit}");
+        assert_eq!(timeline["limited"], true);
+    }
 }

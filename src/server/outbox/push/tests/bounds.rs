@@ -4,7 +4,7 @@ use ruma::push::{NewConditionalPushRule, NewPushRule};
 
 use super::*;
 use crate::{
-    keyspace::{PUSHER_COUNT, ROOM_NO},
+    keyspace::{MEMBER, PUSHER_COUNT, ROOM_NO},
     push_rules::{Beside, Editor},
     records::push::Pusher as Row,
     rooms::view::RoomView,
@@ -236,4 +236,60 @@ async fn what_is_rejected_is_not_what_the_app_has_set_meanwhile() {
     assert_eq!(told_to(&world.next().await), "slow", "the app of today is told");
     world.nothing_more().await;
     assert_eq!(world.pushers.list(&cleo).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_message_costs_neither_the_rules_of_its_readers_nor_a_look_at_all_members() {
+    let engine = Counting::new(Memory::new(Options::default()));
+    let count = engine.count();
+    let mut world = World::on(Arc::new(engine), "").await;
+    world.stop();
+    let mut readers = Vec::new();
+    for n in 0..30 {
+        readers.push(world.user_with_phones(&format!("user{n}"), &pushkeys("phone", 1)).await);
+    }
+    let mut distributor = Distributor::new(Arc::clone(&world.fixture.base));
+    // How many are told, and how many rows of a table are asked for meanwhile.
+    let mut told = 0;
+    let mut tell = async |world: &World| {
+        count.reset();
+        while distributor.distribute(&mut BTreeSet::new()).await.unwrap() {}
+        let asked = count.by_first_byte();
+        let (before, (_, queued)) = (told, world.all_rows().await);
+        told = queued;
+        let of = move |number: u8| asked.get(&number).map_or(0, |rows| rows.gets);
+        (queued - before, of(ACCOUNT_DATA.number), of(PUSHER_COUNT.number), of(MEMBER.number))
+    };
+    world.fixture.say(&world.room, &world.ann, "first").await;
+    let (notified, rules, ..) = tell(&world).await;
+    assert_eq!((notified, rules), (31, 62), "once for each of them, ben among them");
+    world.fixture.say(&world.room, &world.ann, "second").await;
+    let (notified, rules, pushers, _) = tell(&world).await;
+    assert_eq!((notified, rules, pushers), (31, 0, 0));
+    let notice = json!({ "msgtype": "m.notice", "body": "of a machine" });
+    world.fixture.send(&world.room, &world.ann, "m.room.message", notice).await;
+    assert_eq!(tell(&world).await, (0, 0, 0, 0), "what notifies nobody costs nobody's row");
+    let mention = json!({ "msgtype": "m.notice", "body": "you", "m.mentions": { "user_ids": [readers[3]] } });
+    world.fixture.send(&world.room, &world.ann, "m.room.message", mention).await;
+    assert_eq!(tell(&world).await.0, 0, "notices come before mentions");
+    let mention = json!({ "m.mentions": { "user_ids": [readers[3]] } });
+    world.fixture.send(&world.room, &world.ann, "org.example", mention).await;
+    assert_eq!(tell(&world).await.0, 1, "who is named is judged alone");
+    // A list that changes is read again, and no other one.
+    world.fixture.ignore(&readers[0], &[&world.ann]).await;
+    world.fixture.say(&world.room, &world.ann, "third").await;
+    let (notified, rules, ..) = tell(&world).await;
+    assert_eq!((notified, rules), (30, 2));
+    // Of another state those are looked at who came or went.
+    world.fixture.change(&world.room, &readers[1], &readers[1], Action::Leave).await.unwrap();
+    world.fixture.say(&world.room, &world.ann, "fourth").await;
+    let (notified, _, pushers, _) = tell(&world).await;
+    assert_eq!(notified, 29);
+    assert!(pushers <= 2, "{pushers}");
+    world.fixture.join(&world.room, &readers[1]).await;
+    world.fixture.join(&world.room, &user("cleo")).await;
+    world.fixture.say(&world.room, &world.ann, "fifth").await;
+    let (notified, _, pushers, _) = tell(&world).await;
+    assert_eq!(notified, 30, "of those who came, who has a pusher");
+    assert!(pushers <= 4, "{pushers}");
 }
