@@ -539,6 +539,7 @@ async fn who_was_sent_away_hundreds_of_times_finds_what_they_saw() {
     let other = server.public_room(alice).await;
     server.join(&other, bob).await;
     server.say(&other, alice, "a needle elsewhere").await;
+    assert_eq!(house.found(bob, "needle").await.len(), 3);
     server.change(room, bob, bob, Action::Leave).await.unwrap();
     for _ in 0..=MEMBERSHIPS / 2 {
         server.change(room, alice, bob, Action::Invite).await.unwrap();
