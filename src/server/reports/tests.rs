@@ -36,7 +36,7 @@ async fn reports_wait_until_they_are_closed() {
     assert_eq!(numbers(&reports.list(1, 1, false).await.unwrap()), [2]);
     reports.close(2, "warned").await.unwrap();
     assert!(matches!(reports.close(2, "again").await, Err(ReportError::Closed)));
-    assert!(matches!(reports.close(9, "").await, Err(ReportError::NotFound)));
+    assert!(matches!(reports.close(9, "").await, Err(ReportError::NoReport)));
     assert_eq!(numbers(&reports.list(0, 10, false).await.unwrap()), [1, 3]);
     assert_eq!(numbers(&reports.list(0, 10, true).await.unwrap()), [1, 2, 3]);
     let (closed, _) = reports.show(2).await.unwrap();
