@@ -114,7 +114,8 @@ async fn the_default_push_rules_are_those_of_the_specification() {
     });
     let mut more = Vec::new();
     for kind in ["override", "content", "room", "sender", "underride"] {
-        let mut rules = all["global"][kind].as_array().unwrap_or_else(|| panic!("no {kind}: {all}")).clone();
+        // A kind without rules may be left out.
+        let mut rules = all["global"][kind].as_array().cloned().unwrap_or_default();
         rules.retain(|rule| {
             let is_specified = !not_specified.contains(&rule["rule_id"].as_str().expect("an id"));
             more.extend((!is_specified).then(|| rule["rule_id"].clone()));

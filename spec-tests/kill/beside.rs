@@ -275,13 +275,14 @@ impl Beside {
                 let marker = kept.iter().find(|event| event["type"] == kind).expect("a marker");
                 vec![marker["content"]["event_id"].as_str().expect("an event id").to_owned()]
             } else {
+                // An event for each thread.
                 let passing = room.events("ephemeral");
-                let receipts = passing.iter().find(|event| event["type"] == "m.receipt").expect("receipts");
+                let receipts = passing.iter().filter(|event| event["type"] == "m.receipt");
+                let receipts = receipts.filter_map(|event| event["content"].as_object()).flatten();
                 let is_this = |content: &Value| {
                     let receipt = &content[kind][&self.user.id];
                     receipt.is_object() && receipt["thread_id"].as_str() == thread
                 };
-                let receipts = receipts["content"].as_object().expect("a content").iter();
                 receipts.filter(|(_, content)| is_this(content)).map(|(event, _)| event.clone()).collect()
             };
             let [found] = found.as_slice() else { panic!("one {kind} ({thread:?}), not {found:?}") };
