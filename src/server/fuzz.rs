@@ -7,7 +7,6 @@ use std::{collections::BTreeSet, path::Path, time::Duration};
 use bolero::check;
 use bytes::Bytes;
 
-#[expect(clippy::wildcard_imports, reason = "every table is named below, and a test holds that none is missing")]
 use crate::keyspace::*;
 use crate::{
     codec::Key,

@@ -235,7 +235,7 @@ mod tests {
         let typing = Typing::new(Arc::clone(&server.base));
         let longest = Duration::from_millis(MAX_TYPING_TIMEOUT_MS);
         typing.set(alice, room, Some(longest * 2)).await.unwrap();
-        for (passed, typists) in [(longest - Duration::from_secs(1), 1), (Duration::from_secs(2), 0)] {
+        for (passed, typists) in [(longest.saturating_sub(Duration::from_secs(1)), 1), (Duration::from_secs(2), 0)] {
             tokio::time::sleep(passed).await;
             let found = news(&server.base.view(), no, Some(Position(0))).await.unwrap().unwrap();
             assert_eq!(found.len(), typists);

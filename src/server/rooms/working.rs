@@ -122,7 +122,7 @@ impl Working {
         self.counts.clear();
         self.written.clear();
         let entries = self.pdus.len().max(self.state.len()).max(self.nodes.len()).max(self.counted.len());
-        let entries = entries.max(self.allowed.len());
+        let entries = entries.max(self.allowed.count());
         if entries > KEPT || self.pdu_bytes > KEPT_BYTES {
             self.state.clear();
             self.pdus.clear();

@@ -50,7 +50,7 @@ pub struct Allowed {
 
 impl Allowed {
     /// How many are remembered.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.grounds.len()
     }
 

@@ -27,7 +27,7 @@ fn fallback(count: usize) -> Value {
     json!({ "fallback_keys": keys })
 }
 
-fn too_many<T>(outcome: Result<T, UploadError>) -> bool {
+fn too_many<T>(outcome: &Result<T, UploadError>) -> bool {
     matches!(outcome, Err(UploadError::TooMany))
 }
 
@@ -35,23 +35,23 @@ fn too_many<T>(outcome: Result<T, UploadError>) -> bool {
 async fn a_device_has_so_many_keys_in_stock_and_no_more() {
     let home = Home::new();
     home.device(&alice(), "PHONE").await;
-    assert!(too_many(home.upload(&alice(), "PHONE", stock(MAX_ONE_TIME_KEYS + 1)).await));
+    assert!(too_many(&home.upload(&alice(), "PHONE", stock(MAX_ONE_TIME_KEYS + 1)).await));
     let full = json!({ "signed_curve25519": MAX_ONE_TIME_KEYS });
     assert_eq!(home.upload(&alice(), "PHONE", stock(MAX_ONE_TIME_KEYS)).await.unwrap(), full);
     // Those of another algorithm count with them.
     let other = json!({ "one_time_keys": { "x.other:A": key("a") } });
     for more in [one_time(&["MORE"]), other] {
-        assert!(too_many(home.upload(&alice(), "PHONE", more).await));
+        assert!(too_many(&home.upload(&alice(), "PHONE", more).await));
     }
     home.claim(&[(&alice(), "PHONE")]).await;
     assert_eq!(home.upload(&alice(), "PHONE", one_time(&["MORE"])).await.unwrap(), full);
 
     for many in [MAX_FALLBACK_KEYS + 1, MAX_ONE_TIME_KEYS + 1] {
-        assert!(too_many(home.upload(&alice(), "PHONE", fallback(many)).await), "{many}");
+        assert!(too_many(&home.upload(&alice(), "PHONE", fallback(many)).await), "{many}");
     }
     home.upload(&alice(), "PHONE", fallback(MAX_FALLBACK_KEYS)).await.unwrap();
     let more = json!({ "fallback_keys": { "x.another:F": key("f") } });
-    assert!(too_many(home.upload(&alice(), "PHONE", more).await));
+    assert!(too_many(&home.upload(&alice(), "PHONE", more).await));
     home.upload(&alice(), "PHONE", fallback(MAX_FALLBACK_KEYS)).await.unwrap();
 }
 
