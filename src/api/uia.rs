@@ -51,8 +51,8 @@ fn is_counted_by_path(purpose: Purpose) -> bool {
 }
 
 /// Makes of a body one that ruma reads as it is meant. An `auth` with neither `type` nor `session` goes: clients that have
-/// nothing to prove yet send `{}`, or what else they know, as well as none. A password gets the `identifier` that the specification wants from those that still name its
-/// user in the older fields.
+/// nothing to prove yet send `{}`, or what else they know, as well as none. A password gets the `identifier` that the
+/// specification wants from those that still name its user in the older fields.
 pub fn as_meant(body: Bytes) -> Bytes {
     let Ok(mut fields) = serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(&body) else { return body };
     let auth = fields.get("auth").and_then(|auth| serde_json::from_str::<Map<_, _>>(auth.get()).ok());
