@@ -525,6 +525,15 @@ async fn a_joined_room_is_not_forgotten() {
 }
 
 #[tokio::test]
+async fn of_a_room_one_was_never_in_there_is_nothing_to_forget() {
+    let (alice, bob) = pair().await;
+    let room = alice.public_room().await;
+    let path = "/_matrix/client/v3/rooms/{roomId}/forget";
+    bob.post(path, &[&room]).json(json!({})).await.ok();
+    bob.post(path, &["!nowhere:nowhere.example"]).json(json!({})).await.ok();
+}
+
+#[tokio::test]
 async fn membership_is_changed_by_state_too() {
     let (alice, bob) = pair().await;
     let room = alice.public_room().await;

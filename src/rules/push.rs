@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 
 pub use self::{
     evaluate::{Outcome, RoomContext, evaluate, outcome},
-    event::EventFields,
+    event::{EventFields, Named},
     ruleset::{asks_for_display_name, effective},
 };
 use crate::{pdu::Pdu, power_levels::PowerLevels};

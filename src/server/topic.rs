@@ -55,6 +55,11 @@ pub fn passing(room_no: u64) -> Topic {
     Topic(kind(5) | (room_no & LOW))
 }
 
+/// Whether it is a topic of [`passing`].
+pub fn is_passing(topic: Topic) -> bool {
+    topic.0 & !LOW == kind(5)
+}
+
 /// A receipt that the user alone may see.
 pub fn private_receipt(user: &UserId) -> Topic {
     Topic(kind(6) | hash(&[user.as_bytes()]))

@@ -56,8 +56,17 @@ pub struct Watch {
 }
 
 struct Watched {
-    changed: Mutex<HashMap<Topic, Position>>,
+    changed: Mutex<Changed>,
     wake: Notify,
+}
+
+/// What a watch knows.
+#[derive(Default)]
+struct Changed {
+    /// The newest commit of each topic.
+    last: HashMap<Topic, Position>,
+    /// The position above which whoever waits wants to hear of something.
+    since: Position,
 }
 
 impl Topics {
@@ -90,8 +99,9 @@ impl Announcement<'_> {
     pub fn mark(&mut self, position: Position, topics: impl IntoIterator<Item = Topic>) {
         for topic in topics {
             for watched in self.waiting.get(&topic).into_iter().flat_map(BTreeMap::values) {
-                lock(&watched.changed).insert(topic, position);
-                self.heard.push(Arc::clone(watched));
+                if watched.hears(topic, position) {
+                    self.heard.push(Arc::clone(watched));
+                }
             }
         }
     }
@@ -102,6 +112,23 @@ impl Announcement<'_> {
         for watched in self.heard {
             watched.wake.notify_one();
         }
+    }
+}
+
+impl Watched {
+    /// Notes a commit, and says whether it may matter to who waits. Who was told already that the topic has changed, and
+    /// sleeps on, waits for other topics.
+    fn hears(&self, topic: Topic, position: Position) -> bool {
+        let mut changed = lock(&self.changed);
+        let before = changed.last.insert(topic, position);
+        before.is_none_or(|before| before <= changed.since)
+    }
+
+    /// Whether a topic that is wanted has a commit above `since`, for one who sleeps if not.
+    fn looks(&self, since: Position, wanted: impl Fn(Topic) -> bool) -> bool {
+        let mut changed = lock(&self.changed);
+        changed.since = since;
+        changed.last.iter().any(|(topic, position)| *position > since && wanted(*topic))
     }
 }
 
@@ -138,7 +165,7 @@ impl Watch {
         self.topics.forget(&gone, self.number);
         let mut changed = lock(&self.watched.changed);
         for topic in gone {
-            changed.remove(&topic);
+            changed.last.remove(&topic);
         }
     }
 
@@ -146,21 +173,32 @@ impl Watch {
     pub fn changed_since(&self, since: Position) -> Vec<Topic> {
         let changed = lock(&self.watched.changed);
         let mut topics: Vec<_> =
-            changed.iter().filter(|(_, position)| **position > since).map(|(topic, _)| *topic).collect();
+            changed.last.iter().filter(|(_, position)| **position > since).map(|(topic, _)| *topic).collect();
         topics.sort_unstable();
         topics
     }
 
     /// The newest commit of a topic, seen since it was added.
     pub fn last(&self, topic: Topic) -> Option<Position> {
-        lock(&self.watched.changed).get(&topic).copied()
+        lock(&self.watched.changed).last.get(&topic).copied()
+    }
+
+    /// How many watch a topic, this one among them.
+    pub fn watchers(&self, topic: Topic) -> usize {
+        lock(&self.topics.waiting).get(&topic).map_or(0, BTreeMap::len)
     }
 
     /// Returns as soon as a watched topic has a commit above `since`. Safe to drop and call again.
     pub async fn wait(&self, since: Position) {
+        self.wait_for(since, |_| true).await;
+    }
+
+    /// The same for the topics that are wanted; the others do not end the sleep, and interrupt it once each at most. One
+    /// task waits at a time.
+    pub async fn wait_for(&self, since: Position, wanted: impl Fn(Topic) -> bool) {
         loop {
             // `notify_one` stores a permit, so an announcement between the check and the wait is not lost.
-            if lock(&self.watched.changed).values().any(|position| *position > since) {
+            if self.watched.looks(since, &wanted) {
                 return;
             }
             self.watched.wake.notified().await;
@@ -257,6 +295,32 @@ mod tests {
         announcement.wake();
         assert_eq!(alarm.0.load(Ordering::Relaxed), 1);
         assert_eq!(sleeps.as_mut().poll(&mut context), Poll::Ready(()));
+    }
+
+    #[test]
+    fn who_waits_for_others_is_disturbed_by_a_topic_once() {
+        let topics = Arc::new(Topics::default());
+        let mut watch = topics.watch();
+        watch.add_all([Topic(1), Topic(2)]);
+        assert_eq!((watch.watchers(Topic(1)), watch.watchers(Topic(3))), (1, 0));
+        let alarm = Arc::new(Alarm::default());
+        let waker = Waker::from(Arc::clone(&alarm));
+        let mut context = Context::from_waker(&waker);
+        let mut sleeps = Box::pin(watch.wait_for(Position(6), |topic| topic == Topic(2)));
+        let mut rings = |position, topic| {
+            topics.announce(Position(position), [Topic(topic)]);
+            let ready = sleeps.as_mut().poll(&mut context).is_ready();
+            (alarm.0.swap(0, Ordering::Relaxed), ready)
+        };
+        assert_eq!(rings(6, 2), (0, false), "before it is polled");
+        assert_eq!(rings(7, 1), (1, false), "it looks, and sleeps on");
+        assert_eq!([rings(8, 1), rings(9, 1)], [(0, false); 2]);
+        assert_eq!(rings(10, 2), (1, true));
+        drop(sleeps);
+        assert_eq!(watch.changed_since(Position(8)), [Topic(1), Topic(2)], "all is known");
+        // What disturbs nobody is news for who comes later.
+        let mut late = Box::pin(watch.wait(Position(9)));
+        assert_eq!(late.as_mut().poll(&mut context), Poll::Ready(()));
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, iter, sync::OnceLock};
 
-use ruma::{OwnedUserId, push::ScalarJsonValue};
+use ruma::{OwnedUserId, UserId, push::ScalarJsonValue};
 use serde_json::Value;
 
-use super::pattern::Text;
+use super::pattern::{Text, fold};
 use crate::{
     client_event::{RoomField, Unsigned, client_json},
     pdu::Pdu,
@@ -40,14 +40,26 @@ impl EventFields {
     }
 
     /// Whom the default rules may treat otherwise than everybody: who is mentioned, and whom the state is about.
-    pub fn named(&self) -> BTreeSet<&str> {
+    pub fn named(&self) -> Named {
         let mentioned = self.get(r"content.m\.mentions.user_ids").and_then(Value::as_array);
-        mentioned.into_iter().flatten().chain(self.get("state_key")).filter_map(Value::as_str).collect()
+        let names = mentioned.into_iter().flatten().chain(self.get("state_key")).filter_map(Value::as_str);
+        Named(names.map(fold).collect())
     }
 
     /// The `content.body`, if it is a string.
     pub fn body(&self) -> Option<&Text> {
         self.body.get_or_init(|| Some(Text::new(self.fields.get("content")?.get("body")?.as_str()?))).as_ref()
+    }
+}
+
+/// Users whom an event names, in whatever case: the rule that speaks of a state key compares without it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Named(BTreeSet<String>);
+
+impl Named {
+    /// Whether a user may be one of them.
+    pub fn has(&self, user: &UserId) -> bool {
+        !self.0.is_empty() && self.0.contains(&fold(user.as_str()))
     }
 }
 

@@ -63,7 +63,7 @@ pub fn has_words(wanted: &str, text: &Text, budget: &mut Budget) -> bool {
 }
 
 /// Without case: of the three sigmas that are one letter too, of which the last depends on where it stands.
-fn fold(text: &str) -> String {
+pub(super) fn fold(text: &str) -> String {
     text.to_lowercase().replace('ς', "σ")
 }
 

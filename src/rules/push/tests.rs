@@ -299,3 +299,29 @@ fn the_default_rules_of_two_users_differ_in_what_names_them() {
     // Of these, one asks for the state key and one for the mentions: `EventFields::named` is both.
     assert_eq!(differing, [".m.rule.invite_for_me", ".m.rule.is_user_mention"]);
 }
+
+/// The default rules say the same to all whom an event does not name, in whatever case it writes their names.
+#[test]
+fn whom_an_event_names() {
+    let mut room = room();
+    let mut said = |event: EventDraft, names: &str| {
+        let event = room.send(event);
+        let fields = EventFields::new(&event);
+        let said_to = |name: &str| {
+            let rules = Ruleset::server_default(&user(name));
+            let Outcome { notify, highlight, actions, .. } = outcome(&rules, &fields, &context(&room, &user(name), 4));
+            (notify, highlight, actions.len())
+        };
+        for name in &PEOPLE[2..] {
+            assert_eq!(fields.named().has(&user(name)), *name == names, "{name}");
+            assert_eq!(said_to(name) == said_to("stranger"), *name != names, "{name}");
+        }
+    };
+    let invite =
+        |name: &str| draft("ann", "m.room.member", Some(&format!("@{name}:here")), json!({ "membership": "invite" }));
+    said(invite("dora"), "dora");
+    said(invite("BEN"), "ben");
+    said(draft("ann", "m.room.message", None, json!({ "msgtype": "m.text", "body": "x" })), "");
+    let mentions = json!({ "msgtype": "m.text", "body": "x", "m.mentions": { "user_ids": ["@cleo:here"] } });
+    said(draft("ann", "m.room.message", None, mentions), "cleo");
+}

@@ -114,7 +114,9 @@ async fn take_back(
         return Ok(());
     }
     let pdu = working.signed(tx, target).await?;
-    let row = if let Some(fresh) = working.count_of(target) {
+    let fresh = working.count_of(target);
+    let is_fresh = fresh.is_some();
+    let row = if let Some(fresh) = fresh {
         Some(fresh)
     } else {
         // What was counted before threads were told apart is counted in the main timeline.
@@ -129,10 +131,18 @@ async fn take_back(
         working.head.uncounted = working.head.uncounted.max(ordinal);
     }
     let Some(levels) = working.power_levels(tx).await? else { return Ok(()) };
-    for user in push::default_effect(&pdu, &levels).highlight_users {
-        if user.server_name() == name {
-            tx.delete(&NAMED, &(user, working.no, ordinal));
-        }
+    let users = push::default_effect(&pdu, &levels).highlight_users;
+    let keys = users.into_iter().filter(|user| user.server_name() == name).map(|user| (user, working.no, ordinal));
+    forget_named(tx, keys.collect(), is_fresh).await
+}
+
+/// Takes away the rows of those whom an event of the batch, or of an earlier one, named. Most of the thousands that an
+/// event can name are no members and have none.
+async fn forget_named(tx: &Tx, keys: Vec<(OwnedUserId, RoomNo, u32)>, is_fresh: bool) -> Result<(), Fault> {
+    // Read past the batch, or peeked in it: only the room's lane writes these rows, and the batch is the lane's.
+    let rows = if is_fresh { tx.peek_many(&NAMED, &keys).await? } else { tx.view().get_many(&NAMED, &keys).await? };
+    for (key, _) in keys.iter().zip(rows).filter(|(_, row)| row.is_some()) {
+        tx.delete(&NAMED, key);
     }
     Ok(())
 }

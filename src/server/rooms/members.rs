@@ -20,9 +20,6 @@ pub enum ForgetError {
     /// The user is still in it, or invited, or knocking.
     #[error("a room is left before it is forgotten")]
     StillIn,
-    /// The user has nothing to do with it.
-    #[error("you were never in this room")]
-    NotFound,
     /// Nothing the caller did.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -79,15 +76,16 @@ impl Rooms {
         }
     }
 
-    /// Takes a room that the user left out of the user's view.
+    /// Takes a room that the user left out of the user's view. Of one that they have nothing to do with there is nothing
+    /// to forget.
     pub async fn forget(&self, user: &UserId, room: &RoomId) -> Result<(), ForgetError> {
         let (user, room) = (&user.to_owned(), &(room.to_owned(),));
         self.base
             .transact(|tx| async move {
                 // Peeked: a room's number never changes.
-                let no = tx.peek(&ROOM_NO, room).await?.ok_or(ForgetError::NotFound)?;
+                let Some(no) = tx.peek(&ROOM_NO, room).await? else { return Ok(()) };
                 let key = (user.clone(), no);
-                let mut member = tx.read(&MEMBER, &key).await?.ok_or(ForgetError::NotFound)?;
+                let Some(mut member) = tx.read(&MEMBER, &key).await? else { return Ok(()) };
                 if !matches!(member.state, MembershipState::Leave | MembershipState::Ban) {
                     return Err(ForgetError::StillIn);
                 }

@@ -58,7 +58,7 @@ use tokio::{
 
 pub use self::lists::DeviceLists;
 use self::{
-    polls::Polls,
+    polls::{Poll, Polls},
     session::{Session, Sessions},
 };
 use crate::{
@@ -253,7 +253,12 @@ impl Syncs {
         } else {
             None
         };
+        let mut seen = since.position;
         loop {
+            if let Some(time) = session.gathers(seen) {
+                waited = true;
+                self.wait(&poll, &mut until, session.gathered(seen, time)).await;
+            }
             let view = session.refresh(&self.base).await.map_err(SyncError::from)?;
             let answer = self.answer(request, Some(since), &view, &mut session).await.map_err(SyncError::from)?;
             // Whoever waits has nothing in memory.
@@ -266,12 +271,19 @@ impl Syncs {
                 return Ok(answer.response);
             }
             waited = true;
-            tokio::select! {
-                () = session.changed(view.position()) => {}
-                () = sleep_until(until) => {}
-                () = poll.ended() => until = Instant::now(),
-                () = self.base.stopped() => {}
-            }
+            seen = view.position();
+            self.wait(&poll, &mut until, session.changed(seen)).await;
+        }
+    }
+
+    /// Waits for news, or until the poll has to end; what ends it for good sets its time to now.
+    async fn wait(&self, poll: &Poll<'_>, until: &mut Instant, news: impl Future<Output = ()>) {
+        tokio::select! {
+            biased;
+            () = news => {}
+            () = sleep_until(*until) => {}
+            () = poll.ended() => *until = Instant::now(),
+            () = self.base.stopped() => {}
         }
     }
 

@@ -167,7 +167,9 @@ pub async fn joined(
 
     let everything = frame.before.is_none();
     let said = timeline.events.iter().chain(&state);
-    let summary = if everything || said.clone().any(|event| summary::depends_on(&event.pdu.kind().to_string())) {
+    let mut said = said.map(|event| event.pdu.kind().to_string());
+    // A redaction that was cut off may have taken the room's name, and no state has changed.
+    let summary = if everything || timeline.limited || said.any(|kind| summary::depends_on(&kind)) {
         summary::summary(room, asked.user()).await?
     } else {
         RoomSummary::default()

@@ -21,10 +21,12 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::{Deref, DerefMut},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use depesche_store::{MAX_SCAN, Position, Topic, Topics, Watch};
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId, events::room::member::MembershipState};
+use tokio::time::timeout;
 
 use super::delta::Sent;
 use crate::{
@@ -41,6 +43,14 @@ use crate::{
 const MAX_SESSIONS: usize = 20_000;
 /// How long a session is kept without a poll.
 const IDLE_MS: u64 = 15 * 60 * 1000;
+/// So many sessions that watch a room hear at once of what passes in it.
+pub(super) const FEW: usize = 20;
+/// For how long what passes gathers, for each session above [`FEW`]. Everybody reads a message, and is told of everybody
+/// who has: answers as many as the square of the room. As each poll is answered once in that time, all together take a
+/// fifth of a processor, however many read.
+pub(super) const GATHERS_PER_WATCH: Duration = Duration::from_millis(1);
+/// For how long it gathers at most.
+pub(super) const GATHERS_AT_MOST: Duration = Duration::from_secs(2);
 /// The most that go when one comes back: dropping a session ends all its watches.
 const GO_AT_ONCE: usize = 16;
 
@@ -240,6 +250,25 @@ impl Session {
     /// Returns as soon as there may be something new above a position.
     pub async fn changed(&self, since: Position) {
         self.watch.wait(since).await;
+    }
+
+    /// For how long what is new above a position is to gather, before it is answered: if it does no more than pass in a
+    /// room, and many watch that.
+    pub fn gathers(&self, since: Position) -> Option<Duration> {
+        let news = self.watch.changed_since(since);
+        if !news.iter().copied().all(topic::is_passing) {
+            return None;
+        }
+        let watchers = news.into_iter().map(|topic| self.watch.watchers(topic)).max()?;
+        let times = u32::try_from(watchers.saturating_sub(FEW)).unwrap_or(u32::MAX);
+        Some(GATHERS_PER_WATCH.saturating_mul(times).min(GATHERS_AT_MOST)).filter(|time| !time.is_zero())
+    }
+
+    /// Returns after this time, or as soon as something else is new.
+    pub async fn gathered(&self, since: Position, time: Duration) {
+        let other = self.watch.wait_for(since, |topic| !topic::is_passing(topic));
+        // Whichever it was.
+        let _ = timeout(time, other).await;
     }
 
     fn is_news(&self, topic: Topic, since: Position) -> bool {

@@ -77,6 +77,17 @@ async fn the_directory_loses_no_room_by_a_read_that_fails() {
 }
 
 #[tokio::test]
+async fn a_room_that_its_creator_leaves_as_it_is_made_is_not_published() {
+    let server = start(memory()).await;
+    let alice = &account(&server, "alice").await;
+    let leaves = (StateEventType::RoomMember, alice.to_string(), object(json!({ "membership": "leave" })));
+    let room = Creation { published: true, initial_state: vec![leaves], ..creation(alice) };
+    let room = server.rooms.create(room).await.unwrap();
+    assert!(!server.directory.has(&room).await.unwrap());
+    assert_eq!(problems(&server).await, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn the_directory_is_searched_by_words_and_types() {
     let server = start(memory()).await;
     let alice = &account(&server, "alice").await;

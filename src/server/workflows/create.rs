@@ -243,7 +243,8 @@ impl Rooms {
             tx.put(&ALIAS, &(alias.clone(),), &target);
             tx.put(&ROOM_ALIAS, &(working.no, alias.clone()), &());
         }
-        if creation.published {
+        // Its creator may have left it with its first events.
+        if creation.published && working.head.joined > 0 {
             tx.put(&PUBLISHED, &(working.no,), &());
             tx.topic(topic::directory());
         }

@@ -91,7 +91,6 @@ impl From<ForgetError> for Error {
         let words = error.to_string();
         match error {
             ForgetError::StillIn => Self::bad_request(ErrorKind::Unknown, words),
-            ForgetError::NotFound => Self::not_found(words),
             ForgetError::Fault(fault) => fault.into(),
         }
     }

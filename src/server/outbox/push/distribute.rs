@@ -9,7 +9,7 @@ use std::{
 
 use depesche_rules::{
     bounds::MAX_PUSH_ACTIONS_BYTES,
-    push::{self, EventFields},
+    push::{self, EventFields, Named},
 };
 use depesche_store::{CommitError, MAX_SCAN, Position, Range};
 use ruma::{
@@ -82,7 +82,7 @@ struct Heard<'a> {
     fields: &'a EventFields,
     context: Context,
     /// Whom it names.
-    named: BTreeSet<&'a str>,
+    named: Named,
     /// What the default rules say to all others, once somebody has them.
     by_default: OnceLock<Option<Verdict>>,
 }
@@ -317,7 +317,7 @@ impl Heard<'_> {
         if let Some(own) = &rules.own {
             return self.judged(user, own).await;
         }
-        if self.named.contains(user.as_str()) {
+        if self.named.has(user) {
             return self.judged(user, &Ruleset::server_default(user)).await;
         }
         if let Some(known) = self.by_default.get() {

@@ -19,7 +19,7 @@ use crate::{
     topic,
 };
 
-/// Users whose rules are kept. Beyond, all are forgotten.
+/// Users whose rules are kept. Beyond, each one takes the place of another.
 const USERS: usize = 10_000;
 /// As many bytes of stored rules and lists.
 const BYTES: usize = 16 << 20;
@@ -38,6 +38,8 @@ pub struct Known {
     /// Of all whose rules are kept.
     watch: Watch,
     kept: HashMap<OwnedUserId, Kept>,
+    /// The most users.
+    most: usize,
     bytes: usize,
     default: Arc<Rules>,
 }
@@ -48,12 +50,18 @@ struct Kept {
     /// Where the rules were last changed, and the list of those who are ignored.
     changed: [Option<Position>; 2],
     rules: Arc<Rules>,
+    /// As they are stored.
+    bytes: usize,
 }
 
 impl Known {
     pub fn new(base: Arc<Base>) -> Self {
+        Self::of_at_most(base, USERS)
+    }
+
+    fn of_at_most(base: Arc<Base>, most: usize) -> Self {
         let watch = base.topics().watch();
-        Self { base, watch, kept: HashMap::new(), bytes: 0, default: Arc::default() }
+        Self { base, watch, kept: HashMap::new(), most, bytes: 0, default: Arc::default() }
     }
 
     /// A user's rules of now.
@@ -64,9 +72,7 @@ impl Known {
         {
             return Ok(Arc::clone(&kept.rules));
         }
-        if self.kept.len() >= USERS || self.bytes >= BYTES {
-            *self = Self::new(Arc::clone(&self.base));
-        }
+        let before = self.forget(user);
         // Watched before the snapshot is taken: what that does not show will be heard of.
         self.watch.add(topic);
         let view = self.base.view();
@@ -74,17 +80,63 @@ impl Known {
         let mut stored = view.get_many(&ACCOUNT_DATA, &keys).await?.into_iter();
         let (stored, list) = (stored.next().flatten(), stored.next().flatten());
         let changed = [&stored, &list].map(|row| row.as_ref().map(|row| row.position));
-        let rules = match self.kept.remove(user) {
+        let bytes = [&stored, &list].into_iter().flatten().map(|row| row.content.len()).sum();
+        let rules = match before {
             // The topic speaks of memberships and keys as well.
-            Some(kept) if kept.changed == changed => kept.rules,
+            Some(before) if before.changed == changed => before.rules,
             _ if changed == [None, None] => Arc::clone(&self.default),
             _ => {
-                self.bytes += [&stored, &list].into_iter().flatten().map(|row| row.content.len()).sum::<usize>();
                 let own = stored.map(|stored| push::effective(Some(stored.content.as_str()), user));
                 Arc::new(Rules { own, ignored: account_data::users_of(list, user) })
             }
         };
-        self.kept.insert(user.to_owned(), Kept { at: view.position(), changed, rules: Arc::clone(&rules) });
+        let kept = Kept { at: view.position(), changed, rules: Arc::clone(&rules), bytes };
+        self.keep(user.to_owned(), kept);
         Ok(rules)
+    }
+
+    fn keep(&mut self, user: OwnedUserId, kept: Kept) {
+        while self.kept.len() >= self.most || self.bytes > BYTES {
+            // Whichever: where more take turns than there is room for, most stay.
+            let Some(other) = self.kept.keys().next().cloned() else { break };
+            self.forget(&other);
+            self.watch.remove(topic::user(&other));
+        }
+        self.bytes += kept.bytes;
+        self.kept.insert(user, kept);
+    }
+
+    fn forget(&mut self, user: &UserId) -> Option<Kept> {
+        self.kept.remove(user).inspect(|kept| self.bytes -= kept.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use depesche_store::{Options, counting::Counting, memory::Memory};
+
+    use super::*;
+    use crate::testing::{Fixture, user};
+
+    #[tokio::test]
+    async fn where_there_is_room_for_fewer_most_stay() {
+        let engine = Counting::new(Memory::new(Options::default()));
+        let count = engine.count();
+        let server = Fixture::on(Arc::new(engine));
+        let mut known = Known::of_at_most(Arc::clone(&server.base), 8);
+        let users: Vec<_> = (0..9).map(|n| user(&format!("user{n}"))).collect();
+        server.ignore(&users[3], &[&users[4]]).await;
+        let mut read = async || {
+            count.reset();
+            for user in &users {
+                assert_eq!(known.of(user).await.unwrap().ignored.len(), usize::from(*user == users[3]));
+            }
+            (count.by_first_byte().get(&ACCOUNT_DATA.number).map_or(0, |rows| rows.gets), known.kept.len())
+        };
+        assert_eq!(read().await, (18, 8));
+        let (rows, kept) = read().await;
+        assert!(rows < 18 && kept == 8, "{rows}");
+        let bytes: usize = known.kept.values().map(|kept| kept.bytes).sum();
+        assert_eq!(known.bytes, bytes);
     }
 }

@@ -165,6 +165,24 @@ async fn a_summary_follows_the_members_and_the_name() {
     assert_eq!(summary(client.sync().await), counts, "with nobody else there, those who were");
 }
 
+#[tokio::test]
+async fn who_hears_nothing_of_a_lost_name_is_told_the_heroes() {
+    let server = Server::new();
+    let (alice, bob, _) = users();
+    let room = server.rooms.public_room(&alice).await;
+    server.rooms.join(&room, &bob).await;
+    let name = server.rooms.set(&room, &alice, StateEventType::RoomName, json!({ "name": "hall" })).await;
+    let mut client = server.client_with(&bob, json!({ "room": { "timeline": { "limit": 2 } } }));
+    client.sync().await;
+    server.rooms.redact(&room, &alice, &name).await;
+    for body in ["one", "two"] {
+        server.rooms.say(&room, &alice, body).await;
+    }
+    let joined = client.sync().await["rooms"]["join"][room.as_str()].clone();
+    assert_eq!(brief(&joined["timeline"]), ["one", "two"]);
+    assert_eq!(joined["summary"]["m.heroes"], json!([alice]));
+}
+
 async fn encrypted_room(server: &Server, creator: &UserId) -> OwnedRoomId {
     let room = server.rooms.public_room(creator).await;
     let algorithm = json!({ "algorithm": "m.megolm.v1.aes-sha2" });

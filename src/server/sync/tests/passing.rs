@@ -4,7 +4,7 @@ use depesche_rules::bounds::MAX_RECEIPTS_PER_SYNC;
 use ruma::{OwnedEventId, OwnedRoomId, events::AnySyncEphemeralRoomEvent, push::RuleKind, serde::Raw};
 use tokio::time::advance;
 
-use super::*;
+use super::{super::session::FEW, *};
 use crate::{
     push_rules::Editor,
     rooms::{
@@ -484,4 +484,99 @@ async fn counts_are_told_when_other_rules_make_them_others() {
         assert_eq!(counts(&mut client).await, expected);
     }
     assert_eq!(counts(&mut client).await, Value::Null, "told once");
+}
+
+/// A room that more watch than hear at once of what passes, a message in it, and a client of each that has seen it; the
+/// last is the creator's.
+async fn town() -> (Server, OwnedRoomId, OwnedEventId, Vec<Client>) {
+    let server = Server::new();
+    let (alice, ..) = users();
+    let room = server.rooms.public_room(&alice).await;
+    let said = server.rooms.say(&room, &alice, "read me").await;
+    let mut clients = Vec::new();
+    for n in 1..FEW + 50 {
+        let member = user(&format!("member{n}"));
+        server.rooms.join(&room, &member).await;
+        clients.push(server.client(&member));
+    }
+    clients.push(server.client(&alice));
+    for client in &mut clients {
+        client.sync().await;
+    }
+    (server, room, said, clients)
+}
+
+/// Waits with each client until it has heard of so many receipts. How many answers each took.
+async fn hear(clients: Vec<Client>, room: &OwnedRoomId, receipts_of: usize) -> Vec<usize> {
+    let poll = async |mut client: Client| {
+        let (mut answers, mut heard) = (0, 0);
+        while heard < receipts_of {
+            heard += receipts(&client.sync_for(LONG).await, room).len();
+            answers += 1;
+        }
+        answers
+    };
+    futures::future::join_all(clients.into_iter().map(poll)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_passes_gathers_where_many_watch() {
+    let (server, room, said, clients) = town().await;
+    let readers: Vec<_> = clients.iter().map(|client| client.request.user.clone()).collect();
+    // Everybody reads, each a millisecond after the other, and everybody hears of all of them.
+    let everybody_reads = async {
+        for reader in &readers {
+            server.read(reader, &room, &said, Thread::None).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let (answers, ()) = tokio::join!(hear(clients, &room, readers.len()), everybody_reads);
+    assert!(answers.iter().all(|answers| *answers <= 3), "{answers:?}");
+    // Where few watch, nothing is held back.
+    let (server, room, client) = house().await;
+    let said = server.rooms.say(&room, &users().0, "read me").await;
+    let before = tokio::time::Instant::now();
+    let reads = async {
+        tokio::task::yield_now().await;
+        server.read(&users().0, &room, &said, Thread::None).await;
+    };
+    tokio::join!(hear(vec![client], &room, 1), reads);
+    assert_eq!(before.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_gathers_holds_nothing_else_back() {
+    let (server, room, said, mut clients) = town().await;
+    let (alice, bob) = (users().0, clients[0].request.user.clone());
+    let mut client = clients.pop().expect("the creator's");
+    // What is said comes at once, and brings with it what has passed.
+    let before = tokio::time::Instant::now();
+    let happens = async {
+        tokio::task::yield_now().await;
+        server.types(&bob, &room, Some(30)).await;
+        tokio::task::yield_now().await;
+        server.rooms.say(&room, &alice, "at once").await;
+    };
+    let (answer, ()) = tokio::join!(client.sync_for(LONG), happens);
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    assert_eq!(brief(&answer["rooms"]["join"][room.as_str()]["timeline"]), ["at once"]);
+    assert_eq!(typists(&answer, &room), Some(vec![bob.to_string()]));
+    // A poll waits as long as it wants to and no longer, also for what is new already.
+    for (typing, wait) in [(None, Duration::ZERO), (Some(30), Duration::from_millis(5))] {
+        let before = tokio::time::Instant::now();
+        server.types(&bob, &room, typing).await;
+        assert!(typists(&client.sync_for(wait).await, &room).is_some());
+        assert_eq!(before.elapsed(), wait);
+    }
+    // And the end of the server ends it.
+    let before = tokio::time::Instant::now();
+    let happens = async {
+        tokio::task::yield_now().await;
+        server.read(&bob, &room, &said, Thread::None).await;
+        tokio::task::yield_now().await;
+        server.rooms.stop.send(true).unwrap();
+    };
+    let (answer, ()) = tokio::join!(client.sync_for(LONG), happens);
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    assert_eq!(receipts(&answer, &room).len(), 1);
 }

@@ -1,5 +1,8 @@
 //! Those whom an event names, however many they are.
 
+use std::sync::Arc;
+
+use depesche_store::{Options, counting::Counting, memory::Memory};
 use ruma::OwnedUserId;
 
 use super::*;
@@ -51,4 +54,22 @@ async fn who_joins_in_the_same_batch_is_named() {
     let positions = [before, joined, said, left, after].map(|sent| sent.unwrap().position);
     assert!(positions.iter().all(|position| *position == positions[0]), "one batch");
     assert_eq!(named(&course).await, [carol]);
+}
+
+#[tokio::test]
+async fn who_has_no_row_costs_none_when_the_event_is_redacted() {
+    let engine = Counting::new(Memory::new(Options::default()));
+    let count = engine.count();
+    let (server, alice) = (Fixture::on(Arc::new(engine)), user("alice"));
+    let room = server.room(&alice).await;
+    let mut written = Vec::new();
+    for names in [0, 2500] {
+        let users: Vec<_> = (0..names).map(|n| user(&format!("u{n}"))).collect();
+        let content = json!({ "msgtype": "m.text", "body": "all", "m.mentions": { "user_ids": users } });
+        let sent = server.send(&room, &alice, "m.room.message", content).await;
+        count.reset();
+        server.redact(&room, &alice, &sent).await;
+        written.push(count.by_first_byte().values().map(|rows| rows.written).sum::<u64>());
+    }
+    assert_eq!(written[0], written[1]);
 }
