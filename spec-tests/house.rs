@@ -94,6 +94,23 @@ fn what_is_listed_is_used() {
 }
 
 #[test]
+fn the_black_box_knows_the_server_only_over_http() {
+    let manifest = read("spec-tests/Cargo.toml");
+    let inside = section(&manifest, "dependencies").into_iter().filter(|name| name.starts_with("depesche"));
+    let inside: Vec<String> = inside.map(|name| name.replace('-', "_")).collect();
+    let (mut looking, mut cases) = (0, 0);
+    for (path, text) in sources("spec-tests") {
+        let words = words(&text);
+        let used: Vec<_> = inside.iter().filter(|name| words.contains(*name)).collect();
+        let fills = path.starts_with(root().join("spec-tests/bench"));
+        assert!(fills || used.is_empty(), "{} uses {used:?}: only the benchmark's filling may", path.display());
+        looking += used.len();
+        cases += usize::from(path.starts_with(root().join("spec-tests/cases")));
+    }
+    assert!(looking >= inside.len() && cases > 20, "the sources are not read");
+}
+
+#[test]
 fn the_map_has_the_arrows_of_the_manifests() {
     let map = read("docs/ARCHITECTURE.md");
     let (_, chart) = map.split_once("flowchart TD\n").expect("the map of crates");

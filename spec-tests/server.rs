@@ -111,6 +111,8 @@ pub struct Options {
     pub object_store: Option<String>,
     /// Sections for the end of our own configuration, which no other option sets: `[log]`, `[metrics]`.
     pub more: String,
+    /// Registration files of application services. Synapse's alone: ours has no services yet.
+    pub app_services: Vec<PathBuf>,
     /// Words before the server's own command line, such as those of `taskset` or `valgrind`, which become the server.
     pub under: Vec<String>,
 }

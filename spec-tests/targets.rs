@@ -167,13 +167,14 @@ pub fn synapse(directory: &Path, address: SocketAddr, options: &Options) -> Resu
     };
     let turn = options.turn.map(|_| format!("turn_uris: {TURN_URIS:?}\nturn_user_lifetime: 1h\n{believed}"));
     let turn = turn.unwrap_or_default();
+    let services = synapse_services(&options.app_services);
     let config = directory.join("homeserver.yaml");
     let text = format!(
         "server_name: {SERVER_NAME}\npublic_baseurl: http://{address}/\npid_file: {path}/pid\nreport_stats: false\n\
          signing_key_path: {path}/signing.key\nmedia_store_path: {path}/media\nlog_config: {path}/log.yaml\n\
          listeners:\n  - {{port: {}, bind_addresses: ['127.0.0.1'], type: http, tls: false, x_forwarded: {limited}, resources: [{resources}]}}\n\
          database: {{name: sqlite3, args: {{database: '{path}/homeserver.db'}}}}\n{registration}presence: {{enabled: {}}}\n\
-         enable_authenticated_media: {}\n{SYNAPSE_COMMON}{limits}{previews}{quota}{turn}",
+         enable_authenticated_media: {}\n{SYNAPSE_COMMON}{limits}{previews}{quota}{turn}{services}",
         address.port(),
         options.presence,
         !options.legacy_media
@@ -182,6 +183,11 @@ pub fn synapse(directory: &Path, address: SocketAddr, options: &Options) -> Resu
     let mut command = Command::new(PathBuf::from(home).join("bin/python"));
     command.args(["-m", "synapse.app.homeserver", "--config-path"]).arg(config).current_dir(directory);
     Ok(command)
+}
+
+/// The line that names the registration files of application services, if there are any.
+fn synapse_services(files: &[PathBuf]) -> String {
+    if files.is_empty() { String::new() } else { format!("app_service_config_files: {files:?}\n") }
 }
 
 /// The limits of each kind that Synapse has. Of two lines for one of them it takes the last.
@@ -264,4 +270,16 @@ experimental_features: {msc4222_enabled: true, msc3266_enabled: true}
 
 fn write(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PathBuf, synapse_services};
+
+    #[test]
+    fn services_are_named_in_one_line_and_only_where_there_are_some() {
+        assert_eq!(synapse_services(&[]), "");
+        let files = ["/tmp/a.yaml", "/tmp/b.yaml"].map(PathBuf::from);
+        assert_eq!(synapse_services(&files), "app_service_config_files: [\"/tmp/a.yaml\", \"/tmp/b.yaml\"]\n");
+    }
 }

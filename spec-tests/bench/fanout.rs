@@ -5,14 +5,21 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use crate::Size;
+use crate::contents::{Contents, NewRoom};
 use crate::figure::{Figures, median, ms};
 use crate::host::{processor_time, processor_time_since};
-use crate::site::{Person, Site, join_all, next_batch};
+use crate::site::{Person, Site, next_batch};
 
 /// How long one `/sync` waits.
 const WAIT_MS: u32 = 30_000;
 /// Time for all members to be waiting again.
 const SETTLE: Duration = Duration::from_millis(100);
+
+/// A room with who sends, and the members.
+pub fn contents(size: Size) -> Contents {
+    let people = size.members + 1;
+    Contents { accounts: people, rooms: vec![NewRoom::of(0..people)] }
+}
 
 /// A room whose members all sync.
 pub struct Fanout<'a> {
@@ -23,12 +30,9 @@ pub struct Fanout<'a> {
 }
 
 impl<'a> Fanout<'a> {
-    /// Fills the room.
-    pub async fn prepare(site: &'a Site, size: Size) -> Self {
-        let mut people = site.people(size.members + 1).await;
-        let room = people[0].create_room().await;
-        join_all(&mut people, &room).await;
-        Self { site, people, room, size }
+    /// Finds the room.
+    pub fn prepare(site: &'a Site, size: Size) -> Self {
+        Self { site, people: site.people("fanout"), room: site.rooms("fanout")[0].clone(), size }
     }
 
     /// Some messages, one after the other.

@@ -9,7 +9,8 @@ use std::process::Command;
 use depesche_spec_tests::Target;
 use depesche_spec_tests::client::encode;
 
-use crate::site::{Person, Site, fill, join_all, next_batch};
+use crate::contents::{Contents, NewRoom};
+use crate::site::{Person, Site, next_batch};
 
 /// Operations of each kind that are counted, after as many that are not.
 const SENDS: usize = 100;
@@ -22,6 +23,14 @@ const FIRST_SYNCS: usize = 3;
 const ROOMS: usize = 100;
 const MESSAGES: usize = 20;
 
+/// Two people in a room with a page of messages; and two others in many rooms, the second of whom asks for a first
+/// sync.
+fn contents() -> Contents {
+    let room = NewRoom::of(0..2).with_messages(2, PAGE);
+    let others = NewRoom::of(2..4).with_messages(1, MESSAGES);
+    Contents { accounts: 4, rooms: [vec![room], vec![others; ROOMS]].concat() }
+}
+
 /// Counts and prints.
 pub async fn run(folder: Option<String>) -> Result<(), String> {
     let temporary = tempfile::tempdir().map_err(|error| error.to_string())?;
@@ -29,12 +38,10 @@ pub async fn run(folder: Option<String>) -> Result<(), String> {
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     let pattern = format!("--callgrind-out-file={}/profile", folder.display());
     let under = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--separate-threads=no", &pattern];
-    let site = Site::start("Depesche", Target::Depesche, &under.map(str::to_owned))?;
-    let mut people = site.people(2).await;
-    let room = people[0].create_room().await;
-    join_all(&mut people, &room).await;
-    fill(&mut people, &room, PAGE).await;
-    let [alice, bob] = people.as_mut_slice() else { return Err("two people".to_owned()) };
+    let mut site = Site::start("Depesche", Target::Depesche, &under.map(str::to_owned))?;
+    site.fill(&[("instructions", contents())]).await?;
+    let (mut people, room) = (site.people("instructions"), site.rooms("instructions")[0].clone());
+    let [alice, bob, _, carol] = people.as_mut_slice() else { return Err("four people".to_owned()) };
     let counter = Counter { process: site.process(), folder };
 
     for _ in 0..SENDS {
@@ -63,17 +70,10 @@ pub async fn run(folder: Option<String>) -> Result<(), String> {
     }
     let page = counter.end("page")? / PAGES as u64;
 
-    for _ in 1..ROOMS {
-        let room = alice.create_room().await;
-        bob.join(&room).await;
-        for _ in 0..MESSAGES {
-            alice.say(&room).await;
-        }
-    }
-    bob.sync(None, 0).await;
+    carol.sync(None, 0).await;
     counter.begin()?;
     for _ in 0..FIRST_SYNCS {
-        bob.sync(None, 0).await;
+        carol.sync(None, 0).await;
     }
     let room_told = counter.end("first-sync")? / (FIRST_SYNCS * ROOMS) as u64;
 

@@ -1,15 +1,23 @@
 //! Measures Depesche and Synapse side by side and prints ratios: `docs/benchmarks.md` says how to run and read it.
 //!
-//! Both servers run all the time, pinned to one processor; this program has the other one. Each scenario is prepared on
-//! both, then its rounds alternate between them, so that what else the machine does falls on both alike. Medians are
-//! printed. Nothing here knows the inside of a server.
+//! Accounts and rooms come first ([`contents`], [`fill`]), the same on both servers: ours has them from this process,
+//! Synapse over HTTP. Then both are started anew and run all the time, pinned to one processor; this program has the
+//! other one. The rounds of each scenario alternate between them, so that what else the machine does falls on both
+//! alike. Medians are printed. Nothing but [`in_process`] knows the inside of a server.
 
+mod app_service;
+mod contents;
 mod fanout;
 mod figure;
+mod fill;
 mod host;
+mod in_process;
 mod instructions;
 mod joins;
+mod over_http;
 mod pages;
+mod progress;
+mod requests;
 mod send;
 mod site;
 mod store;
@@ -18,13 +26,14 @@ mod wire;
 
 use std::{process::ExitCode, time::Duration};
 
+use contents::Contents;
 use figure::{Figures, Table};
 use site::Site;
 
 /// What one run does.
 struct Plan {
-    /// The scenarios, in order.
-    scenarios: Vec<String>,
+    /// The scenarios, in order, each once.
+    scenarios: Vec<&'static str>,
     size: Size,
     rounds: usize,
     /// Without Synapse, for measurements of our own before and after a change.
@@ -46,12 +55,23 @@ pub struct Size {
     pub history: usize,
     /// Members that join one after the other.
     pub joins: usize,
+    /// Which member of a large room is the first that joins while it is measured.
+    pub crowd: usize,
     /// Events in the database that is started.
     pub stored: usize,
 }
 
-const QUICK: Size =
-    Size { send_s: 0.5, deliveries: 10, members: 40, rooms: 20, messages: 20, history: 500, joins: 30, stored: 300 };
+const QUICK: Size = Size {
+    send_s: 0.5,
+    deliveries: 10,
+    members: 40,
+    rooms: 20,
+    messages: 20,
+    history: 500,
+    joins: 30,
+    crowd: 60,
+    stored: 300,
+};
 const AIMS: Size = Size {
     send_s: 1.5,
     deliveries: 20,
@@ -60,6 +80,7 @@ const AIMS: Size = Size {
     messages: 20,
     history: 2000,
     joins: 100,
+    crowd: 300,
     stored: 2000,
 };
 const FULL: Size = Size {
@@ -69,7 +90,8 @@ const FULL: Size = Size {
     rooms: 500,
     messages: 20,
     history: 10_000,
-    joins: 1000,
+    joins: 100,
+    crowd: 1000,
     stored: 10_000,
 };
 
@@ -119,25 +141,42 @@ fn plan(words: impl Iterator<Item = String>) -> Option<Plan> {
             "full" => plan.size = FULL,
             "--alone" => plan.alone = true,
             "--rounds" => plan.rounds = words.next()?.parse().ok().filter(|rounds| *rounds > 0)?,
-            name if SCENARIOS.contains(&name) => plan.scenarios.push(word),
-            _ => return None,
+            name => {
+                let scenario = *SCENARIOS.iter().find(|scenario| **scenario == name)?;
+                if !plan.scenarios.contains(&scenario) {
+                    plan.scenarios.push(scenario);
+                }
+            }
         }
     }
     if plan.scenarios.is_empty() {
-        plan.scenarios = SCENARIOS.map(str::to_owned).to_vec();
+        plan.scenarios = SCENARIOS.to_vec();
     }
     Some(plan)
 }
 
+/// What a scenario finds on the servers.
+fn contents(name: &str, plan: &Plan) -> Contents {
+    match name {
+        "send" => send::contents(),
+        "fanout" => fanout::contents(plan.size),
+        "sync" => sync::contents(plan.size),
+        "pages" => pages::contents(plan.size),
+        "join" => joins::contents(plan.size, plan.rounds),
+        // It has servers of its own.
+        _ => Contents::default(),
+    }
+}
+
 async fn run(plan: &Plan) -> Result<(), String> {
-    let sites = Site::start_all(plan.alone, THEIRS).await?;
+    let wanted: Vec<_> = plan.scenarios.iter().map(|name| (*name, contents(name, plan))).collect();
+    let sites = Site::start_all(plan.alone, THEIRS, &wanted).await?;
     let mut table = Table::new(sites.iter().map(|site| site.name).collect());
     table.note(host::synced_writes(sites[0].directory()).map_err(|error| error.to_string())?);
     tokio::time::sleep(IDLE).await;
     let idle: Vec<f64> = sites.iter().map(|site| host::resident_mb(site.process())).collect();
     table.row("memory idle, MB", &idle);
     for name in &plan.scenarios {
-        eprintln!("{name} ...");
         for row in rounds(name, &sites, plan).await {
             table.add(row);
         }
@@ -156,7 +195,8 @@ async fn rounds(name: &str, sites: &[Site], plan: &Plan) -> Vec<figure::Row> {
         prepared.push(prepare(name, site, plan.size).await);
     }
     let mut found: Vec<Vec<Figures>> = sites.iter().map(|_| Vec::new()).collect();
-    for _ in 0..plan.rounds {
+    for round in 1..=plan.rounds {
+        eprintln!("{name}, round {round} of {}", plan.rounds);
         for (scenario, found) in prepared.iter_mut().zip(&mut found) {
             found.push(scenario.round().await);
         }
@@ -176,11 +216,11 @@ enum Scenario<'a> {
 
 async fn prepare<'a>(name: &str, site: &'a Site, size: Size) -> Scenario<'a> {
     match name {
-        "send" => Scenario::Send(send::Send::prepare(site, size).await),
-        "fanout" => Scenario::Fanout(fanout::Fanout::prepare(site, size).await),
-        "sync" => Scenario::Sync(sync::Sync::prepare(site, size).await),
-        "pages" => Scenario::Pages(pages::Pages::prepare(site, size).await),
-        "join" => Scenario::Join(joins::Joins::prepare(site, size).await),
+        "send" => Scenario::Send(send::Send::prepare(site, size)),
+        "fanout" => Scenario::Fanout(fanout::Fanout::prepare(site, size)),
+        "sync" => Scenario::Sync(sync::Sync::prepare(site).await),
+        "pages" => Scenario::Pages(pages::Pages::prepare(site, size)),
+        "join" => Scenario::Join(joins::Joins::prepare(site, size)),
         _ => Scenario::Store(store::Store::prepare(site, size)),
     }
 }
@@ -195,5 +235,46 @@ impl Scenario<'_> {
             Self::Join(scenario) => scenario.round().await,
             Self::Store(scenario) => scenario.round().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(words: &str) -> Option<Plan> {
+        plan(words.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn what_a_scenario_finds_fits_together() {
+        for words in ["quick", "aims", "full", "full --rounds 7"] {
+            let plan = planned(words).expect("a plan");
+            for name in &plan.scenarios {
+                let Contents { accounts, rooms } = contents(name, &plan);
+                for room in rooms {
+                    assert!(!room.members.is_empty() && room.members.end <= accounts, "{words} {name}: {room:?}");
+                    assert!(room.writers <= room.members.len(), "{words} {name}: {room:?}");
+                    assert!(room.messages == 0 || room.writers > 0, "{words} {name}: {room:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_run_has_large_rooms_before_anything_is_measured() {
+        let plan = planned("full").expect("a plan");
+        let members = contents("join", &plan).rooms[0].members.len();
+        assert_eq!(members, 999, "so that the first who joins is the thousandth");
+        assert_eq!(contents("pages", &plan).rooms[0].messages, 10_000);
+        let rooms = contents("sync", &plan).rooms;
+        assert_eq!((rooms.len(), rooms[0].messages), (500, 20));
+    }
+
+    #[test]
+    fn a_scenario_that_is_named_twice_runs_once() {
+        assert_eq!(planned("aims join send join").expect("a plan").scenarios, ["join", "send"]);
+        assert_eq!(planned("quick").expect("a plan").scenarios, SCENARIOS);
+        assert!(planned("quick nothing").is_none());
     }
 }

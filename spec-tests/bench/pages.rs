@@ -3,13 +3,20 @@
 use depesche_spec_tests::client::encode;
 
 use crate::Size;
+use crate::contents::{Contents, NewRoom};
 use crate::figure::Figures;
-use crate::site::{Person, Site, fill};
+use crate::site::{Person, Site};
 use crate::sync::Timed;
 use crate::wire::field;
 
-/// Those who write the history at the same time.
+/// Those who have written the history at the same time.
 const WRITERS: usize = 8;
+
+/// The room with its history.
+pub fn contents(size: Size) -> Contents {
+    let room = NewRoom::of(0..WRITERS).with_messages(WRITERS, size.history);
+    Contents { accounts: WRITERS, rooms: vec![room] }
+}
 
 /// The room and its reader.
 pub struct Pages<'a> {
@@ -20,13 +27,9 @@ pub struct Pages<'a> {
 }
 
 impl<'a> Pages<'a> {
-    /// Writes the history.
-    pub async fn prepare(site: &'a Site, size: Size) -> Self {
-        let mut people = site.people(WRITERS).await;
-        let room = people[0].create_room().await;
-        crate::site::join_all(&mut people, &room).await;
-        fill(&mut people, &room, size.history).await;
-        Self { site, people, room, messages: size.history }
+    /// Finds the room.
+    pub fn prepare(site: &'a Site, size: Size) -> Self {
+        Self { site, people: site.people("pages"), room: site.rooms("pages")[0].clone(), messages: size.history }
     }
 
     /// All pages from the newest to the oldest.

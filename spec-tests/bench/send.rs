@@ -3,12 +3,20 @@
 use std::time::{Duration, Instant};
 
 use crate::Size;
+use crate::contents::{Contents, NewRoom};
 use crate::figure::{Figures, ms};
 use crate::host::{kernel_ticks, processor_time, processor_time_since};
-use crate::site::{Person, Site, join_all};
+use crate::site::{Person, Site};
 
 /// How many are in flight at a time.
 const IN_FLIGHT: [usize; 4] = [1, 8, 32, 50];
+
+/// As many people as send at a time: a room with all of them, and one for each.
+pub fn contents() -> Contents {
+    let people = IN_FLIGHT[3];
+    let alone = (0..people).map(|person| NewRoom::of(person..person + 1));
+    Contents { accounts: people, rooms: std::iter::once(NewRoom::of(0..people)).chain(alone).collect() }
+}
 
 /// Senders in one room, and with a room for each.
 pub struct Send<'a> {
@@ -20,16 +28,11 @@ pub struct Send<'a> {
 }
 
 impl<'a> Send<'a> {
-    /// Makes the rooms.
-    pub async fn prepare(site: &'a Site, size: Size) -> Self {
-        let mut people = site.people(IN_FLIGHT[3]).await;
-        let room = people[0].create_room().await;
-        join_all(&mut people, &room).await;
-        let mut rooms = Vec::new();
-        for person in &mut people {
-            rooms.push(person.create_room().await);
-        }
-        Self { site, people, room, rooms, time: Duration::from_secs_f64(size.send_s) }
+    /// Finds the rooms.
+    pub fn prepare(site: &'a Site, size: Size) -> Self {
+        let (room, rooms) = site.rooms("send").split_first().expect("the room of all");
+        let time = Duration::from_secs_f64(size.send_s);
+        Self { site, people: site.people("send"), room: room.clone(), rooms: rooms.to_vec(), time }
     }
 
     /// Each number in flight for its time: all in one room, then each in a room of its own.

@@ -1,29 +1,32 @@
-//! A server under measurement, with the accounts that the scenarios share.
+//! A server under measurement, with the accounts and rooms that the scenarios find.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::path::Path;
+use std::time::Duration;
 
 use depesche_spec_tests::client::encode;
 use depesche_spec_tests::server::{Options, Registration};
 use depesche_spec_tests::{Server, Target};
-use futures::stream::{self, StreamExt as _};
-use hyper::Method;
-use serde_json::{Value, json};
 
+use crate::contents::{Contents, Wanted};
+use crate::fill::{Part, Stock};
 use crate::wire::{Connection, field};
+use crate::{in_process, over_http, requests};
 
-/// Registrations at a time.
-const REGISTRATIONS: usize = 4;
+/// How long a server may take to end.
+pub const END: Duration = Duration::from_secs(60);
+/// The scenario of the account that asks each server something before it counts as idle.
+const IDLE: &str = "idle";
 
 /// A running server.
 pub struct Site {
     /// What the table calls it.
     pub name: &'static str,
     server: Server,
+    target: Target,
     options: Options,
-    /// The access tokens of the accounts made so far.
-    tokens: RefCell<Vec<String>>,
-    transactions: Cell<u64>,
+    stock: Stock,
+    transactions: Cell<usize>,
 }
 
 /// An account with a connection of its own.
@@ -34,47 +37,67 @@ pub struct Person<'a> {
 }
 
 impl Site {
-    /// Depesche, and Synapse unless alone.
-    pub async fn start_all(alone: bool, processor: usize) -> Result<Vec<Self>, String> {
+    /// Depesche, and Synapse unless alone, both with what is wanted.
+    pub async fn start_all(alone: bool, processor: usize, wanted: &Wanted) -> Result<Vec<Self>, String> {
         let under = ["taskset", "-c", &processor.to_string()].map(str::to_owned);
         let mut sites = vec![Self::start("Depesche", Target::Depesche, &under)?];
         if !alone {
             sites.push(Self::start("Synapse", Target::Synapse, &under)?);
         }
+        let wanted: Vec<_> = [(IDLE, Contents::people(1))].into_iter().chain(wanted.iter().cloned()).collect();
+        for site in &mut sites {
+            site.fill(&wanted).await?;
+        }
         // The figures at rest are those of a server that has been asked something.
         for site in &sites {
-            site.people(1).await;
+            site.people(IDLE)[0].wire.get("/_matrix/client/v3/account/whoami").await;
         }
         Ok(sites)
     }
 
-    /// A server as the argument of another command.
+    /// A server with nothing in it, as the argument of another command.
     pub fn start(name: &'static str, target: Target, under: &[String]) -> Result<Self, String> {
         let options = Options {
-            registration: Registration::Open,
+            registration: Registration::Closed,
             target: Some(target),
             under: under.to_vec(),
             ..Options::default()
         };
         let server = Server::try_start(options.clone())?;
-        Ok(Self { name, server, options, tokens: RefCell::default(), transactions: Cell::new(0) })
+        Ok(Self { name, server, target, options, stock: Stock::new(), transactions: Cell::new(0) })
     }
 
-    /// A server like this one, empty.
+    /// A server like this one, with nothing in it.
     pub fn another(&self) -> Self {
-        let server = Server::start(self.options.clone());
-        let options = self.options.clone();
-        Self { name: self.name, server, options, tokens: RefCell::default(), transactions: Cell::new(0) }
+        Self::start(self.name, self.target, &self.options.under).unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// The server.
-    pub fn server(&self) -> &Server {
-        &self.server
+    /// Gives the server what is wanted, and starts it anew on that.
+    pub async fn fill(&mut self, wanted: &Wanted) -> Result<(), String> {
+        self.end();
+        let directory = self.server.directory();
+        let stock = match self.target {
+            Target::Depesche => in_process::fill(directory, wanted)?,
+            Target::Synapse => over_http::fill(directory, &self.options, wanted).await?,
+        };
+        self.stock.extend(stock);
+        self.server.restart();
+        Ok(())
     }
 
-    /// The server, to be restarted.
-    pub fn server_mut(&mut self) -> &mut Server {
-        &mut self.server
+    /// An orderly end and a new start, so that nothing is left in logs that are read at the start alone.
+    pub fn restart(&mut self) {
+        self.end();
+        self.server.restart();
+    }
+
+    fn end(&mut self) {
+        self.server.terminate(END).expect("the server ends when told");
+    }
+
+    /// How long it took from its last start to its first answer.
+    pub fn started_in(&self) -> Duration {
+        self.server.started_in()
     }
 
     /// Its process.
@@ -87,28 +110,23 @@ impl Site {
         self.server.directory()
     }
 
-    /// The first accounts, as many as asked for, each on a connection of its own. Those that are missing are made.
-    pub async fn people(&self, count: usize) -> Vec<Person<'_>> {
-        let have = self.tokens.borrow().len();
-        let made: Vec<String> =
-            stream::iter(have..count).map(|number| self.register(number)).buffered(REGISTRATIONS).collect().await;
-        self.tokens.borrow_mut().extend(made);
-        let tokens = self.tokens.borrow();
+    /// The accounts of a scenario, each with a connection of its own that opens with its first request.
+    pub fn people(&self, scenario: &str) -> Vec<Person<'_>> {
         let address = self.server.address();
-        tokens[..count].iter().map(|token| Person { site: self, wire: Connection::new(address, Some(token)) }).collect()
+        let tokens = self.part(scenario).tokens.iter();
+        tokens.map(|token| Person { site: self, wire: Connection::new(address, Some(token)) }).collect()
     }
 
-    async fn register(&self, number: usize) -> String {
-        let mut wire = Connection::new(self.server.address(), None);
-        let body = json!({
-            "username": format!("u{number}"), "password": "correct horse battery staple",
-            "auth": { "type": "m.login.dummy" }
-        });
-        let answer = wire.request(Method::POST, "/_matrix/client/v3/register", body.to_string().into()).await;
-        field(&answer, "access_token").expect("a token").to_owned()
+    /// The rooms of a scenario.
+    pub fn rooms(&self, scenario: &str) -> &[String] {
+        &self.part(scenario).rooms
     }
 
-    fn transaction(&self) -> u64 {
+    fn part(&self, scenario: &str) -> &Part {
+        self.stock.get(scenario).unwrap_or_else(|| panic!("{} is not filled for {scenario}", self.name))
+    }
+
+    fn transaction(&self) -> usize {
         let next = self.transactions.get() + 1;
         self.transactions.set(next);
         next
@@ -118,22 +136,18 @@ impl Site {
 impl Person<'_> {
     /// Creates a room that anyone may join.
     pub async fn create_room(&mut self) -> String {
-        let body = json!({ "preset": "public_chat", "name": "Benchmark" });
-        let answer = self.wire.post("/_matrix/client/v3/createRoom", &body).await;
-        field(&answer, "room_id").expect("a room id").to_owned()
+        requests::create_room(&mut self.wire).await
     }
 
     /// Joins a room.
     pub async fn join(&mut self, room: &str) {
-        self.wire.post(&format!("/_matrix/client/v3/rooms/{}/join", encode(room)), &json!({})).await;
+        requests::join(&mut self.wire, room).await;
     }
 
     /// Sends a message of a usual length; its event id.
     pub async fn say(&mut self, room: &str) -> String {
         let transaction = self.site.transaction();
-        let path = format!("/_matrix/client/v3/rooms/{}/send/m.room.message/t{transaction}", encode(room));
-        let answer = self.wire.put(&path, &message(transaction)).await;
-        field(&answer, "event_id").expect("an event id").to_owned()
+        requests::say(&mut self.wire, room, &format!("t{transaction}"), transaction).await
     }
 
     /// `/sync` from a token with the filter of a usual client; the answer.
@@ -148,29 +162,7 @@ impl Person<'_> {
     }
 }
 
-fn message(number: u64) -> Value {
-    json!({ "msgtype": "m.text", "body": format!("{number}: an ordinary sentence, such as people write to each other") })
-}
-
 /// The token for the next `/sync`.
 pub fn next_batch(answer: &[u8]) -> String {
     field(answer, "next_batch").expect("next_batch").to_owned()
-}
-
-/// Has so many messages sent to a room, several at a time.
-pub async fn fill(people: &mut [Person<'_>], room: &str, messages: usize) {
-    let shares = people.len();
-    let sending = people.iter_mut().enumerate().map(async |(place, person)| {
-        for _ in (place..messages).step_by(shares) {
-            person.say(room).await;
-        }
-    });
-    futures::future::join_all(sending).await;
-}
-
-/// Joins all to a room, several at a time.
-pub async fn join_all(people: &mut [Person<'_>], room: &str) {
-    for part in people.chunks_mut(8) {
-        futures::future::join_all(part.iter_mut().map(|person| person.join(room))).await;
-    }
 }

@@ -3,15 +3,22 @@
 use std::time::Instant;
 
 use crate::Size;
+use crate::contents::{Contents, NewRoom};
 use crate::figure::{Figures, median, ms};
 use crate::host::{processor_time, processor_time_since};
-use crate::site::{Person, Site, fill, next_batch};
+use crate::site::{Person, Site, next_batch};
 
-/// Those who fill the rooms.
+/// Those who talk; the account that syncs comes after them.
 const OTHERS: usize = 4;
 /// Syncs of each kind in a round.
 const FIRST: usize = 3;
 const LATER: usize = 30;
+
+/// All of them in all rooms.
+pub fn contents(size: Size) -> Contents {
+    let room = NewRoom::of(0..OTHERS + 1).with_messages(OTHERS, size.messages);
+    Contents { accounts: OTHERS + 1, rooms: vec![room; size.rooms] }
+}
 
 /// The account, and those who talk.
 pub struct Sync<'a> {
@@ -22,22 +29,11 @@ pub struct Sync<'a> {
 }
 
 impl<'a> Sync<'a> {
-    /// Makes the rooms; the account that syncs is the last of the people.
-    pub async fn prepare(site: &'a Site, size: Size) -> Self {
-        // An account that is in no other scenario's rooms, but for the many of these.
-        let mut people = site.people(size.members.max(50) + 2).await;
-        let account = people.pop().expect("the account");
-        people.truncate(OTHERS);
-        people.push(account);
-        let mut rooms = Vec::new();
-        for _ in 0..size.rooms {
-            let room = people[0].create_room().await;
-            futures::future::join_all(people[1..].iter_mut().map(|person| person.join(&room))).await;
-            fill(&mut people[..OTHERS], &room, size.messages).await;
-            rooms.push(room);
-        }
+    /// Finds the rooms, and looks at them once: the first look after a start would be another figure.
+    pub async fn prepare(site: &'a Site) -> Self {
+        let mut people = site.people("sync");
         let since = next_batch(&people[OTHERS].sync(None, 0).await);
-        Self { site, people, rooms, since }
+        Self { site, people, rooms: site.rooms("sync").to_vec(), since }
     }
 
     /// Syncs of each kind.

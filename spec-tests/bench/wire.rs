@@ -23,6 +23,11 @@ impl Connection {
         Self { address, authorization: token.map(|token| format!("Bearer {token}")), sender: None }
     }
 
+    /// From now on requests show this access token.
+    pub fn authorize(&mut self, token: &str) {
+        self.authorization = Some(format!("Bearer {token}"));
+    }
+
     /// The body of an answer with status 200; whatever else is the end of the run.
     pub async fn request(&mut self, method: Method, path: &str, body: Bytes) -> Bytes {
         let mut sender = self.ready().await;
