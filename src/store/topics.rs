@@ -20,6 +20,9 @@ pub struct Topic(pub u64);
 /// Topics that a watch puts in or takes out before others have the lock: who commits waits for it.
 const AT_ONCE: usize = 64;
 
+/// How many commits of topics that came again a watch may remember beside as many as it has topics.
+const SPARE: usize = 64;
+
 /// By topic and watch, in an order that does not depend on chance.
 type Waiting = HashMap<Topic, BTreeMap<u64, Arc<Watched>>>;
 
@@ -60,11 +63,13 @@ struct Watched {
     wake: Notify,
 }
 
-/// What a watch knows.
+/// What a watch knows. Who asks what is new since a position pays for what is, not for all that ever was.
 #[derive(Default)]
 struct Changed {
     /// The newest commit of each topic.
     last: HashMap<Topic, Position>,
+    /// The same in the order of commits, and some that are newest no more.
+    log: Vec<(Position, Topic)>,
     /// The position above which whoever waits wants to hear of something.
     since: Position,
 }
@@ -120,7 +125,7 @@ impl Watched {
     /// sleeps on, waits for other topics.
     fn hears(&self, topic: Topic, position: Position) -> bool {
         let mut changed = lock(&self.changed);
-        let before = changed.last.insert(topic, position);
+        let before = changed.note(topic, position);
         before.is_none_or(|before| before <= changed.since)
     }
 
@@ -128,7 +133,40 @@ impl Watched {
     fn looks(&self, since: Position, wanted: impl Fn(Topic) -> bool) -> bool {
         let mut changed = lock(&self.changed);
         changed.since = since;
-        changed.last.iter().any(|(topic, position)| *position > since && wanted(*topic))
+        changed.above(since).any(wanted)
+    }
+}
+
+impl Changed {
+    /// Notes a commit, and says which was the newest of its topic before.
+    fn note(&mut self, topic: Topic, position: Position) -> Option<Position> {
+        let before = self.last.insert(topic, position);
+        // Commits are announced in their order: it goes to the end.
+        let at = self.log.partition_point(|(earlier, _)| *earlier <= position);
+        self.log.insert(at, (position, topic));
+        if self.log.len() > 2 * self.last.len() + SPARE {
+            self.tidy();
+        }
+        before
+    }
+
+    fn forget(&mut self, topics: &[Topic]) {
+        for topic in topics {
+            self.last.remove(topic);
+        }
+        self.tidy();
+    }
+
+    fn tidy(&mut self) {
+        let last = &self.last;
+        self.log.retain(|(position, topic)| last.get(topic) == Some(position));
+    }
+
+    /// The topics with a commit above a position, in the order of commits; one that is noted twice in a commit, twice.
+    fn above(&self, since: Position) -> impl Iterator<Item = Topic> {
+        let begin = self.log.partition_point(|(position, _)| *position <= since);
+        let newest = self.log[begin..].iter().filter(|(position, topic)| self.last.get(topic) == Some(position));
+        newest.map(|(_, topic)| *topic)
     }
 }
 
@@ -163,18 +201,17 @@ impl Watch {
     pub fn remove_all(&mut self, topics: impl IntoIterator<Item = Topic>) {
         let gone: Vec<_> = topics.into_iter().filter(|topic| self.interests.remove(topic)).collect();
         self.topics.forget(&gone, self.number);
-        let mut changed = lock(&self.watched.changed);
-        for topic in gone {
-            changed.last.remove(&topic);
+        if !gone.is_empty() {
+            lock(&self.watched.changed).forget(&gone);
         }
     }
 
-    /// The topics with a commit above `since`, seen since they were added.
+    /// The topics with a commit above `since`, seen since they were added. Costs what it returns, and not what else is
+    /// watched.
     pub fn changed_since(&self, since: Position) -> Vec<Topic> {
-        let changed = lock(&self.watched.changed);
-        let mut topics: Vec<_> =
-            changed.last.iter().filter(|(_, position)| **position > since).map(|(topic, _)| *topic).collect();
+        let mut topics: Vec<_> = lock(&self.watched.changed).above(since).collect();
         topics.sort_unstable();
+        topics.dedup();
         topics
     }
 
@@ -337,5 +374,32 @@ mod tests {
         assert_eq!(lock(&topics.waiting).len(), 600);
         drop(watch);
         assert!(lock(&topics.waiting).is_empty());
+    }
+
+    #[test]
+    fn what_was_heard_is_the_newest_of_each_topic_and_takes_no_more_than_that() {
+        let topics = Arc::new(Topics::default());
+        let mut watch = topics.watch();
+        watch.add_all((0..10).map(Topic));
+        let mut model = HashMap::new();
+        for position in 1..3000_u64 {
+            // Some come often, one comes once, one goes.
+            let topic = if position == 7 { Topic(9) } else { Topic(position * position % 9) };
+            topics.announce(Position(position), [topic]);
+            model.insert(topic, Position(position));
+            if position == 1500 {
+                watch.remove(Topic(0));
+            }
+            if position >= 1500 {
+                model.remove(&Topic(0));
+            }
+            for since in [0, 6, position / 2, position - 1, position].map(Position) {
+                let mut expected: Vec<_> = model.iter().filter(|(_, last)| **last > since).map(|(t, _)| *t).collect();
+                expected.sort_unstable();
+                assert_eq!(watch.changed_since(since), expected, "{since:?} at {position}");
+                assert_eq!(watch.watched.looks(since, |_| true), !expected.is_empty());
+            }
+        }
+        assert!(lock(&watch.watched.changed).log.len() <= 2 * 10 + SPARE);
     }
 }
