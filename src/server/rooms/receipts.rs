@@ -319,6 +319,26 @@ pub async fn moved_privately(view: &View, user: &UserId, since: Position) -> Res
     Ok((rows.len() < MAX_SCAN).then(|| rows.into_iter().map(|(room, _, _)| room).collect()))
 }
 
+/// The threads of a room in which a user's receipts moved after a position, by their names in keys; `None` if so many
+/// moved, of all users in the room or of this one in all rooms, that it is not looked at.
+pub async fn moved(
+    room: &RoomView,
+    user: &UserId,
+    since: Position,
+    most: usize,
+) -> Result<Option<BTreeSet<String>>, Fault> {
+    let mut threads = BTreeSet::new();
+    for kind in [Kind::Public, Kind::Private] {
+        let rows = logged(&room.view, seen_by(room.no, user, kind), Some(since), most).await?;
+        if rows.len() == most {
+            return Ok(None);
+        }
+        let own = rows.into_iter().filter(|(no, whose, _)| *no == room.no && whose == user);
+        threads.extend(own.map(|(.., thread)| thread));
+    }
+    Ok(Some(threads))
+}
+
 /// A user's own receipts of a kind in a room, at most `limit`.
 pub async fn own(view: &View, room: RoomNo, user: &UserId, kind: Kind, limit: usize) -> Result<Vec<Shown>, Fault> {
     let rows = view.scan(&RECEIPT, RECEIPT.under(&(room, user.to_owned(), kind as u8)), limit).await?;

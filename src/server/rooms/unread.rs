@@ -1,8 +1,8 @@
 //! What a member has not read of a room: notifications and highlights, of the main timeline and of each thread.
 //!
-//! By the default push rules it is a difference of tallies (`count.rs`), less what was redacted: nothing was written per
-//! member but rows for those whom an event names. Who has rules of their own that bear on the room is counted event by event
-//! ([`own_rules`]), bounded and kept.
+//! By the default push rules it is a difference of tallies (`count.rs`), less what was redacted ([`tallies`]): nothing
+//! was written per member but rows for those whom an event names. Who has rules of their own that bear on the room is
+//! counted event by event ([`own_rules`]), bounded and kept.
 //!
 //! How far a member has read is the furthest of several marks: the join, receipts for the whole room, and receipts or
 //! own events in the thread. An event of one's own marks its own thread alone: who answers in a thread has not seen the
@@ -11,7 +11,9 @@
 //! Spec: [receiving notifications](https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications),
 //! [threaded read receipts](https://spec.matrix.org/v1.19/client-server-api/#threaded-read-receipts).
 
+mod moved;
 mod own_rules;
+mod tallies;
 #[cfg(test)]
 mod tests;
 
@@ -19,24 +21,18 @@ use std::{collections::BTreeMap, ops::AddAssign, sync::Arc};
 
 use ruma::{OwnedEventId, OwnedUserId, UserId};
 
-use self::own_rules::{Kept, Rules};
+use self::own_rules::Rules;
 use super::{
     count::{self, Counted},
     receipts::thread_of,
     view::{Event, RoomView},
 };
 use crate::{
-    keyspace::{COUNTED_THREAD, HEAD, MARK, NAMED, RoomNo, TALLY, UNCOUNTED, UNREAD},
-    records::reading::{Mark, Named, Tally, Uncounted},
+    keyspace::{HEAD, MARK, RoomNo, UNREAD},
+    records::reading::{Mark, Tally},
     tx::{Fault, View},
 };
 
-/// Rows that name a member are counted up to here.
-const MAX_NAMED: usize = 1000;
-/// Redacted events that nobody has to read any more are taken off up to here, the newest.
-const MAX_UNCOUNTED: usize = 1000;
-/// Threads with something unread, those with the newest events.
-const MAX_THREADS: usize = 500;
 /// Rooms that are looked at in one step.
 const ROOMS: usize = 1000;
 
@@ -90,7 +86,7 @@ impl Unread {
     }
 
     /// From counts by thread, the main timeline under an empty name.
-    fn of(counts: BTreeMap<String, Count>) -> Self {
+    fn of<'a>(counts: impl IntoIterator<Item = (&'a str, Count)>) -> Self {
         let mut unread = Self::default();
         for (thread, count) in counts {
             if thread.is_empty() {
@@ -103,16 +99,25 @@ impl Unread {
     }
 }
 
-/// Counts for members, and keeps what was counted by rules of their own. All of it is a cache.
+/// Counts for members, and keeps what was counted. All of it is a cache.
 #[derive(Default)]
 pub struct Counter {
-    kept: Kept,
+    kept: own_rules::Kept,
+    tallied: tallies::Kept,
 }
 
 /// What one user's counts depend on besides the room: read once for many rooms.
 pub struct Reader {
     user: OwnedUserId,
     rules: Option<Arc<Rules>>,
+}
+
+#[cfg(test)]
+impl Counter {
+    /// Goes on from every count, however little it took.
+    fn keeping_all() -> Self {
+        Self { kept: own_rules::Kept::of_many(), tallied: tallies::Kept::everything() }
+    }
 }
 
 impl Counter {
@@ -126,7 +131,7 @@ impl Counter {
         let marks = Marks::read(room, &reader.user).await?;
         match &reader.rules {
             Some(rules) => self.by_rules(room, reader, rules, &marks).await,
-            None => by_default(room, &reader.user, &marks).await,
+            None => self.by_default(room, &reader.user, &marks).await,
         }
     }
 }
@@ -213,86 +218,6 @@ async fn marks_in(room: &RoomView, user: &UserId, threads: &[String]) -> Result<
     Ok(found.chunks(2).map(|pair| further(pair).unwrap_or_default()).collect())
 }
 
-/// By thread (the main timeline under an empty name): the ordinal up to which it is read, and what came since.
-type Counts = BTreeMap<String, (u32, Count)>;
-
-/// What a member with the default rules has not read.
-async fn by_default(room: &RoomView, user: &UserId, marks: &Marks) -> Result<Unread, Fault> {
-    let counts = default_counts(room, user, marks, room.head.ordinal).await?;
-    Ok(Unread::of(counts.into_iter().map(|(thread, (_, count))| (thread, count)).collect()))
-}
-
-/// The same up to an ordinal of the room.
-async fn default_counts(room: &RoomView, user: &UserId, marks: &Marks, until: u32) -> Result<Counts, Fault> {
-    let mut counts = Counts::new();
-    if until <= marks.all.ordinal {
-        return Ok(counts);
-    }
-    let read = if marks.tally_known { marks.main.tally } else { tally_at(room, "", marks.main.ordinal).await? };
-    let now = if until < room.head.ordinal { tally_at(room, "", until).await? } else { room.head.main };
-    counts.insert(String::new(), (marks.main.ordinal, between(read, now)));
-    if room.head.threaded > marks.all.ordinal {
-        threads(room, user, marks, until, &mut counts).await?;
-    }
-    add_named(room, user, marks, until, &mut counts).await?;
-    if room.head.uncounted > marks.all.ordinal {
-        take_redacted(room, marks, until, &mut counts).await?;
-    }
-    Ok(counts)
-}
-
-/// Adds the threads in which something came since the whole room was read.
-async fn threads(room: &RoomView, user: &UserId, marks: &Marks, until: u32, counts: &mut Counts) -> Result<(), Fault> {
-    let range = COUNTED_THREAD.from(&(room.no,), &(room.no, marks.all.ordinal.saturating_add(1)));
-    let rows = room.view.scan_back(&COUNTED_THREAD, range, MAX_THREADS).await?;
-    let names: Vec<String> = rows.iter().map(|(_, thread)| thread.clone()).collect();
-    let keys: Vec<_> = rows.iter().map(|((_, newest), thread)| (room.no, thread.clone(), *newest)).collect();
-    let tallies = room.view.get_many(&TALLY, &keys).await?;
-    for (((_, thread, newest), tally), mark) in keys.iter().zip(tallies).zip(marks_in(room, user, &names).await?) {
-        let now = if *newest <= until { tally.unwrap_or_default() } else { tally_at(room, thread, until).await? };
-        let (from, read) = if mark.ordinal >= marks.all.ordinal && mark.event > 0 {
-            (mark.ordinal, mark.tally)
-        } else {
-            (marks.all.ordinal, tally_at(room, thread, marks.all.ordinal).await?)
-        };
-        counts.insert(thread.clone(), (from, between(read, now)));
-    }
-    Ok(())
-}
-
-/// Adds the events that name the member, beside what all members are told of.
-async fn add_named(
-    room: &RoomView,
-    user: &UserId,
-    marks: &Marks,
-    until: u32,
-    counts: &mut Counts,
-) -> Result<(), Fault> {
-    let at = |ordinal: u32| (user.to_owned(), room.no, ordinal.saturating_add(1));
-    let range = NAMED.between(&at(marks.all.ordinal), &at(until));
-    for ((_, _, ordinal), Named { thread, silent, room }) in room.view.scan_back(&NAMED, range, MAX_NAMED).await? {
-        let Some((read, count)) = counts.get_mut(&thread) else { continue };
-        if ordinal > *read {
-            *count += Count { notifications: silent.into(), highlights: (!room).into() };
-        }
-    }
-    Ok(())
-}
-
-/// Takes off what was redacted before the member has read it.
-async fn take_redacted(room: &RoomView, marks: &Marks, until: u32, counts: &mut Counts) -> Result<(), Fault> {
-    let at = |ordinal: u32| (room.no, ordinal.saturating_add(1));
-    let range = UNCOUNTED.between(&at(marks.all.ordinal), &at(until));
-    for ((_, ordinal), Uncounted { thread, tally }) in room.view.scan_back(&UNCOUNTED, range, MAX_UNCOUNTED).await? {
-        let Some((read, count)) = counts.get_mut(&thread) else { continue };
-        if ordinal > *read {
-            count.notifications = count.notifications.saturating_sub(tally.loud);
-            count.highlights = count.highlights.saturating_sub(tally.room);
-        }
-    }
-    Ok(())
-}
-
 /// What a thread had counted at an ordinal.
 pub(super) async fn tally_at(room: &RoomView, thread: &str, ordinal: u32) -> Result<Tally, Fault> {
     match count::counted_at(&room.view, room.no, thread, ordinal).await? {
@@ -300,8 +225,4 @@ pub(super) async fn tally_at(room: &RoomView, thread: &str, ordinal: u32) -> Res
         None if thread.is_empty() => Ok(room.head.before_threads.tally(ordinal)),
         None => Ok(Tally::default()),
     }
-}
-
-fn between(read: Tally, now: Tally) -> Count {
-    Count { notifications: now.loud.saturating_sub(read.loud), highlights: now.room.saturating_sub(read.room) }
 }

@@ -25,7 +25,11 @@ use ruma::{
     push::{AnyPushRuleRef, PushCondition, Ruleset},
 };
 
-use super::{Count, Counter, Marks, Reader, Unread, by_default, default_counts, marks_in};
+use super::{
+    Count, Counter, Marks, Reader, Unread, marks_in,
+    moved::{self, Seen},
+    tallies::{Look, Tallied},
+};
 use crate::{
     account_data::{self, GLOBAL, IGNORED_USER_LIST, PUSH_RULES},
     keyspace::{ACCOUNT_DATA, EventNo, MEMBER, META, RoomNo},
@@ -46,6 +50,8 @@ const MAX_RULES: usize = 5_000;
 const STEP: usize = 100;
 /// Events judged before others have a turn: rules may be many, and events long.
 const AT_ONCE: usize = 8;
+/// The marks of no more threads than this are all read.
+const FEW_THREADS: usize = 8;
 /// How many changes of a member's profile are followed back to their join: what comes before those is read.
 const PROFILES: usize = 100;
 
@@ -66,12 +72,23 @@ type Changed = (Option<Position>, Option<Position>);
 /// What is kept.
 pub struct Kept {
     rules: Cache<OwnedUserId, Arc<Rules>>,
-    counts: Cache<(OwnedUserId, RoomNo), Arc<Counted>>,
+    /// With what was looked at when it was last asked for.
+    counts: Cache<(OwnedUserId, RoomNo), (Seen, Arc<Counted>)>,
+    /// Up to how many threads are all asked for their marks.
+    few_threads: usize,
 }
 
 impl Default for Kept {
     fn default() -> Self {
-        Self { rules: Cache::new(MAX_RULES), counts: Cache::new(MAX_KEPT) }
+        Self { rules: Cache::new(MAX_RULES), counts: Cache::new(MAX_KEPT), few_threads: FEW_THREADS }
+    }
+}
+
+#[cfg(test)]
+impl Kept {
+    /// No threads are few.
+    pub fn of_many() -> Self {
+        Self { few_threads: 0, ..Self::default() }
     }
 }
 
@@ -146,11 +163,12 @@ impl Counter {
     ) -> Result<Unread, Fault> {
         match rules.bearing(room.room_id()) {
             Bearing::Silence => Ok(Unread::default()),
-            Bearing::Default if !rules.ignores_somebody_of(room).await? => by_default(room, &reader.user, marks).await,
+            Bearing::Default if !rules.ignores_somebody_of(room).await? => {
+                self.by_default(room, &reader.user, marks).await
+            }
             Bearing::Default | Bearing::Own => {
                 let counted = self.counted(room, &reader.user, rules, marks).await?;
-                let counts = counted.threads.iter().map(|(thread, (_, count))| (thread.clone(), *count));
-                Ok(Unread::of(counts.collect()))
+                Ok(Unread::of(counted.threads.iter().map(|(thread, (_, count))| (thread.as_str(), *count))))
             }
         }
     }
@@ -162,17 +180,21 @@ impl Counter {
         rules: &Rules,
         marks: &Marks,
     ) -> Result<Arc<Counted>, Fault> {
-        let key = (user.to_owned(), room.no);
+        let (key, seen) = ((user.to_owned(), room.no), Seen::all(room));
         let newest = room.head.next_event.saturating_sub(1);
         let kept = self.kept.counts.get(&key);
-        let came = Came::of(room, user, marks, kept.as_ref().map(|kept| kept.came)).await?;
+        let came = Came::of(room, user, marks, kept.as_ref().map(|(_, kept)| kept.came)).await?;
+        let few = self.kept.few_threads;
         let kept = match kept {
-            Some(kept) if kept.came.join == came.join && kept.holds(room, user, rules, marks, newest).await? => {
+            Some((then, kept))
+                if kept.came.join == came.join && kept.holds(room, user, rules, marks, (then, few)).await? =>
+            {
                 Some(kept)
             }
             _ => None,
         };
         if let Some(kept) = kept.as_ref().filter(|kept| kept.newest == newest) {
+            self.kept.counts.insert(key, (seen, Arc::clone(kept)));
             return Ok(Arc::clone(kept));
         }
         let (threads, after) = kept.map_or_else(Default::default, |kept| (kept.threads.clone(), kept.newest));
@@ -187,7 +209,7 @@ impl Counter {
             counted.add_older(room, user, rules, oldest).await?;
         }
         let counted = Arc::new(counted);
-        self.kept.counts.insert(key, Arc::clone(&counted));
+        self.kept.counts.insert(key, (seen, Arc::clone(&counted)));
         Ok(counted)
     }
 }
@@ -227,19 +249,27 @@ impl Came {
 }
 
 impl Counted {
-    /// Whether nothing was read since, and no rule changed.
+    /// Whether nothing was read since, and no rule changed. `then` says what was looked at when this was so; of more
+    /// than a `few` threads only those are looked at again where something moved since.
     async fn holds(
         &self,
         room: &RoomView,
         user: &UserId,
         rules: &Rules,
         marks: &Marks,
-        newest: EventNo,
+        (then, few): (Seen, usize),
     ) -> Result<bool, Fault> {
-        if self.rules != rules.changed || self.marks != *marks || self.newest > newest {
+        let is_later = self.newest >= room.head.next_event;
+        if self.rules != rules.changed || self.marks != *marks || is_later {
             return Ok(false);
         }
-        let threads: Vec<String> = self.threads.keys().filter(|thread| !thread.is_empty()).cloned().collect();
+        let mut threads: Vec<String> = self.threads.keys().filter(|thread| !thread.is_empty()).cloned().collect();
+        if threads.len() > few
+            && then.at <= room.view.position()
+            && let Some(moved) = moved::since(room, user, then).await?
+        {
+            threads.retain(|thread| moved.contains(thread));
+        }
         if threads.is_empty() {
             return Ok(true);
         }
@@ -290,13 +320,16 @@ impl Counted {
         let Some(until) = before.map(|meta| meta.facts.ordinal).filter(|_| older != Older::Nothing) else {
             return Ok(());
         };
-        for (thread, (_, mut found)) in default_counts(room, user, &self.marks, until).await? {
+        let marks = self.marks;
+        let found = Tallied::anew(Look { room, user, marks: &marks, until }).await?;
+        for (thread, mut found) in found.counts() {
             if older == Older::Highlighting {
                 found.notifications = found.highlights;
             }
             if found == Count::default() {
                 continue;
             }
+            let thread = thread.to_owned();
             let read = self.read_in(room, user, &thread).await?;
             let (_, count) = self.threads.entry(thread).or_insert((read, Count::default()));
             *count += found;
@@ -454,7 +487,8 @@ mod tests {
         });
         let rooms = MAX_KEPT as u64 * 11 / 10;
         for room in 0..rooms {
-            kept.counts.insert((user("alice"), room), Arc::clone(&counted));
+            let seen = Seen { at: Position(1), next_event: 1 };
+            kept.counts.insert((user("alice"), room), (seen, Arc::clone(&counted)));
         }
         let left = (0..rooms).filter(|room| kept.counts.get(&(user("alice"), *room)).is_some()).count();
         assert!(left > MAX_KEPT * 9 / 10 && left <= MAX_KEPT * 11 / 10, "{left}");

@@ -1,6 +1,7 @@
 //! Counts against a plain model: every event looked at, every receipt remembered.
 
 mod any_rules;
+mod growth;
 mod named;
 
 use std::collections::BTreeMap;
@@ -23,7 +24,8 @@ use serde_json::{Value, json, value::to_raw_value};
 use super::*;
 use crate::{
     account_data::{AccountData, GLOBAL, PUSH_RULES},
-    keyspace::HEAD,
+    keyspace::{HEAD, NAMED},
+    records::reading::Named,
     rooms::{
         append,
         membership::{Action as MembershipAction, Change},
@@ -119,12 +121,15 @@ struct Course {
 
 impl Course {
     async fn new() -> Self {
-        let server = Fixture::new();
+        Self::on(Fixture::new()).await
+    }
+
+    async fn on(server: Fixture) -> Self {
         let room = server.public_room(&user("alice")).await;
         server.join(&room, &user("bob")).await;
         let account_data = Arc::new(AccountData::new(Arc::clone(&server.base)));
         let receipts = Receipts::new(Arc::clone(&server.base), Arc::clone(&account_data));
-        Self { server, room, account_data, receipts, counter: Counter::default(), said: Vec::new() }
+        Self { server, room, account_data, receipts, counter: Counter::keeping_all(), said: Vec::new() }
     }
 
     async fn go(&mut self, step: &Step) {
@@ -239,7 +244,7 @@ impl Course {
             let count = Count { notifications: 1, highlights: said.highlights.into() };
             *counts.entry(self.thread_of(said)).or_default() += count;
         }
-        Unread::of(counts)
+        unread(&counts)
     }
 
     /// What Bob has not read, whether or not it notifies him.
@@ -271,6 +276,11 @@ impl Course {
     }
 }
 
+/// From counts by the names of threads.
+fn unread(counts: &BTreeMap<String, Count>) -> Unread {
+    Unread::of(counts.iter().map(|(thread, count)| (thread.as_str(), *count)))
+}
+
 fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").block_on(future)
 }
@@ -289,10 +299,15 @@ proptest! {
     #[test]
     fn the_difference_of_tallies_is_what_looking_at_each_event_gives(steps in prop::collection::vec(steps(), 1..40)) {
         run(async move {
-            let mut course = Course::new().await;
-            for step in &steps {
+            let (mut course, seldom) = (Course::new().await, Counter::keeping_all());
+            for (n, step) in steps.iter().enumerate() {
                 course.go(step).await;
+                // What is kept and goes on after each step, and after several at once; and what is counted anew.
                 assert_eq!(course.counted(&course.counter).await, course.expected(), "{steps:?}");
+                assert_eq!(course.counted(&Counter::default()).await, course.expected(), "{steps:?}");
+                if n % 5 == 4 {
+                    assert_eq!(course.counted(&seldom).await, course.expected(), "{steps:?}");
+                }
             }
         });
     }

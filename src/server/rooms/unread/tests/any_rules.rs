@@ -241,7 +241,7 @@ impl Course {
                 *counts.entry(self.thread_of(said)).or_default() += count;
             }
         }
-        Unread::of(counts)
+        unread(&counts)
     }
 }
 
