@@ -55,9 +55,14 @@ pub fn passing(room_no: u64) -> Topic {
     Topic(kind(5) | (room_no & LOW))
 }
 
+/// The room of a topic of [`passing`]; `None` for any other topic.
+pub fn passing_of(topic: Topic) -> Option<u64> {
+    (topic.0 & !LOW == kind(5)).then_some(topic.0 & LOW)
+}
+
 /// Whether it is a topic of [`passing`].
 pub fn is_passing(topic: Topic) -> bool {
-    topic.0 & !LOW == kind(5)
+    passing_of(topic).is_some()
 }
 
 /// A receipt that the user alone may see.

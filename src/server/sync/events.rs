@@ -15,7 +15,11 @@ use ruma::{OwnedDeviceId, OwnedRoomId, OwnedUserId, events::room::member::Member
 use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Syncs, room, session::Session, stripped};
+use super::{
+    Syncs, room,
+    session::{Session, is_join},
+    stripped,
+};
 use crate::{
     base::Base,
     keyspace::RoomNo,
@@ -202,10 +206,9 @@ impl Ears {
             Self::Room(no, _) => vec![(*no, None)],
             Self::All(session) => {
                 let joined = session.changed_rooms(after).into_iter();
-                let others = session.rooms.iter();
-                let others = others.filter(|(_, own)| own.state != MembershipState::Join && own.position > after.0);
-                let numbers: Vec<_> = joined.chain(others.map(|(no, _)| *no)).collect();
-                numbers.into_iter().map(|no| (no, session.rooms.get(&no))).collect()
+                let others = session.rooms.changed_since(after).filter(|(_, own)| !is_join(own));
+                let numbers = joined.chain(others.map(|(no, _)| no));
+                numbers.map(|no| (no, session.rooms.get(no))).collect()
             }
         }
     }

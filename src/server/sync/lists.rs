@@ -22,11 +22,11 @@ use ruma::{OwnedUserId, UserId, events::room::member::MembershipState};
 
 use super::{
     SyncError, Syncs, delta,
-    session::{self, Session},
+    session::{self, Rooms, Session, is_join},
 };
 use crate::{
     keyspace::{EventNo, KEY_NO, MEMBER, ROOT_AT, RoomNo},
-    records::rooms::{Membership, RootRecord},
+    records::rooms::RootRecord,
     rooms::view::RoomView,
     topic,
     tx::{Fault, View},
@@ -68,9 +68,8 @@ impl Syncs {
         let turn = self.changing.acquire().await;
         let _turn = turn.map_err(|_| Fault::Bug("the turns of changed keys are closed".into()))?;
         let view = self.base.view();
-        let rooms = session::memberships(&view, user).await?;
-        let joined = rooms.iter().filter(|(_, member)| member.state == MembershipState::Join);
-        let joined: Vec<_> = joined.map(|(room, _)| *room).collect();
+        let rooms = Rooms::read(&view, user).await?;
+        let joined: Vec<_> = rooms.joined().map(|(room, _)| room).collect();
         Ok(self.device_lists(&view, user, from.position, (&rooms, &joined), true).await?)
     }
 
@@ -103,7 +102,7 @@ impl Syncs {
         view: &View,
         user: &UserId,
         since: Position,
-        (rooms, perhaps): (&BTreeMap<RoomNo, Membership>, &[RoomNo]),
+        (rooms, perhaps): (&Rooms, &[RoomNo]),
         keys: bool,
     ) -> Result<DeviceLists, Fault> {
         let mut compare = Compare {
@@ -122,12 +121,11 @@ impl Syncs {
             };
             self.base.unless_damaged(*room, compared)?;
         }
-        for (room, member) in rooms {
-            // Whoever was invited anew, or knocked, has left before.
-            if member.position > since.0 && member.state != MembershipState::Join {
-                let compared = compare.left(*room).await;
-                self.base.unless_damaged(*room, compared)?;
-            }
+        // Whoever was invited anew, or knocked, has left before.
+        let gone = rooms.changed_since(since).filter(|(_, member)| !is_join(member));
+        for room in gone.map(|(room, _)| room).collect::<Vec<_>>() {
+            let compared = compare.left(room).await;
+            self.base.unless_damaged(room, compared)?;
         }
         let mut lists = DeviceLists::default();
         for (gone, encrypted) in std::mem::take(&mut compare.went) {
@@ -172,7 +170,7 @@ struct Compare<'a> {
     view: &'a View,
     user: &'a UserId,
     since: Position,
-    rooms: &'a BTreeMap<RoomNo, Membership>,
+    rooms: &'a Rooms,
     encrypted: HashMap<RoomNo, bool>,
     /// Who came to share a room.
     came: BTreeSet<OwnedUserId>,
@@ -244,21 +242,19 @@ impl Compare<'_> {
 
     /// The rooms that a user shares with the viewer now.
     async fn shared(&self, user: &UserId) -> Result<Vec<RoomNo>, Fault> {
-        let joined = |member: Option<&Membership>| member.is_some_and(|member| member.state == MembershipState::Join);
         let theirs = session::memberships(self.view, user).await?;
-        let shared = theirs.iter().filter(|(room, member)| joined(Some(member)) && joined(self.rooms.get(room)));
+        let shared = theirs.iter().filter(|(room, member)| is_join(member) && self.rooms.is_joined(**room));
         Ok(shared.map(|(room, _)| *room).collect())
     }
 
     /// Whether a user shares a room with the viewer now, by the rooms of whichever of both is likely to be in fewer.
     async fn shares_any(&self, user: &UserId) -> Result<bool, Fault> {
-        let joined = |member: &Membership| member.state == MembershipState::Join;
-        let own = self.rooms.iter().filter(|(_, member)| joined(member));
-        let keys: Vec<_> = own.map(|(room, _)| (user.to_owned(), *room)).take(FEW_ROOMS + 1).collect();
+        let own = self.rooms.joined();
+        let keys: Vec<_> = own.map(|(room, _)| (user.to_owned(), room)).take(FEW_ROOMS + 1).collect();
         if keys.len() > FEW_ROOMS {
             return Ok(!self.shared(user).await?.is_empty());
         }
-        Ok(self.view.get_many(&MEMBER, &keys).await?.iter().flatten().any(joined))
+        Ok(self.view.get_many(&MEMBER, &keys).await?.iter().flatten().any(is_join))
     }
 
     /// Whether a user shares a room with the viewer now, an encrypted one if it must be one.

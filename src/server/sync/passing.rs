@@ -11,11 +11,7 @@ use depesche_rules::{
     filter,
 };
 use depesche_store::Position;
-use ruma::{
-    OwnedEventId, OwnedUserId, RoomId, UInt,
-    events::{AnySyncEphemeralRoomEvent, room::member::MembershipState},
-    serde::Raw,
-};
+use ruma::{OwnedEventId, OwnedUserId, RoomId, UInt, events::AnySyncEphemeralRoomEvent, serde::Raw};
 use serde::Serialize;
 use serde_json::{json, value::to_raw_value};
 
@@ -100,8 +96,8 @@ impl Syncs {
                 own.entry(room).or_default().push(shown);
             }
         }
-        let joined = |room: &RoomNo| session.rooms.get(room).is_some_and(|own| own.state == MembershipState::Join);
-        let mut wanted: BTreeSet<RoomNo> = own.keys().copied().filter(joined).collect();
+        let joined = own.keys().copied().filter(|room| session.rooms.is_joined(*room));
+        let mut wanted: BTreeSet<RoomNo> = joined.collect();
         wanted.extend(session.rooms_passed(since));
         let wanted: Vec<RoomNo> = wanted.into_iter().collect();
         let mut found = HashMap::new();

@@ -41,7 +41,7 @@ impl Syncs {
         for room in rooms {
             // Of a room that is new to the client, all.
             let is_new =
-                session.rooms.get(&room).is_some_and(|member| asked.since.is_some_and(|at| member.position > at.0));
+                session.rooms.get(room).is_some_and(|member| asked.since.is_some_and(|at| member.position > at.0));
             let since = asked.since.filter(|_| !is_new);
             self.presence.news(view, room, since, &mut users).await?;
         }

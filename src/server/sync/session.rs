@@ -11,11 +11,17 @@
 //!
 //! Not kept: what an answer said. A token that comes again gets the same answer again, as far as it still is so.
 //!
-//! A watch knows the changes since a topic was added and a snapshot was taken; that position is kept for each room
-//! ([`Room::known`]). For tokens from before it, the room counts as changed.
+//! A watch knows the changes since a topic was added and a snapshot was taken; that position is kept for each room. For
+//! tokens from before it, the room counts as changed.
+//!
+//! A poll looks at the rooms whose topics it heard of, and at those that are new to it: it costs what changed since its
+//! token, however many rooms there are. All are gone through when the session begins, and when a topic says that
+//! memberships may have changed.
 //!
 //! A poll takes the session out and puts it back when it ends, however it ends. A second poll of the same device at the
 //! same time gets a session of its own.
+
+mod rooms;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -24,15 +30,17 @@ use std::{
     time::Duration,
 };
 
-use depesche_store::{MAX_SCAN, Position, Topic, Topics, Watch};
-use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId, events::room::member::MembershipState};
+use depesche_store::{Position, Topic, Topics, Watch};
+use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use tokio::time::timeout;
 
+use self::rooms::Watched;
+pub use self::rooms::{Rooms, is_join, memberships};
 use super::delta::Sent;
 use crate::{
     base::Base,
     keys::KeyCounts,
-    keyspace::{MEMBER, RoomNo},
+    keyspace::RoomNo,
     records::rooms::Membership,
     rooms::unread::Reader,
     topic,
@@ -69,9 +77,9 @@ pub struct Session {
     /// The snapshot that the memberships are from.
     scanned: Option<Position>,
     /// What the user has to do with rooms.
-    pub rooms: BTreeMap<RoomNo, Membership>,
-    /// For each watched room: changes above this position are known to the watch.
-    known: HashMap<RoomNo, Position>,
+    pub rooms: Rooms,
+    /// The watched rooms: changes above their positions are known to the watch.
+    known: Watched,
     /// Whether all joined rooms are among those known.
     complete: bool,
     /// Which members the device was sent, for lazy loading.
@@ -115,8 +123,8 @@ impl Session {
             of_data,
             begun: None,
             scanned: None,
-            rooms: BTreeMap::new(),
-            known: HashMap::new(),
+            rooms: Rooms::default(),
+            known: Watched::default(),
             complete: false,
             sent: Sent::default(),
             own: None,
@@ -137,7 +145,7 @@ impl Session {
             self.begun.get_or_insert(view.position());
             if self.scanned.is_none_or(|scanned| self.is_news(self.of_user, scanned)) {
                 self.own = None;
-                self.rooms = memberships(&view, &self.user).await?;
+                self.rooms = Rooms::read(&view, &self.user).await?;
                 self.scanned = Some(view.position());
                 if self.watch_joined() {
                     // What happened in these rooms between the snapshot and now is in neither; a newer one has it.
@@ -146,9 +154,11 @@ impl Session {
                 }
             }
             if !self.complete {
-                let unknown: Vec<_> =
-                    self.joined().map(|(room, _)| room).filter(|room| !self.known.contains_key(room)).collect();
-                self.known.extend(unknown.into_iter().map(|room| (room, view.position())));
+                for (room, _) in self.rooms.joined() {
+                    if self.known.since(room).is_none() {
+                        self.known.add(room, view.position());
+                    }
+                }
                 self.complete = true;
             }
             return Ok(view);
@@ -158,9 +168,9 @@ impl Session {
     /// Watches the rooms that are joined now, and no others. Says whether there are new ones.
     fn watch_joined(&mut self) -> bool {
         let joined: HashSet<RoomNo> = self.joined().map(|(room, _)| room).collect();
-        let gone: Vec<_> = self.known.keys().filter(|room| !joined.contains(room)).copied().collect();
+        let gone: Vec<_> = self.known.all().filter(|room| !joined.contains(room)).collect();
         for room in &gone {
-            self.known.remove(room);
+            self.known.remove(*room);
             self.sent.forget(*room);
         }
         self.watch.remove_all(gone.into_iter().flat_map(of_room));
@@ -172,26 +182,23 @@ impl Session {
 
     /// The rooms that the user is in.
     pub fn joined(&self) -> impl Iterator<Item = (RoomNo, &Membership)> {
-        self.rooms
-            .iter()
-            .filter(|(_, member)| member.state == MembershipState::Join)
-            .map(|(room, member)| (*room, member))
+        self.rooms.joined()
     }
 
-    /// The joined rooms in which something may have happened since a position.
+    /// The joined rooms in which something may have happened since a position, by number.
     pub fn changed_rooms(&self, since: Position) -> Vec<RoomNo> {
-        self.rooms_of(since, topic::room)
+        self.rooms_of(since, topic::room_of)
     }
 
     /// The joined rooms in which something may have passed since a position: receipts, typing, presence.
     pub fn rooms_passed(&self, since: Position) -> Vec<RoomNo> {
-        self.rooms_of(since, topic::passing)
+        self.rooms_of(since, topic::passing_of)
     }
 
     /// Whether a joined room was watched all the time since a position: it is among those changed only if something
     /// happened in it.
     pub fn knows(&self, room: RoomNo, since: Position) -> bool {
-        self.known.get(&room).is_some_and(|known| *known <= since)
+        self.known.since(room).is_some_and(|known| known <= since)
     }
 
     /// Whether the user may have moved a private receipt since a position.
@@ -231,14 +238,13 @@ impl Session {
         self.rest = Some(Rest { at, last, counts: counts.clone() });
     }
 
-    fn rooms_of(&self, since: Position, topic: impl Fn(RoomNo) -> Topic) -> Vec<RoomNo> {
-        let changed: HashSet<Topic> = self.watch.changed_since(since).into_iter().collect();
-        let is_changed = |(room, member): &(RoomNo, &Membership)| {
-            member.position > since.0
-                || self.known.get(room).is_none_or(|known| *known > since)
-                || changed.contains(&topic(*room))
-        };
-        self.joined().filter(is_changed).map(|(room, _)| room).collect()
+    /// The joined rooms with news of one kind, those that are new and those that were not watched long enough.
+    fn rooms_of(&self, since: Position, room_of: impl Fn(Topic) -> Option<RoomNo>) -> Vec<RoomNo> {
+        let heard = self.watch.changed_since(since).into_iter().filter_map(room_of);
+        let new = self.rooms.changed_since(since).map(|(room, _)| room);
+        let rooms = heard.chain(new).chain(self.known.later_than(since));
+        let joined: BTreeSet<RoomNo> = rooms.filter(|room| self.rooms.is_joined(*room)).collect();
+        joined.into_iter().collect()
     }
 
     /// Whether something that concerns the device alone, and that an answer always says, is new at the snapshot of a
@@ -281,23 +287,6 @@ fn of_room(room: RoomNo) -> [Topic; 3] {
     [topic::room(room), topic::keys_in_room(room), topic::passing(room)]
 }
 
-/// All rows of a user.
-pub async fn memberships(view: &View, user: &UserId) -> Result<BTreeMap<RoomNo, Membership>, Fault> {
-    let mut found = BTreeMap::new();
-    let mut range = MEMBER.under(&(user.to_owned(),));
-    loop {
-        let rows = view.scan(&MEMBER, range.clone(), MAX_SCAN).await?;
-        let (count, last) = (rows.len(), rows.last().map(|((_, room), _)| *room));
-        found.extend(rows.into_iter().map(|((_, room), member)| (room, member)));
-        match last {
-            Some(last) if count == MAX_SCAN => {
-                range = MEMBER.from(&(user.to_owned(),), &(user.to_owned(), last + 1));
-            }
-            _ => return Ok(found),
-        }
-    }
-}
-
 /// The sessions that no poll has in hand.
 #[derive(Default)]
 pub struct Sessions(Mutex<Shelf>);
@@ -338,6 +327,12 @@ impl Sessions {
         let gone = self.lock().put(owner, session, now_ms);
         // Behind the lock: ending hundreds of watches takes its time.
         drop(gone);
+    }
+
+    /// How many rooms the session of a device has gone through so far.
+    #[cfg(test)]
+    pub fn walked(&self, owner: &Owner) -> usize {
+        self.lock().idle.get(owner).map_or(0, |idle| idle.session.rooms.walked())
     }
 
     fn lock(&self) -> MutexGuard<'_, Shelf> {

@@ -185,7 +185,7 @@ impl Syncs {
             let opened = open(view, chunk).await?;
             for (no, room) in chunk.iter().zip(opened) {
                 let Some(room) = self.base.unless_damaged(*no, room)? else { continue };
-                let Some(member) = session.rooms.get(&room.no).cloned() else { continue };
+                let Some(member) = session.rooms.get(room.no).cloned() else { continue };
                 if !filter::room(&asked.request.filter.room, room.room_id()) {
                     continue;
                 }
@@ -274,17 +274,10 @@ impl Asked<'_> {
         passing: &HashMap<RoomNo, Passing>,
     ) -> Result<Vec<RoomNo>, Fault> {
         let Some(since) = self.since else { return Ok(self.wanted_first(session)) };
-        let is_new = |member: &Membership| member.position > since.0;
-        let mut wanted: BTreeSet<RoomNo> = session
-            .rooms
-            .iter()
-            .filter(|(_, member)| member.state != MembershipState::Join && is_new(member))
-            .map(|(room, _)| *room)
-            .collect();
-        for (room, member) in session.joined() {
-            if self.request.full_state || is_new(member) || data.contains_key(&room) || passing.contains_key(&room) {
-                wanted.insert(room);
-            }
+        let mut wanted: BTreeSet<RoomNo> = session.rooms.changed_since(since).map(|(room, _)| room).collect();
+        wanted.extend(data.keys().chain(passing.keys()).filter(|room| session.rooms.is_joined(**room)));
+        if self.request.full_state {
+            wanted.extend(session.joined().map(|(room, _)| room));
         }
         let span = Span { after: Some(since), before: RoomView::place_after(view.position()), always: None };
         for room in session.changed_rooms(since) {
@@ -301,11 +294,11 @@ impl Asked<'_> {
     fn wanted_first(&self, session: &Session) -> Vec<RoomNo> {
         // Who is told everything anew may believe to be in rooms that were left.
         let archived = self.request.filter.room.include_leave || self.anew;
-        let wanted = session.rooms.iter().filter(|(_, member)| match member.state {
+        let wanted = session.rooms.all().filter(|(_, member)| match member.state {
             MembershipState::Join | MembershipState::Invite | MembershipState::Knock => true,
             _ => archived && member.was_joined && !member.forgotten,
         });
-        wanted.map(|(room, _)| *room).collect()
+        wanted.map(|(room, _)| room).collect()
     }
 }
 

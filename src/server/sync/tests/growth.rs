@@ -11,8 +11,8 @@ use crate::{
     testing::{engine, user},
 };
 
-/// What one later answer reads when one of so many rooms has a new message.
-async fn with_rooms(count: usize) -> Counts {
+/// What one later answer reads when one of so many rooms has a new message, and how many rooms it goes through one by one.
+async fn with_rooms(count: usize) -> (Counts, usize) {
     let engine = Counting::new(engine(Options::default()));
     let counted = engine.count();
     let server = Server::on(Arc::new(engine));
@@ -28,11 +28,13 @@ async fn with_rooms(count: usize) -> Counts {
     server.rooms.say(&busy, &alice, "first").await;
     client.sync().await;
     server.rooms.say(&busy, &alice, "second").await;
-    let before = counted.snapshot();
+    let walked = || server.syncs.sessions.walked(&(bob.clone(), "PHONE".into()));
+    let (before, walked_before) = (counted.snapshot(), walked());
+    assert!(walked_before >= count, "the session began with all rooms");
     let answer = client.sync().await;
     let read = counted.snapshot() - before;
     assert_eq!(brief(&answer["rooms"]["join"][busy.as_str()]["timeline"]), ["second"]);
-    read
+    (read, walked() - walked_before)
 }
 
 /// What the answer reads that says of one of so many rooms that its user has read it.
@@ -111,13 +113,15 @@ async fn what_the_filter_leaves_out_is_not_read_row_by_row() {
 
 #[tokio::test]
 async fn one_changed_room_costs_the_same_among_ten_and_a_thousand() {
-    let few = with_rooms(10).await;
+    let (few, walked) = with_rooms(10).await;
+    assert_eq!(walked, 0);
     assert!(few.rows_read < 60, "{few:?}");
     // The timeline, who is named, what was read: neither the room's older states nor the members of its senders.
     assert!(few.scans <= 3, "{few:?}");
     assert_eq!(few.commits, 0);
-    let many = with_rooms(1000).await;
+    let (many, walked) = with_rooms(1000).await;
     assert_eq!((few.rows_read, few.gets, few.scans), (many.rows_read, many.gets, many.scans));
+    assert_eq!(walked, 0, "nor does it go through the rooms in memory");
 }
 
 #[tokio::test]
