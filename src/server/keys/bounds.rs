@@ -7,8 +7,6 @@ pub const MAX_CLAIMED_IDS: usize = 500;
 pub const CLAIMS_PER_BATCH: usize = 100;
 /// The most rooms whose members are woken by a change of keys; the members of others learn of it at their next sync.
 pub const MAX_WOKEN_ROOMS: usize = 4096;
-/// Up to how many changes are compared with the users of a sync one by one, before it is cheaper to ask for each user.
-pub const MAX_CHANGES_SCANNED: usize = 2000;
 
 /// The most bytes one to-device request may write.
 pub const MAX_TO_DEVICE_BATCH_BYTES: usize = depesche_store::MAX_BATCH - (64 << 10);

@@ -12,10 +12,7 @@ use std::collections::BTreeSet;
 use depesche_store::{MAX_SCAN, Position, Range, Stamp, StampAt};
 use ruma::{DeviceId, OwnedUserId, UserId, events::room::member::MembershipState};
 
-use super::{
-    Keys,
-    bounds::{MAX_CHANGES_SCANNED, MAX_WOKEN_ROOMS},
-};
+use super::{Keys, bounds::MAX_WOKEN_ROOMS};
 use crate::{
     Fault,
     keyspace::{DEVICE_KEYS, KEY_HEAD, KEY_LOG, MEMBER, SIGNED_HEAD, SIGNED_LOG},
@@ -23,6 +20,8 @@ use crate::{
     tx::{Tx, View},
 };
 
+/// Entries of the log that are read at a time.
+const PAGE: usize = 1000;
 /// The commit position at the start of a value.
 const HEAD_POSITION: Stamp = Stamp { at: StampAt::Value, offset: 0 };
 
@@ -74,23 +73,38 @@ pub(super) async fn touch_signed(tx: &Tx, signer: &UserId, target: &UserId) -> R
 }
 
 impl Keys {
-    /// The users of this server whose keys changed above a position, in the order of their last change, at most `limit`.
+    /// The users of this server whose keys changed above a position, in the order of their last change, if they are no
+    /// more than `most`: reads one more than that.
     pub async fn changed_since(
         &self,
         view: &View,
         since: Position,
-        limit: usize,
-    ) -> Result<Vec<(Position, OwnedUserId)>, Fault> {
-        let range = Range::new(KEY_LOG.under(&(after(since),)).from, KEY_LOG.under(&()).to);
-        let rows = view.scan(&KEY_LOG, range, limit).await?;
-        Ok(rows.into_iter().map(|(row, ())| row).collect())
+        most: usize,
+    ) -> Result<Option<Vec<OwnedUserId>>, Fault> {
+        let mut range = Range::new(KEY_LOG.under(&(after(since),)).from, KEY_LOG.under(&()).to);
+        let mut users = Vec::new();
+        loop {
+            let limit = (most + 1 - users.len()).min(PAGE);
+            let rows = view.scan(&KEY_LOG, range.clone(), limit).await?;
+            let is_last = rows.len() < limit;
+            if let Some((last, ())) = rows.last() {
+                range.from = [&KEY_LOG.key(last), &[0][..]].concat().into();
+            }
+            users.extend(rows.into_iter().map(|((_, user), ())| user));
+            if users.len() > most {
+                return Ok(None);
+            }
+            if is_last {
+                return Ok(Some(users));
+            }
+        }
     }
 
-    /// Of the users that share a room with `viewer` (and `viewer` itself): those whose keys are no longer what `viewer`
-    /// could see at a position. This is `device_lists.changed` of `/sync` and `changed` of `/keys/changes`, but for
-    /// users who began to share a room since.
+    /// Of these users, and of `viewer`: those whose keys are no longer what `viewer` could see at a position. Of those
+    /// who share a room with `viewer` this is `device_lists.changed` of `/sync` and `changed` of `/keys/changes`, but
+    /// for users who began to share a room since.
     ///
-    /// Costs what changed or what is shared, whichever is less.
+    /// Costs the users; who knows a shorter way to find them takes it before.
     pub async fn changed_among(
         &self,
         view: &View,
@@ -99,18 +113,10 @@ impl Keys {
         sharing: &BTreeSet<OwnedUserId>,
     ) -> Result<BTreeSet<OwnedUserId>, Fault> {
         let mut changed = self.signed_since(view, viewer, since).await?;
-        let log = self.changed_since(view, since, MAX_CHANGES_SCANNED + 1).await?;
-        if log.len() <= MAX_CHANGES_SCANNED {
-            let users = log.into_iter().map(|(_, user)| user);
-            changed.extend(users.filter(|user| user == viewer || sharing.contains(user)));
-            return Ok(changed);
-        }
         let asked: Vec<_> = sharing.iter().cloned().chain([viewer.to_owned()]).map(|user| (user,)).collect();
-        for chunk in asked.chunks(MAX_SCAN) {
-            let heads = view.get_many(&KEY_HEAD, chunk).await?;
-            let newer = chunk.iter().zip(heads).filter(|(_, head)| head.is_some_and(|head| head > since.0));
-            changed.extend(newer.map(|((user,), _)| user.clone()));
-        }
+        let heads = view.get_many(&KEY_HEAD, &asked).await?;
+        let newer = asked.into_iter().zip(heads).filter(|(_, head)| head.is_some_and(|head| head > since.0));
+        changed.extend(newer.map(|((user,), _)| user));
         Ok(changed)
     }
 

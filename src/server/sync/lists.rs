@@ -9,10 +9,13 @@
 //! does.
 //!
 //! Costs what changed: key changes by the log of `keys`, memberships by the difference of states. A whole list of members
-//! is read only of encrypted rooms, and of others with few members.
+//! is read only of encrypted rooms, of others with few members, and where fewer share rooms than changed their keys
+//! (`lists/sharing.rs`).
 //!
 //! Spec: [device list tracking](https://spec.matrix.org/v1.19/client-server-api/#tracking-the-device-list-for-a-user),
 //! [extensions to sync](https://spec.matrix.org/v1.19/client-server-api/#e2e-extensions-to-sync).
+
+mod sharing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -32,14 +35,8 @@ use crate::{
     tx::{Fault, View},
 };
 
-/// How many entries of the log of key changes are read at a time.
+/// How many members that changed are looked at at a time.
 const PAGE: usize = 1000;
-
-/// Users looked at before others have a turn.
-const AT_ONCE: usize = 64;
-
-/// In no more rooms than this, a viewer's rooms are asked for a user; of who is in more, the user's rooms are read.
-const FEW_ROOMS: usize = 50;
 
 /// Up to how many members of a room that is not encrypted are told to whoever joins or leaves it.
 const FEW_MEMBERS: u32 = 100;
@@ -134,34 +131,12 @@ impl Syncs {
             }
         }
         if keys {
-            let sharing = self.sharing_changed(&mut compare).await?;
+            let sharing = self.sharing(&compare).await?;
             lists.changed = self.keys.changed_among(view, user, since, &sharing).await?;
         }
         lists.changed.extend(compare.came);
         lists.changed.retain(|changed| !lists.left.contains(changed));
         Ok(lists)
-    }
-
-    /// Of the users whose keys changed, those who share a room with the viewer.
-    async fn sharing_changed(&self, compare: &mut Compare<'_>) -> Result<BTreeSet<OwnedUserId>, Fault> {
-        let (mut sharing, mut since) = (BTreeSet::new(), compare.since);
-        loop {
-            let page = self.keys.changed_since(compare.view, since, PAGE).await?;
-            let (count, last) = (page.len(), page.last().map(|(position, _)| *position));
-            for (n, (_, changed)) in page.into_iter().enumerate() {
-                if n % AT_ONCE == AT_ONCE - 1 {
-                    tokio::task::yield_now().await;
-                }
-                if !sharing.contains(&changed) && compare.shares_any(&changed).await? {
-                    sharing.insert(changed);
-                }
-            }
-            match last {
-                // Users whose keys changed in one batch share a position: the page may have cut between them.
-                Some(last) if count == PAGE => since = Position(last.0.saturating_sub(1)).max(Position(since.0 + 1)),
-                _ => return Ok(sharing),
-            }
-        }
     }
 }
 
@@ -199,7 +174,7 @@ impl Compare<'_> {
         let was_joined = self.was_joined(&room, before).await?;
         let is_encrypted_now = is_encrypted(&room, room.root()).await?;
         if is_encrypted_now && !(was_joined && is_encrypted(&room, before).await?) {
-            self.came.extend(members(&room).await?);
+            self.came.extend(members(self.view, no).await?);
         }
         if !was_joined {
             self.came.extend(few_members(&room).await?);
@@ -223,7 +198,7 @@ impl Compare<'_> {
             return Ok(());
         }
         let encrypted = is_encrypted(&room, before).await?;
-        let others = if encrypted { members(&room).await? } else { few_members(&room).await? };
+        let others = if encrypted { members(self.view, no).await? } else { few_members(&room).await? };
         let gone = changed(&room, before, room.root()).await?.into_iter().filter(|member| member.was_joined);
         for user in others.into_iter().chain(gone.map(|member| member.user)) {
             self.went(user, encrypted);
@@ -247,14 +222,9 @@ impl Compare<'_> {
         Ok(shared.map(|(room, _)| *room).collect())
     }
 
-    /// Whether a user shares a room with the viewer now, by the rooms of whichever of both is likely to be in fewer.
-    async fn shares_any(&self, user: &UserId) -> Result<bool, Fault> {
-        let own = self.rooms.joined();
-        let keys: Vec<_> = own.map(|(room, _)| (user.to_owned(), room)).take(FEW_ROOMS + 1).collect();
-        if keys.len() > FEW_ROOMS {
-            return Ok(!self.shared(user).await?.is_empty());
-        }
-        Ok(self.view.get_many(&MEMBER, &keys).await?.iter().flatten().any(is_join))
+    /// The rooms that the viewer is in.
+    fn joined_rooms(&self) -> impl Iterator<Item = RoomNo> {
+        self.rooms.joined().map(|(room, _)| room)
     }
 
     /// Whether a user shares a room with the viewer now, an encrypted one if it must be one.
@@ -292,20 +262,20 @@ async fn is_encrypted(room: &RoomView, root: RootRecord) -> Result<bool, Fault> 
 
 /// All who are joined, unless they are many.
 async fn few_members(room: &RoomView) -> Result<Vec<OwnedUserId>, Fault> {
-    if room.head.joined > FEW_MEMBERS { Ok(Vec::new()) } else { members(room).await }
+    if room.head.joined > FEW_MEMBERS { Ok(Vec::new()) } else { members(&room.view, room.no).await }
 }
 
 /// All who are joined.
-async fn members(room: &RoomView) -> Result<Vec<OwnedUserId>, Fault> {
-    let of_kind = (room.no, "m.room.member".to_owned());
+async fn members(view: &View, room: RoomNo) -> Result<Vec<OwnedUserId>, Fault> {
+    let of_kind = (room, "m.room.member".to_owned());
     let (mut range, mut joined) = (KEY_NO.under(&of_kind), Vec::new());
     loop {
-        let rows = room.view.scan(&KEY_NO, range.clone(), MAX_SCAN).await?;
+        let rows = view.scan(&KEY_NO, range.clone(), MAX_SCAN).await?;
         let last = rows.last().filter(|_| rows.len() == MAX_SCAN).map(|(key, _)| KEY_NO.key(key));
         let users = rows.into_iter().filter_map(|((_, _, user), _)| OwnedUserId::try_from(user).ok());
-        let keys: Vec<_> = users.map(|user| (user, room.no)).collect();
-        for ((user, _), member) in keys.clone().into_iter().zip(room.view.get_many(&MEMBER, &keys).await?) {
-            if member.is_some_and(|member| member.state == MembershipState::Join) {
+        let keys: Vec<_> = users.map(|user| (user, room)).collect();
+        for ((user, _), member) in keys.clone().into_iter().zip(view.get_many(&MEMBER, &keys).await?) {
+            if member.as_ref().is_some_and(is_join) {
                 joined.push(user);
             }
         }

@@ -145,7 +145,7 @@ async fn everybody_sees_the_signatures_of_owners() {
     let device = &answer["device_keys"]["@alice:a.example"]["PHONE"];
     assert_eq!(device["signatures"], signed_device["signatures"]);
     assert_eq!(answer["master_keys"]["@alice:a.example"], signed_master);
-    let changed = home.keys.changed_since(&home.base.view(), before, 10).await.unwrap();
+    let changed = home.keys.changed_since(&home.base.view(), before, 10).await.unwrap().unwrap();
     assert_eq!(changed.len(), 1, "one row for a user, however often it changes");
 
     // Other device keys under the same id are not what was signed.

@@ -80,7 +80,7 @@ async fn a_device_that_ends_takes_its_keys_along() {
     home.upload(&alice(), "PHONE", request.clone()).await.unwrap();
     let before = home.base.view().position();
     home.no_device(&alice(), "PHONE").await;
-    let changed = home.keys.changed_since(&home.base.view(), before, 10).await.unwrap();
+    let changed = home.keys.changed_since(&home.base.view(), before, 10).await.unwrap().unwrap();
     assert_eq!(changed.len(), 1);
     let refused = home.upload(&alice(), "PHONE", request).await;
     assert!(matches!(refused, Err(UploadError::UnknownDevice)));

@@ -1,5 +1,7 @@
 //! What a poll reads does not grow with what the user or the room has besides.
 
+use std::collections::BTreeSet;
+
 use depesche_store::{
     Options,
     counting::{Counting, Counts},
@@ -7,11 +9,13 @@ use depesche_store::{
 
 use super::*;
 use crate::{
+    keyspace::KEY_NO,
     rooms::receipts::Read,
     testing::{engine, user},
 };
 
-/// What one later answer reads when one of so many rooms has a new message, and how many rooms it goes through one by one.
+/// What one later answer reads when one of so many rooms has a new message, and how many rooms it goes through one by
+/// one.
 async fn with_rooms(count: usize) -> (Counts, usize) {
     let engine = Counting::new(engine(Options::default()));
     let counted = engine.count();
@@ -151,4 +155,80 @@ async fn whose_keys_changed_does_not_cost_the_rooms_they_are_in() {
     let read = counted.snapshot() - before;
     assert_eq!(answer["device_lists"]["changed"], json!([bob]));
     assert!(read.rows_read < 60, "{read:?}");
+}
+
+/// What `/keys/changes` since an old token reads, where so many others changed their keys, how many rows of it list
+/// members of rooms, and what it says.
+async fn key_changes(strangers: usize, members: usize) -> (Counts, u64, BTreeSet<OwnedUserId>) {
+    let engine = Counting::new(engine(Options::default()));
+    let counted = engine.count();
+    let server = Server::on(Arc::new(engine));
+    let (alice, ..) = users();
+    let room = server.rooms.public_room(&alice).await;
+    for n in 0..members {
+        server.rooms.join(&room, &user(&format!("member{n}"))).await;
+    }
+    let mut client = server.client(&alice);
+    client.sync().await;
+    let since = client.request.since.clone().unwrap();
+    let touched = (0..strangers).map(|n| user(&format!("stranger{n}")));
+    for whose in touched.chain((0..members).step_by(2).map(|n| user(&format!("member{n}")))) {
+        let whose = &whose;
+        let touched = server.rooms.base.transact(|tx| async move { crate::keys::touch(&tx, whose).await });
+        touched.await.unwrap();
+    }
+    counted.reset();
+    let lists = server.syncs.key_changes(&alice, &since, &since).await.unwrap();
+    let listed = counted.by_first_byte().get(&KEY_NO.number).map_or(0, |rows| rows.read);
+    (counted.snapshot(), listed, lists.changed)
+}
+
+fn every_second_of(members: usize) -> BTreeSet<OwnedUserId> {
+    (0..members).step_by(2).map(|n| user(&format!("member{n}"))).collect()
+}
+
+#[tokio::test]
+async fn an_old_token_costs_those_who_share_rooms_and_not_the_key_changes_of_the_server() {
+    let ((few, listed, said), (many, _, also_said)) = (key_changes(100, 4).await, key_changes(2000, 4).await);
+    assert_eq!((said, also_said), (every_second_of(4), every_second_of(4)));
+    assert_eq!(listed, 5);
+    assert_eq!((few.rows_read, few.gets, few.scans), (many.rows_read, many.gets, many.scans));
+    assert!(many.rows_read < 200, "{many:?}");
+}
+
+#[tokio::test]
+async fn a_short_log_of_key_changes_costs_less_than_a_large_room() {
+    let (read, listed, said) = key_changes(100, 300).await;
+    assert_eq!(said, every_second_of(300));
+    assert_eq!(listed, 0, "the room's members are not gone through: {read:?}");
+}
+
+#[tokio::test]
+async fn whose_keys_changed_is_the_same_by_the_log_and_by_the_rooms() {
+    let server = Server::new();
+    let (alice, bob, carol) = users();
+    let (shared, other) = (server.rooms.public_room(&alice).await, server.rooms.public_room(&bob).await);
+    for who in [&bob, &carol] {
+        server.rooms.join(&shared, who).await;
+    }
+    let gone = user("gone");
+    server.rooms.join(&shared, &gone).await;
+    server.rooms.change(&shared, &gone, &gone, crate::rooms::membership::Action::Leave).await.unwrap();
+    server.rooms.join(&other, &user("elsewhere")).await;
+    let mut client = server.client(&alice);
+    client.sync().await;
+    let since = client.request.since.clone().unwrap();
+    let touch = async |whose: &UserId| {
+        let touched = server.rooms.base.transact(|tx| async move { crate::keys::touch(&tx, whose).await });
+        touched.await.unwrap();
+    };
+    for whose in [&alice, &bob, &gone, &user("elsewhere")] {
+        touch(whose).await;
+    }
+    let changed = async || server.syncs.key_changes(&alice, &since, &since).await.unwrap().changed;
+    assert_eq!(changed().await, [alice.clone(), bob.clone()].into());
+    for n in 0..100 {
+        touch(&user(&format!("stranger{n}"))).await;
+    }
+    assert_eq!(changed().await, [alice.clone(), bob.clone()].into());
 }
