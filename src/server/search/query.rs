@@ -96,7 +96,7 @@ impl<'a> Search<'a> {
         let end = RoomView::place_after(view.position());
         let from = from.unwrap_or(Token { before: end, skip: 0, seen: 0, group: None });
         let mut distinct = BTreeSet::new();
-        let mut words = words::split(query.term);
+        let mut words: Vec<String> = words::split(query.term).map(Into::into).collect();
         words.retain(|word| distinct.insert(word.clone()));
         let ignored = account_data::ignored_users(&view, query.user).await?;
         let mut search = Self { base, query, view, words, from, rooms: Vec::new(), ignored, lists: Vec::new() };
@@ -267,10 +267,11 @@ impl<'a> Search<'a> {
 
     /// The share of an event's words that are looked for, if all are there.
     fn rank(&self, event: &Pdu) -> Option<f64> {
-        let (part, words) = words::of_event(&event.kind().to_string(), event.state_key(), event.content())?;
+        let (part, texts) = words::of_pdu(event)?;
         if !self.query.parts.contains(&part) {
             return None;
         }
+        let words: Vec<_> = texts.words().collect();
         // Counted once: a term may have hundreds of words, and an event tens of thousands.
         let mut times = HashMap::<&str, usize>::new();
         for word in &words {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    keyspace::{EVENT_NO, FOLLOWED, INDEXED, META, POSTING, RoomNo},
+    keyspace::{EVENT, EVENT_NO, FOLLOWED, INDEXED, META, POSTING, RoomNo},
     records::search::{Followed, Indexed},
     rooms::{membership::Action, stay::MEMBERSHIPS},
     testing::{Fixture, engine, user},
@@ -426,6 +426,22 @@ async fn two_words_that_never_meet_cost_no_more_than_the_rarer_one() {
     assert_eq!(house.found(&house.bob, "needle hay").await, [] as [OwnedEventId; 0]);
     let scans = count.snapshot().scans;
     assert!(scans < 30, "{scans} scans");
+}
+
+#[tokio::test]
+async fn what_lies_in_memory_is_indexed_without_being_read() {
+    let counting = Counting::new(engine(Options::default()));
+    let count = counting.count();
+    let house = House::on(Fixture::on(Arc::new(counting))).await;
+    house.searches.index.catch_up().await.unwrap();
+    let said = house.say("So it goes").await;
+    let gone = house.say("it is gone").await;
+    house.server.redact(&house.room, &house.alice, &gone).await;
+    count.reset();
+    house.searches.index.catch_up().await.unwrap();
+    let texts = count.by_first_byte().get(&EVENT.number).copied().unwrap_or_default();
+    assert_eq!((texts.read, texts.gets), (0, 0));
+    assert_eq!(house.found(&house.bob, "it").await, [said]);
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@
 
 use std::{borrow::Cow, collections::BTreeSet};
 
+use depesche_rules::pdu::Pdu;
+use ruma::events::TimelineEventType;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -18,26 +20,36 @@ const WORD_BYTES: usize = 64;
 /// The part of an edit that it replaces the event by.
 const REPLACE: &str = "m.replace";
 
-/// The words of a text, in its order, with repeats.
-pub fn split(text: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    for character in text.chars() {
-        if is_word(character) {
-            words.extend(taken(&mut word));
-            words.push(character.into());
-        } else if !character.is_alphanumeric() {
-            words.extend(taken(&mut word));
-        } else if word.len() < WORD_BYTES {
-            word.extend(character.to_lowercase());
-        }
+/// The words of a text, in its order, with repeats. A word that stands there in lower case is not copied.
+pub fn split(text: &str) -> Split<'_> {
+    Split { rest: text }
+}
+
+/// The rest of a text, word by word.
+#[derive(Clone, Debug)]
+pub struct Split<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Iterator for Split<'a> {
+    type Item = Cow<'a, str>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let begin = self.rest.find(char::is_alphanumeric)?;
+        let rest = self.rest.get(begin..)?;
+        let first = rest.chars().next().filter(|first| is_word(*first));
+        let end = match first {
+            Some(first) => first.len_utf8(),
+            None => rest.find(|other: char| !other.is_alphanumeric() || is_word(other)).unwrap_or(rest.len()),
+        };
+        let (word, rest) = rest.split_at(end);
+        self.rest = rest;
+        Some(if first.is_some() { word.into() } else { lower(word) })
     }
-    words.extend(taken(&mut word));
-    words
 }
 
 /// The words of an event that are indexed.
-pub fn indexed(words: Vec<String>) -> BTreeSet<String> {
+pub fn indexed<'a>(words: impl Iterator<Item = Cow<'a, str>>) -> BTreeSet<Cow<'a, str>> {
     let mut distinct = BTreeSet::new();
     for word in words {
         if distinct.len() >= WORDS {
@@ -48,8 +60,23 @@ pub fn indexed(words: Vec<String>) -> BTreeSet<String> {
     distinct
 }
 
-fn taken(word: &mut String) -> Option<String> {
-    if word.is_empty() { None } else { Some(std::mem::take(word)) }
+/// A word in lower case, as far as it is not too long.
+fn lower(word: &str) -> Cow<'_, str> {
+    let is_lower = |c: char| {
+        c.is_ascii_lowercase() || c.is_ascii_digit() || (!c.is_ascii() && c.to_lowercase().eq(std::iter::once(c)))
+    };
+    if word.chars().all(is_lower) {
+        let end = word.char_indices().map(|(at, _)| at).find(|at| *at >= WORD_BYTES).unwrap_or(word.len());
+        return word.get(..end).unwrap_or(word).into();
+    }
+    let mut lower = String::with_capacity(word.len().min(WORD_BYTES));
+    for character in word.chars() {
+        if lower.len() >= WORD_BYTES {
+            break;
+        }
+        lower.extend(character.to_lowercase());
+    }
+    lower.into()
 }
 
 /// Whether a character is a word by itself: Hiragana and Katakana, Han.
@@ -64,24 +91,47 @@ fn is_word(character: char) -> bool {
     ) && character.is_alphanumeric()
 }
 
-/// What of an event is searched, and its words. `None` if nothing is.
-pub fn of_event(kind: &str, state_key: Option<&str>, content: &RawValue) -> Option<(Part, Vec<String>)> {
+/// What of an event is searched: a text, and of some topics another.
+pub struct Texts<'a> {
+    first: Cow<'a, str>,
+    second: Option<Cow<'a, str>>,
+}
+
+impl Texts<'_> {
+    /// Their words, in their order, with repeats.
+    pub fn words(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        split(&self.first).chain(self.second.as_deref().into_iter().flat_map(split))
+    }
+}
+
+impl<'a> From<Cow<'a, str>> for Texts<'a> {
+    fn from(first: Cow<'a, str>) -> Self {
+        Self { first, second: None }
+    }
+}
+
+/// What of an event is searched, and its texts. `None` if these have no word.
+pub fn of_event<'a>(kind: &str, state_key: Option<&str>, content: &'a RawValue) -> Option<(Part, Texts<'a>)> {
     let part = part(kind, state_key)?;
     let content = content.get();
-    let words = match part {
-        Part::Body => split(&body(content)?),
-        Part::Name => split(&serde_json::from_str::<Name<'_>>(content).ok()?.name),
-        Part::Topic => {
-            let Topic { topic, rich } = topic(content);
-            let plain = rich.into_iter().flat_map(|rich| rich.texts).find(Text::is_plain);
-            let mut words: Vec<_> = topic.as_deref().map(split).unwrap_or_default();
-            if let Some(plain) = plain.filter(|plain| topic.as_ref() != Some(&plain.body)) {
-                words.extend(split(&plain.body));
-            }
-            words
-        }
+    let texts: Texts<'a> = match part {
+        Part::Body => body(content)?.into(),
+        Part::Name => serde_json::from_str::<Name<'_>>(content).ok()?.name.into(),
+        Part::Topic => topic_texts(topic(content)),
     };
-    (!words.is_empty()).then_some((part, words))
+    texts.words().next()?;
+    Some((part, texts))
+}
+
+/// The same of an event that was parsed.
+pub fn of_pdu(pdu: &Pdu) -> Option<(Part, Texts<'_>)> {
+    let kind = match pdu.kind() {
+        TimelineEventType::RoomMessage => "m.room.message",
+        TimelineEventType::RoomName => "m.room.name",
+        TimelineEventType::RoomTopic => "m.room.topic",
+        _ => return None,
+    };
+    of_event(kind, pdu.state_key(), pdu.content())
 }
 
 /// What of an event of this type is searched.
@@ -94,14 +144,16 @@ fn part(kind: &str, state_key: Option<&str>) -> Option<Part> {
     }
 }
 
-/// The text of a message; of an edit, the new text.
+/// The text of a message; of an edit, the new text. Whatever else is odd about a message, it says something.
 fn body(content: &str) -> Option<Cow<'_, str>> {
-    match serde_json::from_str::<Edit>(content) {
-        Ok(Edit { relates_to: Some(relates_to), new_content: Some(new) }) if relates_to.rel_type == REPLACE => {
-            Some(new.body.into())
-        }
-        // Whatever else is odd about a message, it says something.
-        _ => Some(serde_json::from_str::<Message<'_>>(content).ok()?.body),
+    let message: Message<'_> = serde_json::from_str(content).ok()?;
+    let relates_to = message.relates_to.and_then(|raw| serde_json::from_str::<RelatesTo>(raw.get()).ok());
+    let new = message.new_content.filter(|_| relates_to.is_some_and(|relates_to| relates_to.rel_type == REPLACE));
+    let new = new.and_then(|raw| serde_json::from_str::<NewContent<'_>>(raw.get()).ok());
+    match (new, message.body) {
+        (Some(new), _) => Some(new.body),
+        (None, Some(body)) => Some(serde_json::from_str::<Body<'_>>(body.get()).ok()?.0),
+        (None, None) => None,
     }
 }
 
@@ -112,19 +164,26 @@ fn topic(content: &str) -> Topic {
     })
 }
 
+/// The topic, and its plain text where that says something else.
+fn topic_texts<'a>(Topic { topic, rich }: Topic) -> Texts<'a> {
+    let plain = rich.into_iter().flat_map(|rich| rich.texts).find(Text::is_plain).map(|plain| plain.body);
+    let second = plain.filter(|plain| topic.as_ref() != Some(plain)).map(Cow::Owned);
+    Texts { first: topic.unwrap_or_default().into(), second }
+}
+
+/// Taken apart one by one: what is odd takes nothing else with it.
 #[derive(Deserialize)]
 struct Message<'a> {
     #[serde(borrow)]
-    body: Cow<'a, str>,
+    body: Option<&'a RawValue>,
+    #[serde(borrow, rename = "m.relates_to")]
+    relates_to: Option<&'a RawValue>,
+    #[serde(borrow, rename = "m.new_content")]
+    new_content: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
-struct Edit {
-    #[serde(rename = "m.relates_to")]
-    relates_to: Option<RelatesTo>,
-    #[serde(rename = "m.new_content")]
-    new_content: Option<NewContent>,
-}
+struct Body<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Deserialize)]
 struct RelatesTo {
@@ -133,8 +192,9 @@ struct RelatesTo {
 }
 
 #[derive(Deserialize)]
-struct NewContent {
-    body: String,
+struct NewContent<'a> {
+    #[serde(borrow)]
+    body: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -182,16 +242,29 @@ mod tests {
 
     fn found(kind: &str, state_key: Option<&str>, content: &Value) -> Option<(Part, String)> {
         let content = to_raw_value(content).unwrap();
-        of_event(kind, state_key, &content).map(|(part, words)| (part, words.join(" ")))
+        of_event(kind, state_key, &content).map(|(part, texts)| (part, texts.words().collect::<Vec<_>>().join(" ")))
+    }
+
+    fn words(text: &str) -> Vec<Cow<'_, str>> {
+        split(text).collect()
     }
 
     #[test]
     fn words_are_letters_and_digits_in_lower_case() {
-        assert_eq!(split("Hello, WORLD! It's 2 o'clock"), ["hello", "world", "it", "s", "2", "o", "clock"]);
-        assert_eq!(split("Ärger im Straßenbahn-Depot"), ["ärger", "im", "straßenbahn", "depot"]);
-        assert_eq!(split("ТЕСТ 東京へ go"), ["тест", "東", "京", "へ", "go"]);
-        assert_eq!(split(" \u{0} ... 🎉 "), Vec::<String>::new());
-        assert_eq!(split(&"ä".repeat(100)), ["ä".repeat(32)]);
+        assert_eq!(words("Hello, WORLD! It's 2 o'clock"), ["hello", "world", "it", "s", "2", "o", "clock"]);
+        assert_eq!(words("Ärger im Straßenbahn-Depot"), ["ärger", "im", "straßenbahn", "depot"]);
+        assert_eq!(words("ТЕСТ 東京へ go"), ["тест", "東", "京", "へ", "go"]);
+        assert_eq!(words(" \u{0} ... 🎉 "), Vec::<&str>::new());
+        assert_eq!(words(&"ä".repeat(100)), ["ä".repeat(32)]);
+        assert_eq!(words(&"Ä".repeat(100)), ["ä".repeat(32)]);
+        assert_eq!(words("東a京"), ["東", "a", "京"]);
+    }
+
+    #[test]
+    fn what_is_in_lower_case_is_not_copied() {
+        let copied = |text| words(text).iter().filter(|word| matches!(word, Cow::Owned(_))).count();
+        assert_eq!(copied("so it goes, straße 5 東京"), 0);
+        assert_eq!(copied("So it goes ON"), 2);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! One batch of the index: the words of new and of old events, and what redactions take away.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use ruma::OwnedEventId;
+use bytes::Bytes;
+use depesche_rules::pdu::Pdu;
+use ruma::{OwnedEventId, events::TimelineEventType};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::super::words;
+use super::super::words::{self, Texts};
 use crate::{
     Fault,
     keyspace::{EVENT, EVENT_NO, EventNo, HEAD, INDEXED, KEY_NO, META, POSTING, RoomNo},
@@ -28,7 +30,7 @@ const STRETCH: usize = 64;
 /// What one batch adds.
 pub struct Batch<'a> {
     tx: &'a Tx,
-    found: BTreeMap<(RoomNo, Part, String), Vec<EventNo>>,
+    found: BTreeMap<(RoomNo, Part), BTreeMap<String, Vec<EventNo>>>,
     events: u32,
     words: usize,
 }
@@ -96,14 +98,9 @@ impl<'a> Batch<'a> {
     /// Takes in events from one number to before another, from the end where the way is back. Answers how far it came.
     async fn stretch(&mut self, room: RoomNo, mut from: EventNo, mut to: EventNo, way: Way) -> Result<EventNo, Fault> {
         while from < to && !self.is_full() {
-            let range = EVENT.between(&(room, from), &(room, to));
-            let rows = match way {
-                Way::On => self.tx.view().scan(&EVENT, range, STRETCH).await?,
-                Way::Back => self.tx.view().scan_back(&EVENT, range, STRETCH).await?,
-            };
-            let (is_last, mut taken) = (rows.len() < STRETCH, 0);
-            let said: Vec<(EventNo, Option<Said>)> =
-                rows.iter().map(|((_, no), text)| (*no, Said::read(text))).collect();
+            let events = self.read(room, from, to, way).await?;
+            let (is_last, mut taken) = (events.len() < STRETCH, 0);
+            let said: Vec<(EventNo, Option<Said<'_>>)> = events.iter().map(|(no, event)| (*no, event.said())).collect();
             let keys: Vec<_> = said.iter().filter(|(_, said)| said.is_some()).map(|(no, _)| (room, *no)).collect();
             let mut metas = self.tx.view().get_many(&META, &keys).await?.into_iter();
             for (no, said) in said {
@@ -123,13 +120,13 @@ impl<'a> Batch<'a> {
                 }
                 match said {
                     Said::Words(..) if meta.facts.redacted_by.is_some() => {}
-                    Said::Words(part, words) => self.add(room, no, part, words),
+                    Said::Words(part, texts) => self.add(room, no, part, &texts),
                     // Older events than the index has yet are looked at when it comes to them.
                     Said::Redaction(targets) if way == Way::On => self.remove(room, &targets).await?,
                     Said::Redaction(_) => {}
                 }
             }
-            if is_last && taken == rows.len() {
+            if is_last && taken == events.len() {
                 (from, to) = match way {
                     Way::On => (to, to),
                     Way::Back => (from, from),
@@ -143,10 +140,34 @@ impl<'a> Batch<'a> {
         })
     }
 
-    fn add(&mut self, room: RoomNo, no: EventNo, part: Part, words: Vec<String>) {
-        for word in words::indexed(words) {
+    /// The next events of a stretch. New ones mostly lie in memory, where they were sent from, and need not be read.
+    async fn read(&self, room: RoomNo, from: EventNo, to: EventNo, way: Way) -> Result<Vec<(EventNo, Source)>, Fault> {
+        let view = self.tx.view();
+        let stretch = EventNo::try_from(STRETCH).unwrap_or(EventNo::MAX);
+        let next = from..to.min(from.saturating_add(stretch));
+        let in_memory = |no| Some((no, Source::Known(view.events()?.get(room, no)?.pdu)));
+        if way == Way::On
+            && let Some(known) = next.map(in_memory).collect()
+        {
+            return Ok(known);
+        }
+        let range = EVENT.between(&(room, from), &(room, to));
+        let rows = match way {
+            Way::On => view.scan(&EVENT, range, STRETCH).await?,
+            Way::Back => view.scan_back(&EVENT, range, STRETCH).await?,
+        };
+        Ok(rows.into_iter().map(|((_, no), text)| (no, Source::Stored(text))).collect())
+    }
+
+    fn add(&mut self, room: RoomNo, no: EventNo, part: Part, texts: &Texts<'_>) {
+        let found = self.found.entry((room, part)).or_default();
+        for word in words::indexed(texts.words()) {
             self.words += 1;
-            self.found.entry((room, part, word)).or_default().push(no);
+            if let Some(events) = found.get_mut(&*word) {
+                events.push(no);
+            } else {
+                found.insert(word.into(), vec![no]);
+            }
         }
     }
 
@@ -156,13 +177,13 @@ impl<'a> Batch<'a> {
             let view = self.tx.view();
             let Some((at, no)) = view.get(&EVENT_NO, &(target.clone(),)).await? else { continue };
             let Some(meta) = view.get(&META, &(room, no)).await?.filter(|_| at == room) else { continue };
-            let Some(text) = view.get(&EVENT, &(room, no)).await? else { continue };
-            let (Some(Said::Words(part, words)), Some(_)) = (Said::read(&text), meta.facts.redacted_by) else {
+            let Some((_, event)) = self.read(room, no, no.saturating_add(1), Way::On).await?.pop() else { continue };
+            let (Some(Said::Words(part, texts)), Some(_)) = (event.said(), meta.facts.redacted_by) else {
                 continue;
             };
-            for word in words::indexed(words) {
+            for word in words::indexed(texts.words()) {
                 self.words += 1;
-                self.remove_word(room, no, part, word).await?;
+                self.remove_word(room, no, part, word.into()).await?;
             }
         }
         Ok(())
@@ -184,10 +205,12 @@ impl<'a> Batch<'a> {
 
     /// Puts the rows into the transaction.
     pub fn write(self) {
-        for ((room, part, word), mut events) in self.found {
-            events.sort_unstable();
-            let Some(first) = events.first() else { continue };
-            self.tx.put(&POSTING, &(room, part, word, *first), &Posting::of(&events));
+        for ((room, part), words) in self.found {
+            for (word, mut events) in words {
+                events.sort_unstable();
+                let Some(first) = events.first() else { continue };
+                self.tx.put(&POSTING, &(room, part, word, *first), &Posting::of(&events));
+            }
         }
     }
 }
@@ -202,20 +225,44 @@ pub async fn is_encrypted(view: &View, room: RoomNo) -> Result<bool, Fault> {
     Ok(room.state_no(room.root(), KIND, "").await?.is_some())
 }
 
+/// An event as it is found.
+enum Source {
+    Known(Pdu),
+    Stored(Bytes),
+}
+
+impl Source {
+    fn said(&self) -> Option<Said<'_>> {
+        match self {
+            Self::Known(pdu) => Said::of(pdu),
+            Self::Stored(text) => Said::read(text),
+        }
+    }
+}
+
 /// What the index takes from an event.
-enum Said {
-    Words(Part, Vec<String>),
+enum Said<'a> {
+    Words(Part, Texts<'a>),
     /// What a redaction may be about: older versions of rooms and newer ones say it in different places.
     Redaction(Vec<OwnedEventId>),
 }
 
-impl Said {
-    fn read(text: &[u8]) -> Option<Self> {
+impl<'a> Said<'a> {
+    fn of(pdu: &'a Pdu) -> Option<Self> {
+        if *pdu.kind() == TimelineEventType::RoomRedaction {
+            return Some(Self::Redaction(pdu.redacts().cloned().into_iter().collect()));
+        }
+        let (part, texts) = words::of_pdu(pdu)?;
+        Some(Self::Words(part, texts))
+    }
+
+    fn read(text: &'a [u8]) -> Option<Self> {
         #[derive(Deserialize)]
         struct Stored<'a> {
-            #[serde(rename = "type")]
-            kind: String,
-            state_key: Option<String>,
+            #[serde(borrow, rename = "type")]
+            kind: Cow<'a, str>,
+            #[serde(borrow)]
+            state_key: Option<Cow<'a, str>>,
             #[serde(borrow)]
             content: &'a RawValue,
             redacts: Option<String>,
@@ -226,13 +273,13 @@ impl Said {
             redacts: Option<String>,
         }
 
-        let stored: Stored<'_> = serde_json::from_slice(text).ok()?;
+        let stored: Stored<'a> = serde_json::from_slice(text).ok()?;
         if stored.kind == "m.room.redaction" {
             let inner = serde_json::from_str::<Redaction>(stored.content.get()).ok().and_then(|inner| inner.redacts);
             let targets = [stored.redacts, inner].into_iter().flatten();
             return Some(Self::Redaction(targets.filter_map(|id| OwnedEventId::try_from(id).ok()).collect()));
         }
-        let (part, words) = words::of_event(&stored.kind, stored.state_key.as_deref(), stored.content)?;
-        Some(Self::Words(part, words))
+        let (part, texts) = words::of_event(&stored.kind, stored.state_key.as_deref(), stored.content)?;
+        Some(Self::Words(part, texts))
     }
 }
