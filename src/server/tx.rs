@@ -162,7 +162,34 @@ impl View {
 #[derive(Clone)]
 pub struct Tx {
     view: View,
-    batch: Arc<Mutex<Batch>>,
+    making: Arc<Mutex<Making>>,
+}
+
+/// What a batch has so far, and how many bytes: whoever fills one asks after each row.
+#[derive(Default)]
+struct Making {
+    batch: Batch,
+    bytes: usize,
+}
+
+impl Making {
+    fn write(&mut self, key: Bytes, operation: Operation) {
+        let key_bytes = key.len();
+        self.bytes += key_bytes + operation.size();
+        if let Some(before) = self.batch.operations.insert(key, operation) {
+            self.bytes -= key_bytes + before.size();
+        }
+    }
+
+    fn write_stamped(&mut self, key: Bytes, value: Bytes, stamps: Vec<Stamp>) {
+        self.bytes += key.len() + value.len();
+        self.batch.stamped.push((key, value, stamps));
+    }
+
+    fn delete_range(&mut self, range: Range) {
+        self.bytes += range.from.len() + range.to.len();
+        self.batch.delete_ranges.push(range);
+    }
 }
 
 impl Tx {
@@ -173,7 +200,7 @@ impl Tx {
 
     /// Over the snapshot that a reader has, empty.
     pub fn over(view: View) -> Self {
-        Self { view, batch: Arc::default() }
+        Self { view, making: Arc::default() }
     }
 
     /// The snapshot alone, without this batch's own writes.
@@ -189,7 +216,7 @@ impl Tx {
         }
         let value = self.view.snapshot.get(&key).await?;
         let requirement = value.clone().map_or(Requirement::Absent, Requirement::Is);
-        self.batch().requirements.insert(key.clone(), requirement);
+        self.making().batch.requirements.insert(key.clone(), requirement);
         value.map(|value| decode(table, &key, &value)).transpose()
     }
 
@@ -200,7 +227,7 @@ impl Tx {
             return own.map(|value| decode(table, &key, &value)).transpose();
         }
         let value = self.view.snapshot.get(&key).await?;
-        self.batch().peeked.insert(key.clone());
+        self.making().batch.peeked.insert(key.clone());
         value.map(|value| decode(table, &key, &value)).transpose()
     }
 
@@ -211,7 +238,7 @@ impl Tx {
             match self.own(&key) {
                 Some(own) => *value = own.map(|value| decode(table, &key, &value)).transpose()?,
                 None => {
-                    self.batch().peeked.insert(key);
+                    self.making().batch.peeked.insert(key);
                 }
             }
         }
@@ -225,99 +252,100 @@ impl Tx {
         }
         let value = self.view.snapshot.get(key).await?;
         let requirement = value.clone().map_or(Requirement::Absent, Requirement::Is);
-        self.batch().requirements.insert(key.clone(), requirement);
+        self.making().batch.requirements.insert(key.clone(), requirement);
         Ok(value)
     }
 
     /// Writes a row of whatever table in its stored form.
     pub fn put_stored(&self, key: Bytes, value: Bytes) {
-        self.batch().operations.insert(key, Operation::Put(value, Vec::new()));
+        self.making().write(key, Operation::Put(value, Vec::new()));
     }
 
     /// Removes a row of whatever table by its stored key.
     pub fn delete_stored(&self, key: Bytes) {
-        self.batch().operations.insert(key, Operation::Delete);
+        self.making().write(key, Operation::Delete);
     }
 
     /// Requires a row to be absent.
     pub fn assume_absent<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K) {
-        self.batch().requirements.insert(table.key(key), Requirement::Absent);
+        self.making().batch.requirements.insert(table.key(key), Requirement::Absent);
     }
 
     /// Requires a row to be what the caller read earlier, in another batch: its stored bytes. A value will not do: of an
     /// older version it would be written in other bytes now.
     pub fn assume_stored(&self, key: Bytes, value: Option<Bytes>) {
-        self.batch().requirements.insert(key, value.map_or(Requirement::Absent, Requirement::Is));
+        self.making().batch.requirements.insert(key, value.map_or(Requirement::Absent, Requirement::Is));
     }
 
     /// Writes a row.
     pub fn put<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K, value: &V) {
-        self.batch().operations.insert(table.key(key), Operation::Put(value.encode(), Vec::new()));
+        self.making().write(table.key(key), Operation::Put(value.encode(), Vec::new()));
     }
 
     /// Writes a row whose value holds the commit position at these places.
     pub fn put_stamped_value<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K, value: &V, stamps: Vec<Stamp>) {
-        self.batch().operations.insert(table.key(key), Operation::Put(value.encode(), stamps));
+        self.making().write(table.key(key), Operation::Put(value.encode(), stamps));
     }
 
     /// Writes a row whose key (and value, perhaps) holds the commit position: offsets in the key count from its start,
     /// with the table's number at offset 0.
     pub fn put_stamped<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K, value: &V, stamps: Vec<Stamp>) {
-        self.batch().stamped.push((table.key(key), value.encode(), stamps));
+        self.making().write_stamped(table.key(key), value.encode(), stamps);
     }
 
     /// Removes a row.
     pub fn delete<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K) {
-        self.batch().operations.insert(table.key(key), Operation::Delete);
+        self.making().write(table.key(key), Operation::Delete);
     }
 
     /// Removes all rows of a range: for dropping a user's or a room's rows, not for queues.
     pub fn delete_range(&self, range: Range) {
-        self.batch().delete_ranges.push(range);
+        self.making().delete_range(range);
     }
 
     /// Announces what the batch changes.
     pub fn topic(&self, topic: Topic) {
-        self.batch().topics.insert(topic);
+        self.making().batch.topics.insert(topic);
     }
 
     /// Requires that nobody has taken a lease since.
     pub fn under(&self, lease: &Lease) {
-        self.batch().requirements.extend([lease.requirement()]);
+        self.making().batch.requirements.extend([lease.requirement()]);
     }
 
     /// Marks the batch as one whose loss does no harm.
     pub fn lazy(&self) {
-        self.batch().lazy = true;
+        self.making().batch.lazy = true;
     }
 
     /// The bytes the batch has so far.
     pub fn size(&self) -> usize {
-        self.batch().size()
+        self.making().bytes
     }
 
     /// How many rows the batch writes so far.
     pub fn writes(&self) -> usize {
-        let batch = self.batch();
+        let making = self.making();
+        let batch = &making.batch;
         batch.operations.len() + batch.stamped.len() + batch.delete_ranges.len()
     }
 
     /// Takes the batch out, for the commit.
     pub fn finish(&self) -> Batch {
-        std::mem::take(&mut *self.batch())
+        std::mem::take(&mut *self.making()).batch
     }
 
     /// What this batch itself says of a key: `Some(None)` if it deletes it.
     #[expect(clippy::option_option, reason = "the outer says whether the batch writes the key, the inner what")]
     fn own(&self, key: &Bytes) -> Option<Option<Bytes>> {
-        self.batch().operations.get(key).map(|operation| match operation {
+        self.making().batch.operations.get(key).map(|operation| match operation {
             Operation::Put(value, _) => Some(value.clone()),
             Operation::Delete => None,
         })
     }
 
-    fn batch(&self) -> MutexGuard<'_, Batch> {
-        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
+    fn making(&self) -> MutexGuard<'_, Making> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -332,3 +360,6 @@ fn rows<K: Key, V: Record>(table: &Table<K, V>, rows: Vec<(Bytes, Bytes)>) -> Re
 fn decode<K, V: Record>(table: &Table<K, V>, key: &Bytes, value: &Bytes) -> Result<V, Fault> {
     V::decode(value).ok_or_else(|| Fault::Corrupt { table: table.name, key: key.clone() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -58,6 +58,8 @@ enum Message {
 
 struct Waiting {
     batch: Batch,
+    /// The bytes of the batch.
+    size: usize,
     answer: oneshot::Sender<Result<Position, CommitError>>,
     _room: OwnedSemaphorePermit,
 }
@@ -101,10 +103,11 @@ impl Queue {
         async move {
             checked?;
             let closed = || CommitError::Failed("the database is closed".to_owned());
-            let units = u32::try_from(batch.size() / UNIT + 1).unwrap_or(u32::MAX);
+            let size = batch.size();
+            let units = u32::try_from(size / UNIT + 1).unwrap_or(u32::MAX);
             let room = room.acquire_many_owned(units).await.map_err(|_| closed())?;
             let (answer, result) = oneshot::channel();
-            messages.send(Message::Commit(Waiting { batch, answer, _room: room })).map_err(|_| closed())?;
+            messages.send(Message::Commit(Waiting { batch, size, answer, _room: room })).map_err(|_| closed())?;
             match result.await {
                 Ok(result) => result,
                 Err(_) if ended.load(Ordering::Acquire) => Err(closed()),
@@ -142,8 +145,8 @@ impl Writer {
             // Waits for the first, takes what is there of the rest, and keeps what does not fit for the next group.
             while let Some(message) = next.take().or_else(|| self.receive(messages, group.is_empty())) {
                 match message {
-                    Message::Commit(waiting) if group.is_empty() || size + waiting.batch.size() <= GROUP_BYTES => {
-                        size += waiting.batch.size();
+                    Message::Commit(waiting) if group.is_empty() || size + waiting.size <= GROUP_BYTES => {
+                        size += waiting.size;
                         group.push(waiting);
                     }
                     other => {
@@ -195,7 +198,7 @@ impl Writer {
         }
         let mut group = Group::new(&shared.database.db, shared.published().volatile().clone(), waiting.len());
         let mut answers = Vec::with_capacity(waiting.len());
-        for Waiting { batch, answer, _room } in waiting {
+        for Waiting { batch, answer, _room, .. } in waiting {
             let result = group.add(batch, &mut self.positions);
             answers.push((answer, result));
         }

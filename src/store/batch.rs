@@ -77,7 +77,8 @@ impl Batch {
             && self.lease.is_empty()
     }
 
-    /// The bytes of all keys and values written.
+    /// The bytes of all keys and values written. Goes through all of them: who adds rows until it is enough counts
+    /// along.
     pub fn size(&self) -> usize {
         let ranges = self.delete_ranges.iter().map(|range| range.from.len() + range.to.len());
         let operations = self.operations.iter().map(|(key, operation)| key.len() + operation.size());
@@ -153,7 +154,8 @@ impl Batch {
 }
 
 impl Operation {
-    fn size(&self) -> usize {
+    /// The bytes of the value, if there is one.
+    pub fn size(&self) -> usize {
         if let Self::Put(value, _) = self { value.len() } else { 0 }
     }
 }
