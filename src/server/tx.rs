@@ -1,5 +1,7 @@
 //! Reading and writing tables: [`View`] reads a snapshot, [`Tx`] reads, remembers what it relied on, and writes.
 
+mod pages;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -7,6 +9,7 @@ use depesche_store::{
     Batch, CommitError, Lease, MAX_SCAN, Operation, Position, Range, ReadError, Requirement, Snapshot, Stamp, Topic,
 };
 
+pub use self::pages::Pages;
 use crate::{
     codec::Key,
     event_cache::EventCache,

@@ -123,6 +123,11 @@ impl Range {
         Self { from, to }
     }
 
+    /// What is left of the range behind one of its keys.
+    pub fn behind(&self, key: &[u8]) -> Self {
+        Self { from: [key, &[0]].concat().into(), to: self.to.clone() }
+    }
+
     /// Whether a key lies in the range.
     pub fn contains(&self, key: &[u8]) -> bool {
         self.from <= *key && (self.to.is_empty() || self.to > *key)

@@ -21,7 +21,7 @@ use crate::{
         rooms::{Head, Membership, Room, RootRecord, StateKey},
     },
     table::{Record, Table},
-    tx::{Fault, View},
+    tx::{Fault, Pages, View},
 };
 
 /// From so many rows on, reading them in one go is less work than finding each, or stepping back from each to the next.
@@ -146,16 +146,10 @@ impl RoomView {
     pub async fn state_without_members(&self, root: RootRecord) -> Result<Vec<(KeyNo, EventNo)>, Fault> {
         let (all, members) = (KEY_NO.under(&(self.no,)), KEY_NO.under(&(self.no, "m.room.member".to_owned())));
         let mut keys = Vec::new();
-        for mut range in [Range::new(all.from, members.from), Range::new(members.to, all.to)] {
-            loop {
-                let rows = self.view.scan(&KEY_NO, range.clone(), MAX_SCAN).await?;
-                keys.extend(rows.iter().map(|(_, no)| *no));
-                match rows.last() {
-                    Some((last, _)) if rows.len() == MAX_SCAN => {
-                        range.from = [&KEY_NO.key(last), &[0][..]].concat().into();
-                    }
-                    _ => break,
-                }
+        for others in [Range::new(all.from, members.from), Range::new(members.to, all.to)] {
+            let mut pages = Pages::new(&KEY_NO, others, MAX_SCAN);
+            while let Some(rows) = pages.next(&self.view).await? {
+                keys.extend(rows.into_iter().map(|(_, no)| no));
             }
         }
         let found = self.tree().get_many(root, &keys).await?;

@@ -15,7 +15,6 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use depesche_store::Position;
 use ruma::{OwnedUserId, UserId};
 
 use super::Owner;
@@ -24,7 +23,7 @@ use crate::{
     keys::bounds::{MAX_QUEUE, MAX_QUEUE_BYTES},
     keyspace::TO_DEVICE,
     records::keys::Message,
-    tx::View,
+    tx::{Pages, View},
 };
 
 /// For how long a full queue is believed to be full.
@@ -157,16 +156,12 @@ impl Queues {
 /// Counts a queue, up to the bound.
 async fn count(view: &View, owner: &Owner, now_ms: u64) -> Result<Queue, Fault> {
     let mut queue = Queue { by_sender: Some(HashMap::new()), counted_ms: now_ms, ..Queue::default() };
-    let mut from = Position(0);
-    loop {
-        let range = TO_DEVICE.from(owner, &(owner.0.clone(), owner.1.clone(), from));
-        let rows = view.scan(&TO_DEVICE, range, PAGE).await?;
+    let mut messages = Pages::new(&TO_DEVICE, TO_DEVICE.under(owner), PAGE);
+    while !queue.all.is_full()
+        && let Some(rows) = messages.next(view).await?
+    {
         for (_, message) in &rows {
             queue.change(&message.sender, |load| load.plus(Load::of(message)));
-        }
-        match rows.last() {
-            Some(((_, _, last), _)) if rows.len() == PAGE && !queue.all.is_full() => from = super::after(*last),
-            _ => break,
         }
     }
     if queue.all.is_within_the_share(queue.all) {

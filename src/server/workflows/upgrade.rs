@@ -47,7 +47,7 @@ use crate::{
         working::Working,
     },
     topic,
-    tx::Fault,
+    tx::{Fault, Pages},
 };
 
 /// The states that are carried over as they are: those that the specification lists, but for the power levels, and the
@@ -323,11 +323,9 @@ async fn children(room: &RoomView) -> Result<Vec<String>, Fault> {
 
 /// Who is banned, as far as one batch takes them.
 async fn banned(room: &RoomView) -> Result<Vec<OwnedUserId>, Fault> {
-    let mut range = KEY_NO.under(&(room.no, StateEventType::RoomMember.to_string()));
-    let mut banned = Vec::new();
-    loop {
-        let rows = room.view.scan(&KEY_NO, range.clone(), MAX_SCAN).await?;
-        let last = rows.last().filter(|_| rows.len() == MAX_SCAN).map(|(key, _)| KEY_NO.key(key));
+    let members = KEY_NO.under(&(room.no, StateEventType::RoomMember.to_string()));
+    let (mut pages, mut banned) = (Pages::new(&KEY_NO, members, MAX_SCAN), Vec::new());
+    while let Some(rows) = pages.next(&room.view).await? {
         let users = rows.into_iter().filter_map(|((_, _, user), _)| OwnedUserId::try_from(user).ok());
         let keys: Vec<_> = users.map(|user| (user, room.no)).collect();
         let members = room.view.get_many(&MEMBER, &keys).await?;
@@ -337,11 +335,8 @@ async fn banned(room: &RoomView) -> Result<Vec<OwnedUserId>, Fault> {
         if banned.len() > MAX_UPGRADE_BANS {
             tracing::warn!(room = %room.room_id(), "an upgraded room has more bans than are carried over");
             banned.truncate(MAX_UPGRADE_BANS);
-            return Ok(banned);
-        }
-        match last {
-            Some(last) => range.from = [&last, &[0][..]].concat().into(),
-            None => return Ok(banned),
+            break;
         }
     }
+    Ok(banned)
 }
