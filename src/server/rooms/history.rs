@@ -415,28 +415,3 @@ impl Viewer<'_> {
         Ok(joined)
     }
 }
-
-impl RoomView {
-    /// The state just behind an event.
-    pub async fn root_after(&self, event: EventNo) -> Result<RootRecord, Fault> {
-        let [meta] = self.metas(&[event]).await?.try_into().map_err(|_| Fault::Bug("one asked".into()))?;
-        self.root_at_place(meta.place.next()).await
-    }
-
-    /// The state just before whatever stands at a place.
-    pub async fn root_at_place(&self, place: Place) -> Result<RootRecord, Fault> {
-        match self.timeline_from(place, 1).await?.first() {
-            Some((_, next)) => self.root_before(*next).await,
-            None => Ok(self.root()),
-        }
-    }
-
-    /// The membership events below a root.
-    pub async fn member_events(&self, root: RootRecord) -> Result<Vec<Event>, Fault> {
-        let all = self.state_all(root).await?;
-        let keys = self.keys(&all.iter().map(|(key, _)| *key).collect::<Vec<_>>()).await?;
-        let members = all.iter().zip(keys).filter(|(_, key)| key.kind == "m.room.member");
-        let numbers: Vec<_> = members.map(|((_, event), _)| *event).collect();
-        self.events(&numbers).await
-    }
-}
