@@ -1,14 +1,17 @@
 //! Rate limits: who asks too often waits. 429, `M_LIMIT_EXCEEDED`, with the time to wait.
 //!
 //! Which endpoints: those that the specification marks (`RATE_LIMITED` of ruma's request types), and those that make
-//! others work, by [`Class::of`]. Elsewhere a password that confirms a request counts as a login (`uia.rs`). Who is counted: the user where there is one, else the address (for IPv6 its /64, which
-//! one subscriber has whole). Whoever has neither, which nobody over the network does, is not.
+//! others work, by [`Class::of`]. Elsewhere a password that confirms a request counts as a login (`uia.rs`). Who is
+//! counted (`requests.rs`): the user where there is one, else the address (for IPv6 its /64, which one subscriber has
+//! whole). Whoever has neither, which nobody over the network does, is not.
 //!
 //! One number stands for each who and class: the time at which all that was used will have come back. A row whose time
 //! has passed says nothing, so nothing is lost with it. Memory is bounded: two generations of at most [`GENERATION`] rows;
 //! what was not used for a whole generation is forgotten.
 //!
 //! Spec: [rate limiting](https://spec.matrix.org/v1.19/client-server-api/#rate-limiting).
+
+mod requests;
 
 use std::{
     collections::HashMap,
@@ -22,6 +25,8 @@ use std::{
 use depesche_config::RateLimits as Config;
 use http::Method;
 use ruma::UserId;
+
+pub use self::requests::who;
 
 /// Rows of one generation: some two megabytes.
 const GENERATION: usize = 50_000;
