@@ -18,11 +18,11 @@ use std::{
     hash::{BuildHasher, RandomState},
     mem,
     net::IpAddr,
-    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use depesche_config::RateLimits as Config;
+use depesche_server::Mutex;
 use http::Method;
 use ruma::UserId;
 
@@ -170,7 +170,7 @@ impl RateLimits {
         let row = self.row(class, who);
         let pace = self.pace[class as usize];
         let now = now_ms.saturating_mul(US_PER_MS);
-        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rows = self.rows.lock();
         // Only a clock that was set back makes it later than the whole.
         let full = rows.get(row).min(now + pace.whole);
         let next = pace.next(full, now, cost(pace));
@@ -186,7 +186,7 @@ impl RateLimits {
         }
         let (row, pace) = (self.row(class, who), self.pace[class as usize]);
         let now = now_ms.saturating_mul(US_PER_MS);
-        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rows = self.rows.lock();
         let cost = pace.interval.saturating_mul(more as u64);
         let full = rows.get(row).max(now).saturating_add(cost).min(now + pace.whole);
         rows.set(row, full);
@@ -343,7 +343,7 @@ mod tests {
                 assert!(said(&limits, NOW).is_err(), "who was let through {number} others ago");
             }
         }
-        let rows = limits.rows.lock().unwrap();
+        let rows = limits.rows.lock();
         assert!(rows.young.len() <= GENERATION && rows.old.len() <= GENERATION);
     }
 

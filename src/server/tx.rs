@@ -2,11 +2,12 @@
 
 mod pages;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use depesche_store::{
-    Batch, CommitError, Lease, MAX_SCAN, Operation, Position, Range, ReadError, Requirement, Snapshot, Stamp, Topic,
+    Batch, CommitError, Lease, MAX_SCAN, Mutex, Operation, Position, Range, ReadError, Requirement, Snapshot, Stamp,
+    Topic,
 };
 
 pub use self::pages::Pages;
@@ -192,7 +193,7 @@ impl Tx {
         }
         let value = self.view.snapshot.get(&key).await?;
         let requirement = value.clone().map_or(Requirement::Absent, Requirement::Is);
-        self.batch().requirements.insert(key.clone(), requirement);
+        self.batch.lock().requirements.insert(key.clone(), requirement);
         value.map(|value| decode(table, &key, &value)).transpose()
     }
 
@@ -203,7 +204,7 @@ impl Tx {
             return own.map(|value| decode(table, &key, &value)).transpose();
         }
         let value = self.view.snapshot.get(&key).await?;
-        self.batch().peeked.insert(key.clone());
+        self.batch.lock().peeked.insert(key.clone());
         value.map(|value| decode(table, &key, &value)).transpose()
     }
 
@@ -214,7 +215,7 @@ impl Tx {
             match self.own(&key) {
                 Some(own) => *value = own.map(|value| decode(table, &key, &value)).transpose()?,
                 None => {
-                    self.batch().peeked.insert(key);
+                    self.batch.lock().peeked.insert(key);
                 }
             }
         }
@@ -228,99 +229,95 @@ impl Tx {
         }
         let value = self.view.snapshot.get(key).await?;
         let requirement = value.clone().map_or(Requirement::Absent, Requirement::Is);
-        self.batch().requirements.insert(key.clone(), requirement);
+        self.batch.lock().requirements.insert(key.clone(), requirement);
         Ok(value)
     }
 
     /// Writes a row of whatever table in its stored form.
     pub fn put_stored(&self, key: Bytes, value: Bytes) {
-        self.batch().operations.insert(key, Operation::Put(value, Vec::new()));
+        self.batch.lock().operations.insert(key, Operation::Put(value, Vec::new()));
     }
 
     /// Removes a row of whatever table by its stored key.
     pub fn delete_stored(&self, key: Bytes) {
-        self.batch().operations.insert(key, Operation::Delete);
+        self.batch.lock().operations.insert(key, Operation::Delete);
     }
 
     /// Requires a row to be absent.
     pub fn assume_absent<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K) {
-        self.batch().requirements.insert(table.key(key), Requirement::Absent);
+        self.batch.lock().requirements.insert(table.key(key), Requirement::Absent);
     }
 
     /// Requires a row to be what the caller read earlier, in another batch: its stored bytes. A value will not do: of an
     /// older version it would be written in other bytes now.
     pub fn assume_stored(&self, key: Bytes, value: Option<Bytes>) {
-        self.batch().requirements.insert(key, value.map_or(Requirement::Absent, Requirement::Is));
+        self.batch.lock().requirements.insert(key, value.map_or(Requirement::Absent, Requirement::Is));
     }
 
     /// Writes a row.
     pub fn put<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K, value: &V) {
-        self.batch().operations.insert(table.key(key), Operation::Put(value.encode(), Vec::new()));
+        self.batch.lock().operations.insert(table.key(key), Operation::Put(value.encode(), Vec::new()));
     }
 
     /// Writes a row whose value holds the commit position at these places.
     pub fn put_stamped_value<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K, value: &V, stamps: Vec<Stamp>) {
-        self.batch().operations.insert(table.key(key), Operation::Put(value.encode(), stamps));
+        self.batch.lock().operations.insert(table.key(key), Operation::Put(value.encode(), stamps));
     }
 
     /// Writes a row whose key (and value, perhaps) holds the commit position: offsets in the key count from its start,
     /// with the table's number at offset 0.
     pub fn put_stamped<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K, value: &V, stamps: Vec<Stamp>) {
-        self.batch().stamped.push((table.key(key), value.encode(), stamps));
+        self.batch.lock().stamped.push((table.key(key), value.encode(), stamps));
     }
 
     /// Removes a row.
     pub fn delete<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K) {
-        self.batch().operations.insert(table.key(key), Operation::Delete);
+        self.batch.lock().operations.insert(table.key(key), Operation::Delete);
     }
 
     /// Removes all rows of a range: for dropping a user's or a room's rows, not for queues.
     pub fn delete_range(&self, range: Range) {
-        self.batch().delete_ranges.push(range);
+        self.batch.lock().delete_ranges.push(range);
     }
 
     /// Announces what the batch changes.
     pub fn topic(&self, topic: Topic) {
-        self.batch().topics.insert(topic);
+        self.batch.lock().topics.insert(topic);
     }
 
     /// Requires that nobody has taken a lease since.
     pub fn under(&self, lease: &Lease) {
-        self.batch().requirements.extend([lease.requirement()]);
+        self.batch.lock().requirements.extend([lease.requirement()]);
     }
 
     /// Marks the batch as one whose loss does no harm.
     pub fn lazy(&self) {
-        self.batch().lazy = true;
+        self.batch.lock().lazy = true;
     }
 
     /// The bytes the batch has so far.
     pub fn size(&self) -> usize {
-        self.batch().size()
+        self.batch.lock().size()
     }
 
     /// How many rows the batch writes so far.
     pub fn writes(&self) -> usize {
-        let batch = self.batch();
+        let batch = self.batch.lock();
         batch.operations.len() + batch.stamped.len() + batch.delete_ranges.len()
     }
 
     /// Takes the batch out, for the commit.
     pub fn finish(&self) -> Batch {
-        std::mem::take(&mut *self.batch())
+        std::mem::take(&mut *self.batch.lock())
     }
 
     /// What this batch itself says of a key: `Some(None)` if it deletes it.
     #[expect(clippy::option_option, reason = "the outer says whether the batch writes the key, the inner what")]
     fn own(&self, key: &Bytes) -> Option<Option<Bytes>> {
-        self.batch().operations.get(key).map(|operation| match operation {
+        self.batch.lock().operations.get(key).map(|operation| match operation {
             Operation::Put(value, _) => Some(value.clone()),
             Operation::Delete => None,
         })
-    }
-
-    fn batch(&self) -> MutexGuard<'_, Batch> {
-        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -21,12 +21,14 @@ pub mod counting;
 pub mod faults;
 mod lease;
 pub mod memory;
+mod mutex;
 mod read;
 pub mod reserved;
 mod topics;
 
 pub use batch::{Batch, Operation, Requirement, Stamp, StampAt};
 pub use lease::{Lease, LeaseError, LeaseRows, MAX_LEASE_NAME};
+pub use mutex::Mutex;
 pub use read::Read;
 pub use topics::{Announcement, Topic, Topics, Watch};
 

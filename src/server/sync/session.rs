@@ -20,11 +20,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::{Deref, DerefMut},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
     time::Duration,
 };
 
-use depesche_store::{MAX_SCAN, Position, Topic, Topics, Watch};
+use depesche_store::{MAX_SCAN, Mutex, Position, Topic, Topics, Watch};
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId, events::room::member::MembershipState};
 use tokio::time::timeout;
 
@@ -341,7 +341,7 @@ impl Sessions {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shelf> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

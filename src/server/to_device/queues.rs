@@ -10,11 +10,9 @@
 //! taken anew before a message is refused. That is exact enough for a bound, and costs no row that senders to one device
 //! would conflict on.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::HashMap;
 
+use depesche_store::Mutex;
 use ruma::{OwnedUserId, UserId};
 
 use super::Owner;
@@ -31,7 +29,7 @@ const RECOUNT_MS: u64 = 60_000;
 /// How many rows are read at a time to count them.
 const PAGE: usize = 1000;
 
-/// The queues of all devices that have one.
+/// The queues of all devices that have one. What a panic may leave counted wrong is counted anew before it is believed.
 #[derive(Default)]
 pub struct Queues(Mutex<HashMap<Owner, Queue>>);
 
@@ -110,7 +108,7 @@ impl Queues {
     /// Whether a device's queue takes a message of this sender.
     pub async fn takes(&self, base: &Base, view: &View, owner: &Owner, sender: &UserId) -> Result<bool, Fault> {
         let now_ms = base.clock.now_ms();
-        if let Some(queue) = self.lock().get(owner)
+        if let Some(queue) = self.0.lock().get(owner)
             && let Some(takes) = queue.takes(&owner.0, sender)
             && (takes || now_ms < queue.counted_ms.saturating_add(RECOUNT_MS))
         {
@@ -118,13 +116,13 @@ impl Queues {
         }
         let queue = count(view, owner, now_ms).await?;
         let takes = queue.takes(&owner.0, sender).unwrap_or(true);
-        self.lock().insert(owner.clone(), queue);
+        self.0.lock().insert(owner.clone(), queue);
         Ok(takes)
     }
 
     /// This message was added to each of these.
     pub fn added(&self, added: &[(Owner, Message)]) {
-        let mut queues = self.lock();
+        let mut queues = self.0.lock();
         for (owner, message) in added {
             if let Some(queue) = queues.get_mut(owner) {
                 queue.change(&message.sender, |load| load.plus(Load::of(message)));
@@ -134,7 +132,7 @@ impl Queues {
 
     /// These messages were removed. An empty queue is forgotten.
     pub fn removed<'a>(&self, owner: &Owner, removed: impl Iterator<Item = &'a Message>) {
-        let mut queues = self.lock();
+        let mut queues = self.0.lock();
         let Some(queue) = queues.get_mut(owner) else { return };
         for message in removed {
             queue.change(&message.sender, |load| load.minus(Load::of(message)));
@@ -145,11 +143,6 @@ impl Queues {
         if queue.all.messages == 0 {
             queues.remove(owner);
         }
-    }
-
-    /// A panic leaves no half of anything behind: what is counted wrong is counted anew before it is believed.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Owner, Queue>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

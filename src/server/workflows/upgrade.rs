@@ -15,7 +15,7 @@
 
 mod levels;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use depesche_rules::{
     bounds::{MAX_ADDITIONAL_CREATORS, MAX_ALIASES_PER_ROOM, MAX_UPGRADE_BANS, MAX_UPGRADE_STATE},
@@ -24,7 +24,7 @@ use depesche_rules::{
     power_levels::PowerLevels,
     versions,
 };
-use depesche_store::{CommitError, MAX_SCAN};
+use depesche_store::{CommitError, MAX_SCAN, Mutex};
 use futures::future::BoxFuture;
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedRoomId, OwnedUserId, RoomVersionId,
@@ -106,7 +106,7 @@ impl Rooms {
             Refusal::Fault(Fault::Commit(CommitError::Contract(why))) => Refusal::TooLarge(why),
             other => other,
         })?;
-        let made = made.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let made = made.lock().take();
         Ok(made.ok_or_else(|| Refusal::from(Fault::Bug("an upgrade made no room".into())))?)
     }
 }
@@ -144,7 +144,7 @@ impl Replace {
                 let why = format!("this room has been replaced already, by {successor} of version {version}");
                 return Err(Refusal::Forbidden(why));
             }
-            *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(successor);
+            *self.made.lock() = Some(successor);
             return Ok(Verdict::Already(tombstone.event_id().clone()));
         }
         let birth = Birth {
@@ -159,7 +159,7 @@ impl Replace {
         let new = self.rooms.bear(turn.tx, self.no, birth).await?;
         self.move_names(turn, &new).await?;
         let ending = self.ending(turn, &levels, &new).await?;
-        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(new.room.room_id.clone());
+        *self.made.lock() = Some(new.room.room_id.clone());
         Ok(Verdict::Append(ending))
     }
 

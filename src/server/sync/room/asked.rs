@@ -2,14 +2,11 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use depesche_rules::{bounds, filter};
-use depesche_store::Position;
+use depesche_store::{Mutex, Position};
 use ruma::{
     MilliSecondsSinceUnixEpoch, UInt, UserId,
     api::client::filter::{FilterDefinition, LazyLoadOptions},
@@ -129,12 +126,12 @@ impl<'a> Asked<'a> {
 
     /// Notes that the state of a room is as it was at the token.
     pub(super) fn note_unchanged(&self, room: RoomNo) {
-        self.unchanged.lock().unwrap_or_else(PoisonError::into_inner).insert(room);
+        self.unchanged.lock().insert(room);
     }
 
     /// Of the rooms that were looked at, those whose state has not changed since the token.
     pub fn unchanged(&self) -> BTreeSet<RoomNo> {
-        self.unchanged.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.unchanged.lock().clone()
     }
 
     /// Up to where the client knows the room: the position of its token, if the user was joined there.
