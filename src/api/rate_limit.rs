@@ -1,8 +1,9 @@
 //! Rate limits: who asks too often waits. 429, `M_LIMIT_EXCEEDED`, with the time to wait.
 //!
 //! Which endpoints: those that the specification marks (`RATE_LIMITED` of ruma's request types), and those that make
-//! others work, by [`Class::of`]. Elsewhere a password that confirms a request counts as a login (`uia.rs`). Who is counted: the user where there is one, else the address (for IPv6 its /64, which
-//! one subscriber has whole). Whoever has neither, which nobody over the network does, is not.
+//! others work, by [`Class::of`]. Elsewhere a password that confirms a request counts as a login (`uia.rs`). Who is
+//! counted (`requests.rs`): the user where there is one, else the address (for IPv6 its /64, which one subscriber has
+//! whole). Whoever has neither, which nobody over the network does, is not.
 //!
 //! One number stands for each who and class: the time at which all that was used will have come back. A row whose time
 //! has passed says nothing, so nothing is lost with it. Memory is bounded: two generations of at most [`GENERATION`] rows;
@@ -10,18 +11,22 @@
 //!
 //! Spec: [rate limiting](https://spec.matrix.org/v1.19/client-server-api/#rate-limiting).
 
+mod requests;
+
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
     mem,
     net::IpAddr,
-    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use depesche_config::RateLimits as Config;
+use depesche_server::Mutex;
 use http::Method;
 use ruma::UserId;
+
+pub use self::requests::who;
 
 /// Rows of one generation: some two megabytes.
 const GENERATION: usize = 50_000;
@@ -165,7 +170,7 @@ impl RateLimits {
         let row = self.row(class, who);
         let pace = self.pace[class as usize];
         let now = now_ms.saturating_mul(US_PER_MS);
-        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rows = self.rows.lock();
         // Only a clock that was set back makes it later than the whole.
         let full = rows.get(row).min(now + pace.whole);
         let next = pace.next(full, now, cost(pace));
@@ -181,7 +186,7 @@ impl RateLimits {
         }
         let (row, pace) = (self.row(class, who), self.pace[class as usize]);
         let now = now_ms.saturating_mul(US_PER_MS);
-        let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rows = self.rows.lock();
         let cost = pace.interval.saturating_mul(more as u64);
         let full = rows.get(row).max(now).saturating_add(cost).min(now + pace.whole);
         rows.set(row, full);
@@ -338,7 +343,7 @@ mod tests {
                 assert!(said(&limits, NOW).is_err(), "who was let through {number} others ago");
             }
         }
-        let rows = limits.rows.lock().unwrap();
+        let rows = limits.rows.lock();
         assert!(rows.young.len() <= GENERATION && rows.old.len() <= GENERATION);
     }
 

@@ -3,11 +3,11 @@
 use std::{
     collections::HashSet,
     future::Future,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{Arc, atomic::AtomicU64},
 };
 
 use depesche_config::Config;
-use depesche_store::{CommitError, Engine, Position, Topics};
+use depesche_store::{CommitError, Engine, Mutex, Position, Topics};
 use ruma::{MilliSecondsSinceUnixEpoch, OwnedServerName, UInt};
 use tokio::sync::watch;
 
@@ -152,7 +152,7 @@ impl Base {
             Err(fault) if fault.is_damage() => fault,
             Err(fault) => return Err(fault),
         };
-        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut damaged = self.damaged.lock();
         if damaged.len() >= DAMAGED {
             damaged.clear();
         }

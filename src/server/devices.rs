@@ -11,11 +11,11 @@ mod tests;
 use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use depesche_rules::bounds::{MAX_DEVICE_DISPLAY_NAME_BYTES, MAX_DEVICE_ID_BYTES};
-use depesche_store::{CommitError, MAX_SCAN};
+use depesche_store::{CommitError, MAX_SCAN, Mutex};
 use futures::future::BoxFuture;
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 
@@ -342,11 +342,11 @@ impl Devices {
 
     /// Whether [`Self::saw`] has nothing to note of this device now.
     pub fn saw_lately(&self, device: &(OwnedUserId, OwnedDeviceId)) -> bool {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).lately(device, self.base.clock.now_ms())
+        self.seen.lock().lately(device, self.base.clock.now_ms())
     }
 
     fn is_due(&self, key: &(OwnedUserId, OwnedDeviceId), now_ms: u64) -> bool {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock();
         if seen.lately(key, now_ms) {
             return false;
         }

@@ -28,7 +28,7 @@ use crate::{
     records::rooms::Head,
     rooms::{Rooms, view::RoomView},
     topic,
-    tx::{Fault, View},
+    tx::{Fault, Pages, View},
 };
 
 /// Bytes that are searched of a room's name, aliases and topic together.
@@ -314,16 +314,12 @@ impl Shown {
 
 /// All published rooms.
 async fn published(view: &View) -> Result<HashSet<RoomNo>, Fault> {
-    let mut range = PUBLISHED.under(&());
+    let mut pages = Pages::new(&PUBLISHED, PUBLISHED.under(&()), MAX_SCAN);
     let mut rooms = HashSet::new();
-    loop {
-        let rows = view.scan(&PUBLISHED, range.clone(), MAX_SCAN).await?;
-        rooms.extend(rows.iter().map(|((room,), ())| *room));
-        match rows.last() {
-            Some(((room,), ())) if rows.len() == MAX_SCAN => range = PUBLISHED.from(&(), &(room + 1,)),
-            _ => return Ok(rooms),
-        }
+    while let Some(rows) = pages.next(view).await? {
+        rooms.extend(rows.into_iter().map(|((room,), ())| room));
     }
+    Ok(rooms)
 }
 
 impl Entry {

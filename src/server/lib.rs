@@ -60,5 +60,6 @@ mod writers;
 
 pub use base::Base;
 pub use clock::{Clock, Random};
+pub use depesche_store::Mutex;
 pub use server::{Parts, Server, StartError};
 pub use tx::Fault;

@@ -39,7 +39,7 @@ use crate::{
         view::{Event, RoomView},
     },
     sync::stripped,
-    tx::View,
+    tx::{Pages, View},
 };
 
 /// Events of one room read in one step.
@@ -264,18 +264,12 @@ impl Eq for Walked {}
 
 /// The rooms a user is in or invited to.
 async fn of_interest(view: &View, user: &UserId) -> Result<Vec<(RoomNo, Membership)>, Fault> {
-    let mut range = MEMBER.under(&(user.to_owned(),));
+    let mut rooms = Pages::new(&MEMBER, MEMBER.under(&(user.to_owned(),)), MAX_SCAN);
     let mut found = Vec::new();
-    loop {
-        let rows = view.scan(&MEMBER, range.clone(), MAX_SCAN).await?;
-        let (is_last, last) = (rows.len() < MAX_SCAN, rows.last().map(|((_, room), _)| *room));
-        let rows = rows
-            .into_iter()
-            .filter(|(_, member)| matches!(member.state, MembershipState::Join | MembershipState::Invite));
-        found.extend(rows.map(|((_, room), member)| (room, member)));
-        match last {
-            Some(room) if !is_last => range = MEMBER.from(&(user.to_owned(),), &(user.to_owned(), room + 1)),
-            _ => return Ok(found),
-        }
+    while let Some(rows) = rooms.next(view).await? {
+        let rows = rows.into_iter().map(|((_, room), member)| (room, member));
+        let current = rows.filter(|(_, row)| matches!(row.state, MembershipState::Join | MembershipState::Invite));
+        found.extend(current);
     }
+    Ok(found)
 }

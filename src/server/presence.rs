@@ -19,12 +19,12 @@ mod tests;
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, MutexGuard, Weak},
     time::Duration,
 };
 
 use depesche_rules::bounds::{MAX_PRESENCE_PER_SYNC, MAX_PRESENCE_ROOMS, MAX_STATUS_BYTES};
-use depesche_store::{MAX_SCAN, Position, Stamp, StampAt};
+use depesche_store::{MAX_SCAN, Mutex, Position, Stamp, StampAt};
 use ruma::{
     DeviceId, OwnedDeviceId, OwnedUserId, UserId, events::room::member::MembershipState, presence::PresenceState,
 };
@@ -242,7 +242,7 @@ impl Presences {
     }
 
     fn users(&self) -> MutexGuard<'_, HashMap<OwnedUserId, Arc<Person>>> {
-        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+        self.users.lock()
     }
 
     /// Changes what is known of a user. The rooms are told by the keeper, at once if they are to see something else.
@@ -349,7 +349,7 @@ async fn keep(presences: Weak<Presences>, person: Arc<Person>) {
 
 impl Person {
     fn live(&self) -> MutexGuard<'_, Live> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+        self.live.lock()
     }
 }
 

@@ -18,11 +18,12 @@ pub mod web;
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, OnceLock},
 };
 
 use bytes::Bytes;
 use depesche_rules::bounds::{MAX_PREVIEW_URL_BYTES, MAX_PREVIEWS_WAITING, MAX_PREVIEWS_WAITING_FOR_ONE};
+use depesche_store::Mutex;
 use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
@@ -107,7 +108,7 @@ impl Previews {
         };
         let url = named(address).ok_or(PreviewError::NoAddress)?;
         let flight = {
-            let mut kept = lock(&self.kept);
+            let mut kept = self.kept.lock();
             if let Some(outcome) = kept.told(&url, self.base.clock.now_ms()) {
                 return outcome;
             }
@@ -126,7 +127,7 @@ impl Previews {
             let making = AssertUnwindSafe(previews.make(&of, web.as_ref())).catch_unwind().await;
             // Else those who wait would do so for ever, and their places be taken.
             let outcome = making.unwrap_or_else(|_| Err(Fault::Bug("the making of a preview panicked".into()).into()));
-            lock(&previews.kept).land(&of, &outcome, &previews.base);
+            previews.kept.lock().land(&of, &outcome, &previews.base);
             outcome
         };
         let flight = flight.boxed().shared();
@@ -236,8 +237,4 @@ fn named(address: &str) -> Option<Url> {
 async fn read(bytes: Bytes, content_type: Option<String>, url: Url) -> Result<page::Page, Fault> {
     let read = spawn_blocking(move || page::read(&bytes, content_type.as_deref(), &url)).await;
     read.map_err(|error| Fault::Bug(format!("a page could not be read: {error}")))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -25,7 +25,7 @@ use crate::{
     base::Base,
     keys,
     keyspace::{KEY_HEAD, RESTORED, STOCK},
-    tx::{Fault, View},
+    tx::{Fault, Pages, View},
 };
 
 /// A batch takes no further device or user once it has so many bytes.
@@ -77,11 +77,8 @@ pub async fn adopt(base: &Base, shared: Position) -> Result<(), Fault> {
 
 /// Drops the one-time keys of all devices. How many devices had some.
 async fn renew_keys(base: &Base) -> Result<u64, Fault> {
-    let (mut range, mut devices, mut said) = (STOCK.under(&()), 0_u64, Instant::now());
-    loop {
-        let rows = base.view().scan(&STOCK, range.clone(), PAGE).await?;
-        let Some(((user, device), _)) = rows.last() else { return Ok(devices) };
-        range.from = [&STOCK.key(&(user.clone(), device.clone())), &[0][..]].concat().into();
+    let (mut stocks, mut devices, mut said) = (Pages::new(&STOCK, STOCK.under(&()), PAGE), 0_u64, Instant::now());
+    while let Some(rows) = stocks.next(&base.view()).await? {
         let mut tx = base.tx();
         for ((user, device), _) in rows {
             keys::spend_all(&tx, &user, &device).await?;
@@ -94,17 +91,16 @@ async fn renew_keys(base: &Base) -> Result<u64, Fault> {
         base.commit(&tx).await?;
         say(&mut said, "devices", devices);
     }
+    Ok(devices)
 }
 
 /// Marks the device list of each user who ever had one. How many there are.
 async fn change_device_lists(base: &Base) -> Result<u64, Fault> {
     let mut said = Instant::now();
     // From one snapshot: what is marked moves to its end otherwise. A user id takes some thirty bytes.
-    let (view, mut range, mut users) = (base.view(), KEY_HEAD.under(&()), BTreeSet::<OwnedUserId>::new());
-    loop {
-        let rows = view.scan(&KEY_HEAD, range.clone(), PAGE).await?;
-        let Some(((user,), _)) = rows.last() else { break };
-        range.from = [&KEY_HEAD.key(&(user.clone(),)), &[0][..]].concat().into();
+    let (view, mut users) = (base.view(), BTreeSet::<OwnedUserId>::new());
+    let mut heads = Pages::new(&KEY_HEAD, KEY_HEAD.under(&()), PAGE);
+    while let Some(rows) = heads.next(&view).await? {
         users.extend(rows.into_iter().map(|((user,), _)| user));
     }
     let users: Vec<_> = users.into_iter().collect();

@@ -59,6 +59,11 @@ impl<K: Key, V: Record> Table<K, V> {
         Range::new(self.key(from), Range::prefix(self.prefix(prefix)).to)
     }
 
+    /// Keys that begin with these parts and are behind `last`.
+    pub fn behind(&self, prefix: &impl Prefix<K>, last: &K) -> Range {
+        self.under(prefix).behind(&self.key(last))
+    }
+
     /// Keys that begin with these parts and are below `to`.
     pub fn before(&self, prefix: &impl Prefix<K>, to: &K) -> Range {
         Range::new(self.prefix(prefix), self.key(to))

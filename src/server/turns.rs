@@ -4,9 +4,10 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
+use depesche_store::Mutex;
 use ruma::{OwnedUserId, UserId};
 use tokio::sync::{Mutex as Queue, OwnedMutexGuard};
 
@@ -25,7 +26,7 @@ pub struct Held<'a> {
 impl Turns {
     /// Waits for a user's turn.
     pub async fn of(&self, user: &UserId) -> Held<'_> {
-        let queue = Arc::clone(self.lock().entry(user.to_owned()).or_default());
+        let queue = Arc::clone(self.0.lock().entry(user.to_owned()).or_default());
         let mut held = Held { turns: self, user: user.to_owned(), queue, turn: None };
         held.turn = Some(Arc::clone(&held.queue).lock_owned().await);
         held
@@ -41,16 +42,12 @@ impl Turns {
         }
         held
     }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<OwnedUserId, Arc<Queue<()>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.turn = None;
-        let mut turns = self.turns.lock();
+        let mut turns = self.turns.0.lock();
         // The map's and this one's: nobody else has it or waits for it, and under the lock nobody comes.
         if Arc::strong_count(&self.queue) == 2 {
             turns.remove(&self.user);
@@ -73,10 +70,10 @@ mod tests {
         let mut second = Box::pin(turns.of(&alice));
         assert!(poll_immediate(&mut second).await.is_none());
         drop(first);
-        assert_eq!(turns.lock().len(), 1, "bob's is gone, alice's is waited for");
+        assert_eq!(turns.0.lock().len(), 1, "bob's is gone, alice's is waited for");
         assert!(poll_immediate(Box::pin(turns.of(&bob))).await.is_some());
         drop(second.await);
         join_all((0..10).map(|_| turns.of(&bob)).map(|turn| async { drop(turn.await) })).await;
-        assert!(turns.lock().is_empty());
+        assert!(turns.0.lock().is_empty());
     }
 }

@@ -1,12 +1,16 @@
 //! Reading and writing tables: [`View`] reads a snapshot, [`Tx`] reads, remembers what it relied on, and writes.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod pages;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use depesche_store::{
-    Batch, CommitError, Lease, MAX_SCAN, Operation, Position, Range, ReadError, Requirement, Snapshot, Stamp, Topic,
+    Batch, CommitError, Lease, MAX_SCAN, Mutex, Operation, Position, Range, ReadError, Requirement, Snapshot, Stamp,
+    Topic,
 };
 
+pub use self::pages::Pages;
 use crate::{
     codec::Key,
     event_cache::EventCache,
@@ -216,7 +220,7 @@ impl Tx {
         }
         let value = self.view.snapshot.get(&key).await?;
         let requirement = value.clone().map_or(Requirement::Absent, Requirement::Is);
-        self.making().batch.requirements.insert(key.clone(), requirement);
+        self.making.lock().batch.requirements.insert(key.clone(), requirement);
         value.map(|value| decode(table, &key, &value)).transpose()
     }
 
@@ -227,7 +231,7 @@ impl Tx {
             return own.map(|value| decode(table, &key, &value)).transpose();
         }
         let value = self.view.snapshot.get(&key).await?;
-        self.making().batch.peeked.insert(key.clone());
+        self.making.lock().batch.peeked.insert(key.clone());
         value.map(|value| decode(table, &key, &value)).transpose()
     }
 
@@ -238,7 +242,7 @@ impl Tx {
             match self.own(&key) {
                 Some(own) => *value = own.map(|value| decode(table, &key, &value)).transpose()?,
                 None => {
-                    self.making().batch.peeked.insert(key);
+                    self.making.lock().batch.peeked.insert(key);
                 }
             }
         }
@@ -252,100 +256,96 @@ impl Tx {
         }
         let value = self.view.snapshot.get(key).await?;
         let requirement = value.clone().map_or(Requirement::Absent, Requirement::Is);
-        self.making().batch.requirements.insert(key.clone(), requirement);
+        self.making.lock().batch.requirements.insert(key.clone(), requirement);
         Ok(value)
     }
 
     /// Writes a row of whatever table in its stored form.
     pub fn put_stored(&self, key: Bytes, value: Bytes) {
-        self.making().write(key, Operation::Put(value, Vec::new()));
+        self.making.lock().write(key, Operation::Put(value, Vec::new()));
     }
 
     /// Removes a row of whatever table by its stored key.
     pub fn delete_stored(&self, key: Bytes) {
-        self.making().write(key, Operation::Delete);
+        self.making.lock().write(key, Operation::Delete);
     }
 
     /// Requires a row to be absent.
     pub fn assume_absent<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K) {
-        self.making().batch.requirements.insert(table.key(key), Requirement::Absent);
+        self.making.lock().batch.requirements.insert(table.key(key), Requirement::Absent);
     }
 
     /// Requires a row to be what the caller read earlier, in another batch: its stored bytes. A value will not do: of an
     /// older version it would be written in other bytes now.
     pub fn assume_stored(&self, key: Bytes, value: Option<Bytes>) {
-        self.making().batch.requirements.insert(key, value.map_or(Requirement::Absent, Requirement::Is));
+        self.making.lock().batch.requirements.insert(key, value.map_or(Requirement::Absent, Requirement::Is));
     }
 
     /// Writes a row.
     pub fn put<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K, value: &V) {
-        self.making().write(table.key(key), Operation::Put(value.encode(), Vec::new()));
+        self.making.lock().write(table.key(key), Operation::Put(value.encode(), Vec::new()));
     }
 
     /// Writes a row whose value holds the commit position at these places.
     pub fn put_stamped_value<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K, value: &V, stamps: Vec<Stamp>) {
-        self.making().write(table.key(key), Operation::Put(value.encode(), stamps));
+        self.making.lock().write(table.key(key), Operation::Put(value.encode(), stamps));
     }
 
     /// Writes a row whose key (and value, perhaps) holds the commit position: offsets in the key count from its start,
     /// with the table's number at offset 0.
     pub fn put_stamped<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K, value: &V, stamps: Vec<Stamp>) {
-        self.making().write_stamped(table.key(key), value.encode(), stamps);
+        self.making.lock().write_stamped(table.key(key), value.encode(), stamps);
     }
 
     /// Removes a row.
     pub fn delete<K: Key, V: Record>(&self, table: &Table<K, V>, key: &K) {
-        self.making().write(table.key(key), Operation::Delete);
+        self.making.lock().write(table.key(key), Operation::Delete);
     }
 
     /// Removes all rows of a range: for dropping a user's or a room's rows, not for queues.
     pub fn delete_range(&self, range: Range) {
-        self.making().delete_range(range);
+        self.making.lock().delete_range(range);
     }
 
     /// Announces what the batch changes.
     pub fn topic(&self, topic: Topic) {
-        self.making().batch.topics.insert(topic);
+        self.making.lock().batch.topics.insert(topic);
     }
 
     /// Requires that nobody has taken a lease since.
     pub fn under(&self, lease: &Lease) {
-        self.making().batch.requirements.extend([lease.requirement()]);
+        self.making.lock().batch.requirements.extend([lease.requirement()]);
     }
 
     /// Marks the batch as one whose loss does no harm.
     pub fn lazy(&self) {
-        self.making().batch.lazy = true;
+        self.making.lock().batch.lazy = true;
     }
 
     /// The bytes the batch has so far.
     pub fn size(&self) -> usize {
-        self.making().bytes
+        self.making.lock().bytes
     }
 
     /// How many rows the batch writes so far.
     pub fn writes(&self) -> usize {
-        let making = self.making();
+        let making = self.making.lock();
         let batch = &making.batch;
         batch.operations.len() + batch.stamped.len() + batch.delete_ranges.len()
     }
 
     /// Takes the batch out, for the commit.
     pub fn finish(&self) -> Batch {
-        std::mem::take(&mut *self.making()).batch
+        std::mem::take(&mut *self.making.lock()).batch
     }
 
     /// What this batch itself says of a key: `Some(None)` if it deletes it.
     #[expect(clippy::option_option, reason = "the outer says whether the batch writes the key, the inner what")]
     fn own(&self, key: &Bytes) -> Option<Option<Bytes>> {
-        self.making().batch.operations.get(key).map(|operation| match operation {
+        self.making.lock().batch.operations.get(key).map(|operation| match operation {
             Operation::Put(value, _) => Some(value.clone()),
             Operation::Delete => None,
         })
-    }
-
-    fn making(&self) -> MutexGuard<'_, Making> {
-        self.making.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -11,12 +11,12 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
     time::Duration,
 };
 
 use depesche_rules::bounds::{MAX_TYPING_SHOWN, MAX_TYPING_TIMEOUT_MS};
-use depesche_store::{Position, Stamp, StampAt};
+use depesche_store::{Mutex, Position, Stamp, StampAt};
 use ruma::{OwnedUserId, RoomId, UserId, events::room::member::MembershipState};
 use tokio::task::{self, AbortHandle};
 
@@ -145,7 +145,7 @@ impl Typing {
     }
 
     fn timers(&self) -> MutexGuard<'_, HashMap<(RoomNo, OwnedUserId), AbortHandle>> {
-        self.timers.lock().unwrap_or_else(PoisonError::into_inner)
+        self.timers.lock()
     }
 }
 

@@ -27,7 +27,7 @@ use crate::{
     keyspace::{ACCOUNT, MEMBER, OPEN_ROOM, RoomNo},
     profiles::{Profiles, terms},
     records::accounts::{Account, Standing},
-    tx::{Fault, View},
+    tx::{Fault, Pages, View},
 };
 
 /// Words of users that are looked at in one step.
@@ -198,21 +198,16 @@ async fn shares(view: &View, user: &UserId, rooms: &BTreeSet<RoomNo>) -> Result<
 
 /// Whether a user is in a room that everyone may join or read: up to the first one.
 async fn is_public(view: &View, user: &UserId) -> Result<bool, Fault> {
-    let of_user = (user.to_owned(),);
-    let (mut range, mut left) = (MEMBER.under(&of_user), ROOMS);
-    loop {
-        let rows = view.scan(&MEMBER, range.clone(), STEP).await?;
+    let (mut rooms, mut left) = (Pages::new(&MEMBER, MEMBER.under(&(user.to_owned(),)), STEP), ROOMS);
+    while left > 0
+        && let Some(rows) = rooms.next(view).await?
+    {
         let joined = rows.iter().filter(|(_, member)| member.state == MembershipState::Join);
         let joined: Vec<_> = joined.map(|((_, room), _)| (*room,)).collect();
         if view.get_many(&OPEN_ROOM, &joined).await?.iter().any(Option::is_some) {
             return Ok(true);
         }
         left = left.saturating_sub(rows.len());
-        match rows.last() {
-            Some((last, _)) if rows.len() == STEP && left > 0 => {
-                range = MEMBER.from(&of_user, &(last.0.clone(), last.1 + 1));
-            }
-            _ => return Ok(false),
-        }
     }
+    Ok(false)
 }

@@ -32,13 +32,15 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
 };
 
-use depesche_store::{Batch, Changes, CommitError, Engine, Position, ReadError, Reading, Snapshot, Topic, Topics};
+use depesche_store::{
+    Batch, Changes, CommitError, Engine, Mutex, Position, ReadError, Reading, Snapshot, Topic, Topics,
+};
 use futures::future::BoxFuture;
 use rocksdb::properties;
 
@@ -86,7 +88,7 @@ impl RocksDb {
     /// done. Closing twice does nothing.
     pub fn close(&self) {
         self.shared.closing.store(true, Ordering::Relaxed);
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let writer = self.writer.lock().take();
         if let Some(writer) = writer {
             self.queue.close();
             if writer.join().is_err() {

@@ -5,11 +5,11 @@ use std::{
     io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, RwLock, atomic::AtomicBool},
+    sync::{Arc, RwLock, atomic::AtomicBool},
 };
 
 use depesche_store::{
-    Position, Range,
+    Mutex, Position, Range,
     reserved::{self, Kept, Positions},
 };
 use imbl::OrdMap;

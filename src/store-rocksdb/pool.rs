@@ -4,11 +4,11 @@ use std::{
     collections::VecDeque,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, PoisonError},
     thread::{self, JoinHandle},
 };
 
-use depesche_store::ReadError;
+use depesche_store::{Mutex, ReadError};
 use tokio::sync::oneshot;
 
 /// The threads and what waits for them. What waits is bounded by those who wait: each job belongs to one future.
@@ -19,6 +19,7 @@ pub(crate) struct Pool {
 
 #[derive(Default)]
 struct Queue {
+    /// Jobs run while nobody has it, so that one that panics leaves it whole.
     waiting: Mutex<Waiting>,
     more: Condvar,
 }
@@ -35,7 +36,7 @@ impl Pool {
         for number in 0..threads.max(1) {
             let queue = Arc::clone(&pool.queue);
             let thread = thread::Builder::new().name(format!("store-read-{number}")).spawn(move || queue.work())?;
-            lock(&pool.threads).push(thread);
+            pool.threads.lock().push(thread);
         }
         Ok(pool)
     }
@@ -59,9 +60,9 @@ impl Pool {
 
     /// Finishes what waits and ends the threads.
     pub(crate) fn close(&self) {
-        lock(&self.queue.waiting).closed = true;
+        self.queue.waiting.lock().closed = true;
         self.queue.more.notify_all();
-        for thread in lock(&self.threads).drain(..) {
+        for thread in self.threads.lock().drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a read thread had panicked");
             }
@@ -72,14 +73,14 @@ impl Pool {
 impl Drop for Pool {
     /// For the case that opening fails half way; otherwise it is closed already.
     fn drop(&mut self) {
-        lock(&self.queue.waiting).closed = true;
+        self.queue.waiting.lock().closed = true;
         self.queue.more.notify_all();
     }
 }
 
 impl Queue {
     fn push(&self, job: Box<dyn FnOnce() + Send>) {
-        let mut waiting = lock(&self.waiting);
+        let mut waiting = self.waiting.lock();
         if !waiting.closed {
             waiting.jobs.push_back(job);
             drop(waiting);
@@ -96,7 +97,7 @@ impl Queue {
     }
 
     fn next(&self) -> Option<Box<dyn FnOnce() + Send>> {
-        let mut waiting = lock(&self.waiting);
+        let mut waiting = self.waiting.lock();
         loop {
             if let Some(job) = waiting.jobs.pop_front() {
                 return Some(job);
@@ -107,11 +108,6 @@ impl Queue {
             waiting = self.more.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
     }
-}
-
-/// Jobs run outside the lock, so a poisoned one guards a whole queue.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{
     ops::Sub,
     path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -13,8 +13,8 @@ use std::{
 use futures::future::BoxFuture;
 
 use crate::{
-    Batch, Bytes, Changes, CommitError, Engine, Position, Range, ReadError, Reading, Row, Snapshot, SnapshotReads,
-    Topics, read::Read,
+    Batch, Bytes, Changes, CommitError, Engine, Mutex, Position, Range, ReadError, Reading, Row, Snapshot,
+    SnapshotReads, Topics, read::Read,
 };
 
 /// An engine around another; [`Counting::count`] has the figures.
@@ -90,12 +90,12 @@ impl Count {
         for figure in self.figures() {
             figure.store(0, Ordering::Relaxed);
         }
-        self.rows().clear();
+        self.by_first_byte.lock().clear();
     }
 
     /// Rows by the first byte of their keys.
     pub fn by_first_byte(&self) -> BTreeMap<u8, Rows> {
-        self.rows().clone()
+        self.by_first_byte.lock().clone()
     }
 
     /// The figures now.
@@ -119,12 +119,8 @@ impl Count {
         ]
     }
 
-    fn rows(&self) -> MutexGuard<'_, BTreeMap<u8, Rows>> {
-        self.by_first_byte.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn row(&self, key: &[u8], count: impl FnOnce(&mut Rows)) {
-        count(self.rows().entry(key.first().copied().unwrap_or_default()).or_default());
+        count(self.by_first_byte.lock().entry(key.first().copied().unwrap_or_default()).or_default());
     }
 
     fn asked(&self, key: &[u8]) {

@@ -1,16 +1,12 @@
 //! An engine whose commits fail or wait, and whose reads fail, when a test says so.
 
-use std::{
-    collections::VecDeque,
-    path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::VecDeque, path::Path, sync::Arc};
 
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::{
-    Batch, Bytes, Changes, CommitError, Engine, Position, Range, Read, ReadError, Reading, Row, Snapshot,
+    Batch, Bytes, Changes, CommitError, Engine, Mutex, Position, Range, Read, ReadError, Reading, Row, Snapshot,
     SnapshotReads, Topics,
 };
 
@@ -65,22 +61,22 @@ impl<E: Engine> Faults<E> {
 impl Control {
     /// The next commits suffer these, in the order they reach the engine.
     pub fn next(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.faults().extend(faults);
+        self.next.lock().extend(faults);
     }
 
     /// Faults that no commit has met yet.
     pub fn left(&self) -> usize {
-        self.faults().len()
+        self.next.lock().len()
     }
 
     /// Of the reads from now on one fails, after so many have passed; `None`: none fails.
     pub fn fail_read(&self, after: Option<usize>) {
-        *self.reads() = after;
+        *self.reads.lock() = after;
     }
 
     /// Whether the read that was to fail is still to come.
     pub fn read_left(&self) -> bool {
-        self.reads().is_some()
+        self.reads.lock().is_some()
     }
 
     /// Commits wait from now on, as for a slow disk, until [`Control::release`].
@@ -106,11 +102,11 @@ impl Control {
             let _waits = Waits::new(&self.waiting);
             let _ = held.wait_for(|held| !held).await;
         }
-        self.faults().pop_front().unwrap_or(Fault::None)
+        self.next.lock().pop_front().unwrap_or(Fault::None)
     }
 
     fn read<T>(&self, read: impl FnOnce() -> Reading<T>) -> Reading<T> {
-        let fails = match &mut *self.reads() {
+        let fails = match &mut *self.reads.lock() {
             None => false,
             Some(0) => true,
             Some(passing) => {
@@ -123,14 +119,6 @@ impl Control {
             return Read::ready(Err(ReadError::Engine("injected by the test".to_owned())));
         }
         read()
-    }
-
-    fn reads(&self) -> MutexGuard<'_, Option<usize>> {
-        self.reads.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn faults(&self) -> MutexGuard<'_, VecDeque<Fault>> {
-        self.next.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

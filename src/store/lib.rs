@@ -21,12 +21,14 @@ pub mod counting;
 pub mod faults;
 mod lease;
 pub mod memory;
+mod mutex;
 mod read;
 pub mod reserved;
 mod topics;
 
 pub use batch::{Batch, Operation, Requirement, Stamp, StampAt};
 pub use lease::{Lease, LeaseError, LeaseRows, MAX_LEASE_NAME};
+pub use mutex::Mutex;
 pub use read::Read;
 pub use topics::{Announcement, Topic, Topics, Watch};
 
@@ -121,6 +123,11 @@ impl Range {
         let from: Bytes = prefix.into();
         let to = after_prefix(&from);
         Self { from, to }
+    }
+
+    /// What is left of the range behind one of its keys.
+    pub fn behind(&self, key: &[u8]) -> Self {
+        Self { from: [key, &[0]].concat().into(), to: self.to.clone() }
     }
 
     /// Whether a key lies in the range.

@@ -3,19 +3,13 @@
 //! It keeps every promise of the contract but surviving the process: a snapshot is a clone of the map,
 //! [`Memory::reopen`] stands for a restart, and a checkpoint is a file that [`Memory::restore`] reads.
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    ops::Bound,
-    path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeSet, fs, io, ops::Bound, path::Path, sync::Arc};
 
 use futures::future::BoxFuture;
 use imbl::OrdMap;
 
 use crate::{
-    Batch, Bytes, Changes, CommitError, Engine, Options, Position, Range, ReadError, Reading, Row, Snapshot,
+    Batch, Bytes, Changes, CommitError, Engine, Mutex, Options, Position, Range, ReadError, Reading, Row, Snapshot,
     SnapshotReads, Topic, Topics, VOLATILE_FROM, check_read,
     read::Read,
     reserved::{self, Kept, Positions},
@@ -29,6 +23,7 @@ const COPY: &str = "memory.rows";
 pub struct Memory(Arc<Inner>);
 
 struct Inner {
+    /// [`State::apply`] works on a copy, so that it is whole also after a panic.
     state: Mutex<State>,
     topics: Arc<Topics>,
     options: Options,
@@ -54,7 +49,7 @@ impl Memory {
 
     /// What a restart leaves: durable rows stay, volatile ones are gone, positions start above the stored ceiling.
     pub fn reopen(self) -> Self {
-        let rows = self.0.lock().rows.clone();
+        let rows = self.0.state.lock().rows.clone();
         let positions = Positions::start(ceiling(&rows));
         Self::open(self.0.options.clone(), rows, positions)
     }
@@ -83,7 +78,7 @@ impl Memory {
 
 impl Engine for Memory {
     fn snapshot(&self) -> Snapshot {
-        let state = self.0.lock();
+        let state = self.0.state.lock();
         Arc::new(View { rows: state.rows.clone(), position: state.positions.last() })
     }
 
@@ -92,7 +87,7 @@ impl Engine for Memory {
         Box::pin(async move {
             batch.check(inner.options.refuse_peeked_writes)?;
             let mut announcement = inner.topics.announcement();
-            let mut state = inner.lock();
+            let mut state = inner.state.lock();
             let topics = std::mem::take(&mut batch.topics);
             let position = state.apply(batch, &topics)?;
             // Under the lock, so that topics are announced in commit order.
@@ -107,7 +102,7 @@ impl Engine for Memory {
         if let Err(error) = check_read(limit) {
             return Read::ready(Err(error));
         }
-        let rows = self.0.lock().rows.clone();
+        let rows = self.0.state.lock().rows.clone();
         let trimmed = rows.get(reserved::TRIMMED).and_then(|value| reserved::decode_position(value));
         if after < trimmed.unwrap_or_default() {
             return Read::ready(Ok(Changes::Trimmed));
@@ -122,20 +117,13 @@ impl Engine for Memory {
     }
 
     fn checkpoint(&self, into: &Path) -> BoxFuture<'static, Result<(), ReadError>> {
-        let (rows, into) = (self.0.lock().rows.clone(), into.to_owned());
+        let (rows, into) = (self.0.state.lock().rows.clone(), into.to_owned());
         Box::pin(async move { write_copy(&rows, &into).map_err(|error| ReadError::Engine(error.to_string())) })
     }
 
     fn statistics(&self) -> Vec<(String, u64)> {
-        let state = self.0.lock();
+        let state = self.0.state.lock();
         vec![("rows".to_owned(), state.rows.len() as u64), ("commits".to_owned(), state.commits)]
-    }
-}
-
-impl Inner {
-    /// A poisoned lock is taken over: `State::apply` works on a copy, so the state is whole whenever it panics.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

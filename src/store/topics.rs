@@ -3,14 +3,14 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use tokio::sync::Notify;
 
-use crate::Position;
+use crate::{Mutex, Position};
 
 /// Something that can change, named by the layer above (a room, a user). Equal numbers mean the same thing; a needless
 /// wake-up does no harm.
@@ -269,7 +269,7 @@ impl Drop for Watch {
 
 /// A poisoned lock means that a thread panicked between two plain map operations: the maps are still whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 #[cfg(test)]

@@ -1,15 +1,11 @@
 //! The memory that bodies take: bounded for all together, and for each caller, so that who keeps bodies open takes that
 //! from nobody else.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
+use depesche_server::Mutex;
 use ruma::OwnedUserId;
 use tokio::time::Instant;
 
@@ -111,7 +107,7 @@ impl Memory {
         }
         let share =
             held.get_or_insert_with(|| Share { memory: Arc::clone(self), caller: who.map(Caller::from), bytes: 0 });
-        let mut sum = self.sum();
+        let mut sum = self.held.lock();
         let own = share.caller.as_ref().and_then(|caller| sum.by.get(caller)).copied().unwrap_or_default();
         let has_space = sum.all + bytes <= self.all && (share.caller.is_none() || own + bytes <= self.share);
         if !has_space {
@@ -133,10 +129,6 @@ impl Memory {
         share.bytes += bytes;
         Ok(())
     }
-
-    fn sum(&self) -> MutexGuard<'_, Sum> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Sum {
@@ -151,7 +143,7 @@ impl Sum {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut sum = self.memory.sum();
+        let mut sum = self.memory.held.lock();
         sum.all -= self.bytes;
         let Some(caller) = &self.caller else { return };
         if let Some(own) = sum.by.get_mut(caller) {
@@ -191,7 +183,7 @@ mod tests {
         assert_eq!(bodies.read(&mut blanks(1), 1000, None).await.unwrap_err().status(), 503);
         assert!(bodies.read(&mut blanks(0), 1000, None).await.unwrap().1.is_none());
         drop(held);
-        assert!(bodies.of_users.sum().by.is_empty(), "who holds nothing takes no room");
+        assert!(bodies.of_users.held.lock().by.is_empty(), "who holds nothing takes no room");
         assert!(bodies.read(&mut blanks(100), 1000, Some(ann())).await.is_ok());
         assert!(bodies.read(&mut blanks(400), 1000, None).await.is_ok());
     }
@@ -215,9 +207,9 @@ mod tests {
     async fn that_bodies_are_refused_is_said_once_a_minute() {
         let bodies = Bodies::of(800, 400);
         let refused = bodies.read(&mut blanks(101), 1000, Some(ann())).await.unwrap_err();
-        assert!(refused.is_busy() && !bodies.of_users.sum().may_say(), "it was said");
+        assert!(refused.is_busy() && !bodies.of_users.held.lock().may_say(), "it was said");
         tokio::time::advance(SAY_EVERY).await;
-        assert!(bodies.of_users.sum().may_say() && !bodies.of_users.sum().may_say());
+        assert!(bodies.of_users.held.lock().may_say() && !bodies.of_users.held.lock().may_say());
     }
 
     #[tokio::test(start_paused = true)]
@@ -238,6 +230,9 @@ mod tests {
         let pieces = stream::iter([Ok::<_, std::io::Error>(vec![b' '; 1000])]).chain(stream::pending());
         let bodies = Bodies::default();
         assert!(bodies.read(&mut Body::from_stream(pieces), 1001, Some(ann())).await.is_err());
-        assert!(begun.elapsed() <= PACE_TIME && bodies.of_users.sum().all == 0, "nothing is held for it any more");
+        assert!(
+            begun.elapsed() <= PACE_TIME && bodies.of_users.held.lock().all == 0,
+            "nothing is held for it any more"
+        );
     }
 }

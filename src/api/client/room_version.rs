@@ -3,18 +3,17 @@
 //! ruma's type for a version takes the specification's grammar alone. To a client, a version that breaks it is one more
 //! that this server does not have.
 
-use http::Method;
 use ruma::{
     RoomVersionId,
     api::{
-        IncomingRequest, Metadata,
+        IncomingRequest,
         client::room::{create_room, upgrade_room},
         error::{DeserializationError, ErrorKind},
     },
 };
 use serde_json::Value;
 
-use crate::error::Error;
+use crate::{error::Error, route::described_as};
 
 /// ruma's request, if ruma can read the version that it names.
 pub struct Versioned<R>(Option<R>);
@@ -41,13 +40,7 @@ impl NamesVersion for upgrade_room::v3::Request {
     const FIELD: &'static str = "new_version";
 }
 
-impl<R: Metadata> Metadata for Versioned<R> {
-    const METHOD: Method = R::METHOD;
-    const RATE_LIMITED: bool = R::RATE_LIMITED;
-    type Authentication = R::Authentication;
-    type PathBuilder = R::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = R::PATH_BUILDER;
-}
+described_as!(Versioned<R>: any R);
 
 impl<R: NamesVersion> IncomingRequest for Versioned<R> {
     type EndpointError = R::EndpointError;

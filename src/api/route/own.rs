@@ -3,25 +3,34 @@
 use std::marker::PhantomData;
 
 use bytes::BufMut;
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, header};
 use ruma::api::{
-    IncomingRequest, Metadata, OutgoingBody, OutgoingResponse,
+    IncomingRequest, OutgoingBody, OutgoingResponse,
     error::{DeserializationError, IntoHttpError},
 };
 use serde::Serialize;
 
 /// A request of ours is described like ruma's: method, paths and authentication are the endpoint's, however it is read.
+/// What wraps any request is described like that one.
 macro_rules! described_as {
+    (@like $Request:ty, $limited:expr) => {
+        const METHOD: http::Method = <$Request as ruma::api::Metadata>::METHOD;
+        const RATE_LIMITED: bool = $limited;
+        type Authentication = <$Request as ruma::api::Metadata>::Authentication;
+        type PathBuilder = <$Request as ruma::api::Metadata>::PathBuilder;
+        const PATH_BUILDER: Self::PathBuilder = <$Request as ruma::api::Metadata>::PATH_BUILDER;
+    };
+    ($Own:ty: any $Wrapped:ident $(, with $Other:ident)*) => {
+        impl<$Wrapped: ruma::api::Metadata $(, $Other)*> ruma::api::Metadata for $Own {
+            $crate::route::described_as!(@like $Wrapped, <$Wrapped as ruma::api::Metadata>::RATE_LIMITED);
+        }
+    };
     ($Own:ty: $Request:ty) => {
         $crate::route::described_as!($Own: $Request, limited: <$Request as ruma::api::Metadata>::RATE_LIMITED);
     };
     ($Own:ty: $Request:ty, limited: $limited:expr) => {
         impl ruma::api::Metadata for $Own {
-            const METHOD: http::Method = <$Request as ruma::api::Metadata>::METHOD;
-            const RATE_LIMITED: bool = $limited;
-            type Authentication = <$Request as ruma::api::Metadata>::Authentication;
-            type PathBuilder = <$Request as ruma::api::Metadata>::PathBuilder;
-            const PATH_BUILDER: Self::PathBuilder = <$Request as ruma::api::Metadata>::PATH_BUILDER;
+            $crate::route::described_as!(@like $Request, $limited);
         }
     };
 }
@@ -63,13 +72,7 @@ pub struct MaybeOfService<R> {
     pub shows_token: bool,
 }
 
-impl<R: Metadata> Metadata for MaybeOfService<R> {
-    const METHOD: Method = R::METHOD;
-    const RATE_LIMITED: bool = R::RATE_LIMITED;
-    type Authentication = R::Authentication;
-    type PathBuilder = R::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = R::PATH_BUILDER;
-}
+described_as!(MaybeOfService<R>: any R);
 
 impl<R: IncomingRequest> IncomingRequest for MaybeOfService<R> {
     type EndpointError = R::EndpointError;
@@ -94,13 +97,7 @@ impl<R, A> From<R> for Answering<R, A> {
     }
 }
 
-impl<R: Metadata, A> Metadata for Answering<R, A> {
-    const METHOD: Method = R::METHOD;
-    const RATE_LIMITED: bool = R::RATE_LIMITED;
-    type Authentication = R::Authentication;
-    type PathBuilder = R::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = R::PATH_BUILDER;
-}
+described_as!(Answering<R, A>: any R, with A);
 
 impl<R: IncomingRequest, A: OutgoingResponse> IncomingRequest for Answering<R, A> {
     type EndpointError = R::EndpointError;

@@ -38,11 +38,10 @@ pub enum AdminError {
 impl Accounts {
     /// The accounts after this one in alphabetical order, deactivated ones included, at most `limit`.
     pub async fn list(&self, after: Option<&UserId>, limit: usize) -> Result<Vec<AccountInfo>, Fault> {
-        let mut range = ACCOUNT.under(&());
-        if let Some(after) = after {
-            // The first key behind an account's own is its extension.
-            range.from = [&ACCOUNT.key(&(after.to_owned(),))[..], &[0]].concat().into();
-        }
+        let range = match after {
+            Some(after) => ACCOUNT.behind(&(), &(after.to_owned(),)),
+            None => ACCOUNT.under(&()),
+        };
         let rows = self.base.view().scan(&ACCOUNT, range, limit.min(MAX_ACCOUNTS_PER_PAGE)).await?;
         Ok(rows.into_iter().map(|((user,), account)| AccountInfo { user, account }).collect())
     }

@@ -5,11 +5,9 @@
 //! It is kept in memory and by the name tried, whether or not such an account exists. It is bounded in time, because
 //! anybody can lock somebody else out with it. Limits by address stand elsewhere.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::HashMap;
 
+use depesche_store::Mutex;
 use ruma::{OwnedUserId, UserId};
 
 /// Failures that cost nothing: people mistype.
@@ -38,7 +36,7 @@ struct Failures {
 impl Backoff {
     /// Counts an attempt, or says how many milliseconds it has to wait.
     pub(super) fn attempt(&self, user: &UserId, now_ms: u64) -> Result<(), u64> {
-        let mut all = self.failures();
+        let mut all = self.failures.lock();
         if all.len() >= NAMES && !all.contains_key(user) {
             forget_some(&mut all, now_ms);
         }
@@ -57,11 +55,7 @@ impl Backoff {
 
     /// Forgets the failures of who succeeded.
     pub(super) fn succeeded(&self, user: &UserId) {
-        self.failures().remove(user);
-    }
-
-    fn failures(&self) -> MutexGuard<'_, HashMap<OwnedUserId, Failures>> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+        self.failures.lock().remove(user);
     }
 }
 
@@ -141,7 +135,7 @@ mod tests {
         for number in 0..=NAMES as u64 {
             backoff.attempt(&UserId::parse(format!("@{number}:b")).unwrap(), 1_000 + number).unwrap();
         }
-        let names = backoff.failures();
+        let names = backoff.failures.lock();
         assert_eq!(names.len(), NAMES);
         assert!(!names.contains_key(user_id!("@0:b")), "the oldest stayed");
     }

@@ -92,10 +92,10 @@ impl Accounts {
 
     /// Deactivations that were interrupted, at most a page, behind that of a user: to be resumed and finished.
     pub async fn unfinished(&self, after: Option<&UserId>) -> Result<Vec<Unfinished>, Fault> {
-        let mut range = DEACTIVATION.under(&());
-        if let Some(after) = after {
-            range.from = [&DEACTIVATION.key(&(after.to_owned(),))[..], &[0]].concat().into();
-        }
+        let range = match after {
+            Some(after) => DEACTIVATION.behind(&(), &(after.to_owned(),)),
+            None => DEACTIVATION.under(&()),
+        };
         let rows = self.base.view().scan(&DEACTIVATION, range, PAGE).await?;
         Ok(rows.into_iter().map(|((user,), row)| Unfinished { user, erase: row.erase }).collect())
     }

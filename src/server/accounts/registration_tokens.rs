@@ -99,7 +99,7 @@ impl Accounts {
     /// The tokens after this one in alphabetical order, at most a page.
     pub async fn list_registration_tokens(&self, after: Option<&str>) -> Result<Vec<RegistrationTokenInfo>, Fault> {
         let range = match after {
-            Some(after) => REGISTRATION_TOKEN.from(&(), &(format!("{after}\0"),)),
+            Some(after) => REGISTRATION_TOKEN.behind(&(), &(after.to_owned(),)),
             None => REGISTRATION_TOKEN.under(&()),
         };
         let rows = self.base.view().scan(&REGISTRATION_TOKEN, range, PAGE).await?;

@@ -24,7 +24,7 @@ use crate::{
     },
     keyspace::{BACKUP, BACKUP_HEAD, BACKUP_KEY},
     records::keys::{Backup, BackupHead},
-    tx::{Tx, View},
+    tx::{Pages, Tx, View},
 };
 
 /// How many keys are read at a time.
@@ -35,8 +35,8 @@ const SHOWN: usize = 100;
 /// Keys of a backup, as they are at one moment.
 pub struct KeyPages {
     view: View,
-    /// What has not been read; `None` if all has.
-    rest: Option<Range>,
+    /// `None` where there can be no key.
+    pages: Option<Pages<'static, Row, String>>,
 }
 
 /// A stored key.
@@ -53,11 +53,8 @@ pub struct StoredKey {
 impl KeyPages {
     /// Some of the keys, behind those before; `None` if there are no more.
     pub async fn next(&mut self) -> Result<Option<Vec<StoredKey>>, Fault> {
-        let Some(range) = self.rest.take() else { return Ok(None) };
-        let rows = self.view.scan(&BACKUP_KEY, range.clone(), SHOWN).await?;
-        if let Some((last, _)) = rows.last().filter(|_| rows.len() == SHOWN) {
-            self.rest = Some(Range::new(behind(&BACKUP_KEY.key(last)), range.to));
-        }
+        let Some(pages) = &mut self.pages else { return Ok(None) };
+        let Some(rows) = pages.next(&self.view).await? else { return Ok(None) };
         let keys = rows.into_iter().map(|((_, _, room, session), json)| StoredKey { room, session, json });
         Ok(Some(keys.collect()))
     }
@@ -137,7 +134,8 @@ impl Backups {
         let version = number(version)?;
         let view = self.base.view();
         view.get(&BACKUP, &(user.to_owned(), version)).await?.ok_or(BackupError::NoBackup)?;
-        Ok(KeyPages { view, rest: range(user, version, selection) })
+        let pages = range(user, version, selection).map(|range| Pages::new(&BACKUP_KEY, range, SHOWN));
+        Ok(KeyPages { view, pages })
     }
 
     /// The key of a session.
@@ -251,29 +249,20 @@ fn range(user: &UserId, version: u64, selection: Selection<'_>) -> Option<Range>
         Selection::Room(room) => fits(room, "").then(|| BACKUP_KEY.under(&(user.to_owned(), version, room.to_owned()))),
         Selection::Session(room, session) => fits(room, session).then(|| {
             let key = BACKUP_KEY.key(&(user.to_owned(), version, room.to_owned(), session.to_owned()));
-            let end = behind(&key);
-            Range::new(key, end)
+            // Nothing begins with a whole key but the key.
+            Range::prefix(key)
         }),
     }
 }
 
-/// The first key behind another.
-fn behind(key: &[u8]) -> bytes::Bytes {
-    [key, &[0]].concat().into()
-}
-
 /// How many keys there are, and how many bytes they have.
-async fn count_keys(view: &View, mut range: Range) -> Result<(u64, u64), Fault> {
-    let (mut found, mut bytes) = (0, 0);
-    loop {
-        let rows = view.scan(&BACKUP_KEY, range.clone(), PAGE).await?;
+async fn count_keys(view: &View, range: Range) -> Result<(u64, u64), Fault> {
+    let (mut pages, mut found, mut bytes) = (Pages::new(&BACKUP_KEY, range, PAGE), 0, 0);
+    while let Some(rows) = pages.next(view).await? {
         found += rows.len() as u64;
         bytes += rows.iter().map(|(_, text)| text.len() as u64).sum::<u64>();
-        match rows.last() {
-            Some((last, _)) if rows.len() == PAGE => range.from = behind(&BACKUP_KEY.key(last)),
-            _ => return Ok((found, bytes)),
-        }
     }
+    Ok((found, bytes))
 }
 
 impl<'a> Facts<'a> {

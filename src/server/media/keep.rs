@@ -11,7 +11,7 @@ use crate::{
     Fault,
     keyspace::{BLOB, LOOSE_BLOB},
     records::media::Blob,
-    tx::{FaultKind, Tx},
+    tx::{FaultKind, Pages, Tx},
 };
 
 /// Loose blobs looked at together at the start.
@@ -126,15 +126,13 @@ impl Media {
     }
 
     async fn sweep_all(&self) -> Result<(), Fault> {
-        let mut range = LOOSE_BLOB.under(&());
-        loop {
-            let rows = self.base.view().scan(&LOOSE_BLOB, range.clone(), PAGE).await?;
-            let names: Vec<BlobName> = rows.iter().map(|((hash,), _)| BlobName(*hash)).collect();
-            self.discard(&names).await;
-            let Some(last) = names.last().filter(|_| names.len() == PAGE) else { return Ok(()) };
+        let mut loose = Pages::new(&LOOSE_BLOB, LOOSE_BLOB.under(&()), PAGE);
+        while let Some(rows) = loose.next(&self.base.view()).await? {
+            let names: Vec<BlobName> = rows.into_iter().map(|((hash,), _)| BlobName(hash)).collect();
             // What could not be deleted is passed over.
-            range.from = [&LOOSE_BLOB.key(&(last.0,))[..], &[0]].concat().into();
+            self.discard(&names).await;
         }
+        Ok(())
     }
 }
 

@@ -3,10 +3,11 @@
 use std::{
     collections::HashMap,
     ops::Range,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
 };
 
 use bytes::{Bytes, BytesMut};
+use depesche_store::Mutex;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 
 use super::{
@@ -26,7 +27,7 @@ impl MemoryBlobs {
 
     /// The blobs themselves, for tests that spoil them.
     pub fn blobs(&self) -> MutexGuard<'_, HashMap<BlobName, Bytes>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -37,7 +37,7 @@ impl Media {
     pub async fn list(&self, user: &UserId, after: Option<(u64, &str)>, limit: usize) -> Result<Vec<FileInfo>, Fault> {
         let user = user.to_owned();
         let range = match after {
-            Some((created_ms, id)) => FILE_OF.from(&(user.clone(),), &(user.clone(), created_ms, format!("{id}\0"))),
+            Some((created_ms, id)) => FILE_OF.behind(&(user.clone(),), &(user.clone(), created_ms, id.to_owned())),
             None => FILE_OF.under(&(user.clone(),)),
         };
         let view = self.base.view();

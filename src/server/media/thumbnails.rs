@@ -15,14 +15,11 @@
 
 mod queue;
 
-use std::{
-    collections::HashMap,
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
 use bytes::Bytes;
 use depesche_rules::bounds::{MAX_THUMBNAIL_DIMENSION, MAX_THUMBNAIL_SOURCE_BYTES, MAX_THUMBNAILS_PER_FILE};
+use depesche_store::Mutex;
 use futures::{
     FutureExt, StreamExt,
     future::{BoxFuture, Shared},
@@ -248,7 +245,7 @@ impl Media {
             return Ok(shown);
         }
         let asking = self.flights.queue.ask(asker).ok_or(ThumbnailError::Busy)?;
-        let under_way = lock(&self.flights.under_way).get(&key).cloned();
+        let under_way = self.flights.under_way.lock().get(&key).cloned();
         if let Some(flight) = under_way {
             return flight.await;
         }
@@ -276,7 +273,7 @@ impl Media {
 
     /// Joins the making of this thumbnail, or begins it. It goes on when those who wait for it leave.
     fn fly(self: &Arc<Self>, key: Key, content: Content, order: Order, place: Place) -> Flight {
-        let mut under_way = lock(&self.flights.under_way);
+        let mut under_way = self.flights.under_way.lock();
         if let Some(flight) = under_way.get(&key) {
             return flight.clone();
         }
@@ -289,7 +286,7 @@ impl Media {
             if let Err(ThumbnailError::Unmade(unmade @ (Unmade::Unfit | Unmade::TooLarge))) = &outcome {
                 media.flights.refuse(key, media.base.clock.now_ms(), unmade.clone());
             }
-            lock(&media.flights.under_way).remove(&key);
+            media.flights.under_way.lock().remove(&key);
             drop(place);
             outcome
         };
@@ -380,11 +377,11 @@ pub(super) async fn forget(tx: &Tx, name: BlobName) -> Result<Vec<BlobName>, Fau
 
 impl Flights {
     fn refusal(&self, key: &Key, now_ms: u64) -> Option<Unmade> {
-        lock(&self.refused).get(key).filter(|(until_ms, _)| now_ms < *until_ms).map(|(_, unmade)| unmade.clone())
+        self.refused.lock().get(key).filter(|(until_ms, _)| now_ms < *until_ms).map(|(_, unmade)| unmade.clone())
     }
 
     fn refuse(&self, key: Key, now_ms: u64, unmade: Unmade) {
-        let mut refused = lock(&self.refused);
+        let mut refused = self.refused.lock();
         if refused.len() >= MAX_REFUSED {
             refused.retain(|_, (until_ms, _)| now_ms < *until_ms);
         }
@@ -403,8 +400,4 @@ fn shown(content: &Content, thumbnail: &Thumbnail) -> Shown {
             Shown { bytes: ShownBytes::Blob(BlobName(content.blob), content.size), format: *format }
         }
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

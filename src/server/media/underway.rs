@@ -1,11 +1,9 @@
 //! What users are uploading at the moment: so many files at once, and their bytes, which count before they are kept.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::HashMap;
 
 use depesche_rules::bounds::MAX_UPLOADS_AT_ONCE;
+use depesche_store::Mutex;
 use ruma::{OwnedUserId, UserId};
 
 /// The uploads of all users who have any.
@@ -28,7 +26,7 @@ pub(super) struct Upload<'a> {
 impl Underway {
     /// Begins an upload; `None` if the user has as many as may be.
     pub fn begin<'a>(&'a self, user: &'a UserId) -> Option<Upload<'a>> {
-        let mut users = self.lock();
+        let mut users = self.0.lock();
         let load = users.entry(user.to_owned()).or_default();
         if load.uploads >= MAX_UPLOADS_AT_ONCE {
             return None;
@@ -36,17 +34,13 @@ impl Underway {
         load.uploads += 1;
         Some(Upload { all: self, user, bytes: 0 })
     }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<OwnedUserId, Load>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Upload<'_> {
     /// More of it has come. Answers the bytes of all the user's uploads.
     pub fn received(&mut self, bytes: u64) -> u64 {
         self.bytes += bytes;
-        let mut users = self.all.lock();
+        let mut users = self.all.0.lock();
         let load = users.entry(self.user.to_owned()).or_default();
         load.bytes += bytes;
         load.bytes
@@ -55,7 +49,7 @@ impl Upload<'_> {
 
 impl Drop for Upload<'_> {
     fn drop(&mut self) {
-        let mut users = self.all.lock();
+        let mut users = self.all.0.lock();
         let Some(load) = users.get_mut(self.user) else { return };
         load.uploads = load.uploads.saturating_sub(1);
         load.bytes = load.bytes.saturating_sub(self.bytes);

@@ -118,7 +118,7 @@ impl Worker {
         // As they are stored: a row that cannot be read is its pusher's affair.
         while let Some((row, _)) = view.scan_stored(range.clone(), 1).await?.into_iter().next() {
             let Some((user, app, pushkey, ..)) = PUSH_QUEUE.parse(&row) else {
-                range.from = [&row[..], &[0]].concat().into();
+                range = range.behind(&row);
                 continue;
             };
             let key = (user, app, pushkey);

@@ -179,7 +179,7 @@ async fn only_so_many_are_remembered() {
     assert_eq!(home.asked(), 11);
     home.told("/file?0").await;
     assert_eq!(home.asked(), 12, "the oldest is forgotten");
-    let kept = lock(&home.previews.kept);
+    let kept = home.previews.kept.lock();
     assert_eq!((kept.told.len(), kept.order.len(), kept.under_way.len()), (10, 10, 0));
 }
 

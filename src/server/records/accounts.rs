@@ -312,15 +312,7 @@ mod tests {
     use ruma::{device_id, user_id};
 
     use super::*;
-
-    /// The bytes are those on disk of running servers: who changes them brings a new version and reads the old one.
-    fn check<R: Record + PartialEq>(record: &R, hex: &str) {
-        let bytes = record.encode();
-        let written: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(written.concat(), hex);
-        assert!(R::decode(&bytes).is_some_and(|read| read == *record), "the bytes do not read back");
-        assert!(R::decode(&Bytes::from([&bytes[..], &[0xFF]].concat())).is_none(), "trailing bytes are accepted");
-    }
+    use crate::records::testing::check;
 
     #[test]
     fn accounts() {

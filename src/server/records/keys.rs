@@ -143,24 +143,10 @@ impl Record for Backup {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt::{Debug, Write};
-
     use ruma::user_id;
 
     use super::*;
-
-    /// The bytes are those of existing databases: a change here needs a new version that still reads them.
-    fn check<R: Record + Debug + PartialEq>(record: &R, hex: &str) {
-        let bytes = record.encode();
-        let written = bytes.iter().fold(String::new(), |mut out, byte| {
-            let _ = write!(out, "{byte:02x}");
-            out
-        });
-        assert_eq!(written, hex);
-        assert_eq!(R::decode(&bytes).as_ref(), Some(record));
-        assert_eq!(R::decode(&[&bytes[..], &[0]].concat().into()), None, "trailing bytes");
-        assert_eq!(R::decode(&bytes.slice(1..)), None, "no version");
-    }
+    use crate::records::testing::check;
 
     #[test]
     fn one_time_id() {

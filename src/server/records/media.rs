@@ -111,20 +111,10 @@ record!(Usage, 1);
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use ruma::owned_user_id;
 
     use super::*;
-    use crate::table::Record;
-
-    /// The bytes are those on disk of running servers: who changes them brings a new version and reads the old one.
-    fn check<R: Record + PartialEq>(record: &R, hex: &str) {
-        let bytes = record.encode();
-        let written: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(written.concat(), hex);
-        assert!(R::decode(&bytes).is_some_and(|read| read == *record), "the bytes do not read back");
-        assert!(R::decode(&Bytes::from([&bytes[..], &[0xFF]].concat())).is_none(), "trailing bytes are accepted");
-    }
+    use crate::records::testing::check;
 
     #[test]
     fn files() {

@@ -11,3 +11,5 @@ pub mod reports;
 pub mod rooms;
 pub mod search;
 pub mod server;
+#[cfg(test)]
+mod testing;

@@ -1,17 +1,13 @@
-//! What a user may read of a room: pages of its timeline, one event with what stands around it, state, members.
+//! What a user may read of a room's history: pages of its timeline, one event, what stands around it.
 //!
-//! Who is joined reads the room as it is; who was joined reads it as it was when they went; a world-readable room is
-//! read by anyone. What single events show is [`super::show`]'s.
+//! Who may read the room at all is decided in [`super::viewed_state`], what single events show in [`super::show`]. What one
+//! question looks at is bounded, and its answer says where to go on.
 
 use std::collections::{BTreeSet, HashSet};
 
-use depesche_rules::{bounds::MAX_PAGE_BYTES, pdu::Pdu, visibility};
+use depesche_rules::bounds::MAX_PAGE_BYTES;
 use depesche_store::Position;
-use ruma::{
-    EventId, OwnedUserId,
-    api::client::filter::RoomEventFilter,
-    events::room::{history_visibility::HistoryVisibility, member::MembershipState},
-};
+use ruma::{EventId, OwnedUserId, api::client::filter::RoomEventFilter};
 use serde_json::value::RawValue;
 
 use super::{
@@ -21,7 +17,6 @@ use super::{
     view::{Event, RoomView},
 };
 use crate::{
-    keyspace::EventNo,
     records::{events::Place, rooms::RootRecord},
     tx::Fault,
 };
@@ -102,63 +97,17 @@ pub struct Context {
     pub state: Vec<Box<RawValue>>,
 }
 
+/// What is behind the events of one step.
+enum Behind {
+    /// There is more on the way.
+    More,
+    /// There is more, though not for this question.
+    Unasked,
+    /// The end of the timeline.
+    Nothing,
+}
+
 impl Viewer<'_> {
-    /// The state that the viewer may read: as it is for who is joined, as it was for who went.
-    pub async fn readable_root(&mut self) -> Result<RootRecord, ReadRefusal> {
-        let (membership, was_joined) = match self.own().filter(|own| !own.forgotten) {
-            Some(own) => (Some((own.state.clone(), own.event)), own.was_joined),
-            None => (None, false),
-        };
-        match membership {
-            Some((MembershipState::Join, _)) => Ok(self.room().root()),
-            Some((_, event)) if was_joined => match self.room().last_stay(self.user(), event).await? {
-                Some(stay) => Ok(self.room().root_after(stay.departure).await?),
-                None => self.open_root().await,
-            },
-            _ => self.open_root().await,
-        }
-    }
-
-    /// The state, as the room shows it to everyone.
-    pub(super) async fn open_root(&self) -> Result<RootRecord, ReadRefusal> {
-        let root = self.room().root();
-        let visibility = self.room().state_event(root, "m.room.history_visibility", "").await?;
-        match visibility::history_visibility(visibility.as_ref().map(|event| &event.pdu)) {
-            HistoryVisibility::WorldReadable => Ok(root),
-            _ => Err(ReadRefusal::Forbidden),
-        }
-    }
-
-    /// The state at a place, for a viewer who may read the room: who left sees none from after that.
-    async fn readable_root_at(&mut self, place: Place) -> Result<RootRecord, ReadRefusal> {
-        let left = self.own().filter(|own| !own.forgotten && own.was_joined && own.state != MembershipState::Join);
-        let place = match left.map(|own| own.event) {
-            Some(newest) => match self.room().last_stay(self.user(), newest).await? {
-                Some(stay) => place.min(self.behind(stay.departure).await?),
-                None => return Err(ReadRefusal::Forbidden),
-            },
-            None => place,
-        };
-        if !self.may_know_state_at(place).await? {
-            return Err(ReadRefusal::Forbidden);
-        }
-        Ok(self.room().root_at_place(place).await?)
-    }
-
-    /// Whether the state at a place is in the part of the history that is open to the viewer: an event on either side
-    /// of it is. Of the one behind it because `/sync` tells who joined the state before the first event it shows, with a
-    /// token for just that place.
-    async fn may_know_state_at(&mut self, place: Place) -> Result<bool, Fault> {
-        let before = self.room().timeline_before(place, 1).await?;
-        let after = self.room().timeline_from(place, 1).await?;
-        // Before the room's first event there is no state to tell.
-        let mut may = before.is_empty();
-        for (_, no) in before.into_iter().chain(after) {
-            may = may || self.may_know(&self.room().event(no).await?).await?;
-        }
-        Ok(may)
-    }
-
     /// A page of the timeline.
     pub async fn page(&mut self, query: &PageQuery<'_>) -> Result<Page, ReadRefusal> {
         self.readable_root().await?;
@@ -217,26 +166,12 @@ impl Viewer<'_> {
             return Ok((Vec::new(), Some(from)));
         }
         let (mut at, mut found, mut looked_at, mut left) = (from, Vec::new(), 0, bytes);
-        loop {
-            if !query.backwards && at >= horizon {
-                return Ok((found, None));
-            }
+        while query.backwards || at < horizon {
             // As long as all that is looked at is shown, no more than is wanted.
             let wanted = if found.len() == looked_at { query.limit - found.len() } else { STEP };
-            let step = wanted.clamp(1, STEP);
-            let rows = if query.backwards {
-                self.room().timeline_before(at, step).await?
-            } else {
-                self.room().timeline_from(at, step).await?
-            };
-            let last_step = rows.len() < step;
-            let within = |place: Place| to.is_none_or(|to| if query.backwards { place >= to } else { place < to });
-            let kept: Vec<_> = rows.iter().copied().take_while(|(place, _)| within(*place)).collect();
-            let stopped = kept.len() < rows.len();
-            let numbers: Vec<_> = kept.iter().map(|(_, no)| *no).collect();
-            self.foresee(&numbers).await?;
-            let events = self.room().stretch(&numbers).await?;
-            for ((place, _), event) in kept.into_iter().zip(events) {
+            let most = wanted.clamp(1, STEP);
+            let (events, behind) = self.step(at, to, query.backwards, most).await?;
+            for (place, event) in events {
                 at = if query.backwards { place } else { place.next() };
                 if event.passes(query.filter) && self.may_see(&event).await? {
                     left = left.saturating_sub(event.pdu.json().len());
@@ -246,18 +181,44 @@ impl Viewer<'_> {
                     }
                 }
             }
-            looked_at += step;
-            if stopped {
-                // There is more, though not for this question; whoever asks on from there has it all.
-                return Ok((found, to.filter(|to| *to != from)));
-            }
-            if last_step {
-                return Ok((found, None));
-            }
-            if looked_at >= LOOKED_AT {
-                return Ok((found, Some(at)));
+            looked_at += most;
+            match behind {
+                // Whoever asks on from there has it all.
+                Behind::Unasked => return Ok((found, to.filter(|to| *to != from))),
+                Behind::Nothing => return Ok((found, None)),
+                Behind::More if looked_at >= LOOKED_AT => return Ok((found, Some(at))),
+                Behind::More => {}
             }
         }
+        Ok((found, None))
+    }
+
+    /// The next events with their places, at most `most` and none beyond `to`, and what is behind them.
+    async fn step(
+        &mut self,
+        at: Place,
+        to: Option<Place>,
+        backwards: bool,
+        most: usize,
+    ) -> Result<(Vec<(Place, Event)>, Behind), Fault> {
+        let rows = if backwards {
+            self.room().timeline_before(at, most).await?
+        } else {
+            self.room().timeline_from(at, most).await?
+        };
+        let within = |place: Place| to.is_none_or(|to| if backwards { place >= to } else { place < to });
+        let asked = rows.iter().take_while(|(place, _)| within(*place)).count();
+        let behind = if asked < rows.len() {
+            Behind::Unasked
+        } else if rows.len() < most {
+            Behind::Nothing
+        } else {
+            Behind::More
+        };
+        let (places, numbers): (Vec<_>, Vec<_>) = rows.into_iter().take(asked).unzip();
+        self.foresee(&numbers).await?;
+        let events = self.room().stretch(&numbers).await?;
+        Ok((places.into_iter().zip(events).collect(), behind))
     }
 
     /// The membership events of those who sent these events, as they were before the first of these.
@@ -308,17 +269,11 @@ impl Viewer<'_> {
             self.around(&event, (limit / 2, limit - limit / 2), filter, MAX_PAGE_BYTES).await?;
         let last = after.last().unwrap_or(&event);
         let root = self.room().root_after(last.no).await?;
+        let shown = before.iter().chain([&event]).chain(&after);
         let mut state = if filter.lazy_load_options.is_disabled() {
             self.room().events(&self.state_below(root).await?).await?
         } else {
-            let others = self.room().state_without_members(root).await?;
-            let others: Vec<_> = others.into_iter().map(|(_, event)| event).collect();
-            let mut state = self.room().events(&others).await?;
-            let around = before.iter().chain([&event]).chain(&after);
-            for sender in around.map(|event| event.pdu.sender()).collect::<BTreeSet<_>>() {
-                state.extend(self.room().state_event(root, "m.room.member", sender.as_str()).await?);
-            }
-            state
+            self.state_to_show(root, shown.map(|event| event.pdu.sender()).collect()).await?
         };
         state.retain(|event| event.passes(filter));
         Ok(Context {
@@ -329,6 +284,17 @@ impl Viewer<'_> {
             event: self.show_one(&event, Format::WithRoom).await?,
             state: self.show(&state, Format::WithRoom).await?,
         })
+    }
+
+    /// Of the state below a root what is needed to show the events of these users.
+    async fn state_to_show(&self, root: RootRecord, senders: BTreeSet<&OwnedUserId>) -> Result<Vec<Event>, Fault> {
+        let others = self.room().state_without_members(root).await?;
+        let others: Vec<_> = others.into_iter().map(|(_, event)| event).collect();
+        let mut state = self.room().events(&others).await?;
+        for sender in senders {
+            state.extend(self.room().state_event(root, "m.room.member", sender.as_str()).await?);
+        }
+        Ok(state)
     }
 
     /// At most so many visible, wanted events before and after one that the viewer may see, on each side until they have
@@ -352,91 +318,5 @@ impl Viewer<'_> {
         };
         let end = end.unwrap_or_else(|| RoomView::place_after(self.room().view.position()));
         Ok(Stretch { start: start.unwrap_or(Place::START).to_string(), end: end.to_string(), before, after })
-    }
-
-    /// The whole state that the viewer may read.
-    pub async fn state(&mut self) -> Result<Vec<Box<RawValue>>, ReadRefusal> {
-        let root = self.readable_root().await?;
-        let events = self.room().events(&self.state_below(root).await?).await?;
-        Ok(self.show(&events, Format::WithRoom).await?)
-    }
-
-    async fn state_below(&self, root: RootRecord) -> Result<Vec<EventNo>, Fault> {
-        Ok(self.room().state_all(root).await?.into_iter().map(|(_, event)| event).collect())
-    }
-
-    /// One state event that the viewer may read.
-    pub async fn state_event(&mut self, kind: &str, state_key: &str) -> Result<Event, ReadRefusal> {
-        let root = self.readable_root().await?;
-        self.room().state_event(root, kind, state_key).await?.ok_or(ReadRefusal::NotFound)
-    }
-
-    /// The membership events of a room, now or at a token: of one membership, of all but one, or (with both) of those
-    /// that are either.
-    pub async fn members(
-        &mut self,
-        at: Option<&str>,
-        only: Option<&MembershipState>,
-        not: Option<&MembershipState>,
-    ) -> Result<Vec<Box<RawValue>>, ReadRefusal> {
-        let readable = self.readable_root().await?;
-        let root = match at {
-            Some(token) => self.readable_root_at(tokens::place(token)?).await?,
-            None => readable,
-        };
-        let members = self.room().member_events(root).await?;
-        let wanted: Vec<Event> = members
-            .into_iter()
-            .filter(|event| {
-                let membership = visibility::membership(Some(&event.pdu));
-                match (only, not) {
-                    (None, None) => true,
-                    _ => only.is_some_and(|only| membership == *only) || not.is_some_and(|not| membership != *not),
-                }
-            })
-            .collect();
-        Ok(self.show(&wanted, Format::WithRoom).await?)
-    }
-
-    /// Who is joined, with what can be read of the membership event. Only for who is joined.
-    pub async fn joined(&mut self) -> Result<Vec<(OwnedUserId, Pdu)>, ReadRefusal> {
-        if self.own().is_none_or(|own| own.state != MembershipState::Join) {
-            return Err(ReadRefusal::Forbidden);
-        }
-        let members = self.room().member_events(self.room().root()).await?;
-        let mut joined = Vec::with_capacity(members.len());
-        for event in members {
-            let user = event.pdu.state_key().and_then(|user| OwnedUserId::try_from(user).ok());
-            let is_joined = visibility::membership(Some(&event.pdu)) == MembershipState::Join;
-            if let Some(user) = user.filter(|_| is_joined) {
-                joined.push((user, self.room().readable(event)?));
-            }
-        }
-        Ok(joined)
-    }
-}
-
-impl RoomView {
-    /// The state just behind an event.
-    pub async fn root_after(&self, event: EventNo) -> Result<RootRecord, Fault> {
-        let [meta] = self.metas(&[event]).await?.try_into().map_err(|_| Fault::Bug("one asked".into()))?;
-        self.root_at_place(meta.place.next()).await
-    }
-
-    /// The state just before whatever stands at a place.
-    pub async fn root_at_place(&self, place: Place) -> Result<RootRecord, Fault> {
-        match self.timeline_from(place, 1).await?.first() {
-            Some((_, next)) => self.root_before(*next).await,
-            None => Ok(self.root()),
-        }
-    }
-
-    /// The membership events below a root.
-    pub async fn member_events(&self, root: RootRecord) -> Result<Vec<Event>, Fault> {
-        let all = self.state_all(root).await?;
-        let keys = self.keys(&all.iter().map(|(key, _)| *key).collect::<Vec<_>>()).await?;
-        let members = all.iter().zip(keys).filter(|(_, key)| key.kind == "m.room.member");
-        let numbers: Vec<_> = members.map(|((_, event), _)| *event).collect();
-        self.events(&numbers).await
     }
 }

@@ -7,14 +7,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
     time::Duration,
 };
 
 use depesche_rules::{
     auth::Reject, bounds::MAX_TRANSACTION_ID_BYTES, build::EventDraft, format::FormatError, signing::SigningKey,
 };
-use depesche_store::{CommitError, Position};
+use depesche_store::{CommitError, Mutex, Position};
 use futures::future::BoxFuture;
 use ruma::{OwnedDeviceId, OwnedEventId, OwnedUserId};
 use tokio::sync::{mpsc, oneshot};
@@ -331,7 +331,7 @@ impl Lanes {
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<RoomNo, mpsc::Sender<Job>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock()
     }
 }
 

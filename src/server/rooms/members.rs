@@ -8,7 +8,7 @@ use super::Rooms;
 use crate::{
     keyspace::{MEMBER, ROOM, ROOM_NO},
     topic,
-    tx::Fault,
+    tx::{Fault, Pages},
 };
 
 /// Rooms read in one step.
@@ -60,20 +60,14 @@ impl Rooms {
     /// The rooms a user is joined to, in no particular order.
     pub async fn joined_by(&self, user: &UserId) -> Result<Vec<OwnedRoomId>, Fault> {
         let view = self.base.view();
-        let mut range = MEMBER.under(&(user.to_owned(),));
+        let mut rooms = Pages::new(&MEMBER, MEMBER.under(&(user.to_owned(),)), PAGE);
         let mut joined = Vec::new();
-        loop {
-            let rows = view.scan(&MEMBER, range, PAGE).await?;
+        while let Some(rows) = rooms.next(&view).await? {
             let numbers = rows.iter().filter(|(_, member)| member.state == MembershipState::Join);
             let numbers: Vec<_> = numbers.map(|((_, room), _)| (*room,)).collect();
             joined.extend(view.get_many(&ROOM, &numbers).await?.into_iter().flatten().map(|room| room.room_id));
-            match rows.last() {
-                Some(((user, room), _)) if rows.len() == PAGE => {
-                    range = MEMBER.from(&(user.clone(),), &(user.clone(), room + 1));
-                }
-                _ => return Ok(joined),
-            }
         }
+        Ok(joined)
     }
 
     /// Takes a room that the user left out of the user's view. Of one that they have nothing to do with there is nothing

@@ -27,6 +27,7 @@ pub mod timestamps;
 pub mod tokens;
 pub mod unread;
 pub mod view;
+pub mod viewed_state;
 pub mod working;
 pub mod write;
 

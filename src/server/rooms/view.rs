@@ -1,27 +1,25 @@
-//! One room as one snapshot shows it: head, state, events, timeline. Reads only; never writes.
+//! One room as one snapshot shows it: its head, its state, who is in it. Reads only; never writes.
+//!
+//! How events are read is in `events.rs`, where they stand in `timeline.rs`.
+
+mod events;
+mod timeline;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use depesche_rules::{pdu::Pdu, power_levels::PowerLevels, versions};
+use depesche_rules::{power_levels::PowerLevels, versions};
 use depesche_store::{MAX_SCAN, Position, Range};
-use ruma::{
-    EventId, OwnedEventId, RoomId, UserId, events::room::member::MembershipState, room_version_rules::RoomVersionRules,
-};
+use ruma::{RoomId, UserId, events::room::member::MembershipState, room_version_rules::RoomVersionRules};
 
+pub use self::events::Event;
 use super::state;
 use crate::{
-    event_cache::Known,
-    keyspace::{
-        EVENT, EVENT_NO, EventNo, HEAD, KEY, KEY_NO, KeyNo, MEMBER, META, PUBLISHED, ROOM, ROOM_NO, ROOT_AT,
-        ROOT_BEFORE, RoomNo, TIMELINE,
-    },
+    keyspace::{EventNo, HEAD, KEY, KEY_NO, KeyNo, MEMBER, PUBLISHED, ROOM, ROOM_NO, ROOT_AT, RoomNo},
     records::{
-        events::{Meta, Place},
+        events::Place,
         rooms::{Head, Membership, Room, RootRecord, StateKey},
     },
-    table::{Record, Table},
-    tx::{Fault, View},
+    tx::{Fault, Pages, View},
 };
 
 /// From so many rows on, reading them in one go is less work than finding each, or stepping back from each to the next.
@@ -40,17 +38,6 @@ pub struct RoomView {
     pub rules: &'static RoomVersionRules,
     /// What appends change.
     pub head: Arc<Head>,
-}
-
-/// A stored event with what the server knows of it.
-#[derive(Clone, Debug)]
-pub struct Event {
-    /// Its number in the room.
-    pub no: EventNo,
-    /// The event as signed.
-    pub pdu: Pdu,
-    /// What the server knows of it.
-    pub meta: Arc<Meta>,
 }
 
 impl RoomView {
@@ -96,6 +83,20 @@ impl RoomView {
     pub async fn root_before(&self, event: EventNo) -> Result<RootRecord, Fault> {
         let root = self.roots_before(&[event]).await?.pop().flatten();
         root.ok_or_else(|| Fault::Bug(format!("event {event} of room {} has no state before it", self.no)))
+    }
+
+    /// The state just behind an event.
+    pub async fn root_after(&self, event: EventNo) -> Result<RootRecord, Fault> {
+        let [meta] = self.metas(&[event]).await?.try_into().map_err(|_| Fault::Bug("one asked".into()))?;
+        self.root_at_place(meta.place.next()).await
+    }
+
+    /// The state just before whatever stands at a place.
+    pub async fn root_at_place(&self, place: Place) -> Result<RootRecord, Fault> {
+        match self.timeline_from(place, 1).await?.first() {
+            Some((_, next)) => self.root_before(*next).await,
+            None => Ok(self.root()),
+        }
     }
 
     /// The number of a pair of event type and state key, if the room ever had it.
@@ -146,16 +147,10 @@ impl RoomView {
     pub async fn state_without_members(&self, root: RootRecord) -> Result<Vec<(KeyNo, EventNo)>, Fault> {
         let (all, members) = (KEY_NO.under(&(self.no,)), KEY_NO.under(&(self.no, "m.room.member".to_owned())));
         let mut keys = Vec::new();
-        for mut range in [Range::new(all.from, members.from), Range::new(members.to, all.to)] {
-            loop {
-                let rows = self.view.scan(&KEY_NO, range.clone(), MAX_SCAN).await?;
-                keys.extend(rows.iter().map(|(_, no)| *no));
-                match rows.last() {
-                    Some((last, _)) if rows.len() == MAX_SCAN => {
-                        range.from = [&KEY_NO.key(last), &[0][..]].concat().into();
-                    }
-                    _ => break,
-                }
+        for others in [Range::new(all.from, members.from), Range::new(members.to, all.to)] {
+            let mut pages = Pages::new(&KEY_NO, others, MAX_SCAN);
+            while let Some(rows) = pages.next(&self.view).await? {
+                keys.extend(rows.into_iter().map(|(_, no)| no));
             }
         }
         let found = self.tree().get_many(root, &keys).await?;
@@ -171,164 +166,13 @@ impl RoomView {
         self.tree().changes(before, after).await
     }
 
-    /// An event by its number, which must exist.
-    pub async fn event(&self, no: EventNo) -> Result<Event, Fault> {
-        self.events(&[no]).await?.pop().ok_or_else(|| Fault::Bug("one event asked, none answered".into()))
-    }
-
-    /// Events by their numbers, which must exist, in the order asked.
-    pub async fn events(&self, numbers: &[EventNo]) -> Result<Vec<Event>, Fault> {
-        let (known, others) = self.in_memory(numbers);
-        let metas = self.view.get_many(&META.stored(), &self.keys_of(numbers)).await?;
-        let texts = self.view.get_many(&EVENT, &self.keys_of(&others)).await?;
-        self.put_together(numbers, metas, known, texts)
-    }
-
-    /// As [`Self::events`], of a stretch of the timeline, each once: most of their rows are neighbours.
-    pub async fn stretch(&self, numbers: &[EventNo]) -> Result<Vec<Event>, Fault> {
-        let (known, others) = self.in_memory(numbers);
-        let metas = self.neighbours(&META.stored(), numbers).await?;
-        let texts = self.neighbours(&EVENT, &others).await?;
-        self.put_together(numbers, metas, known, texts)
-    }
-
-    /// Of each event what is in memory, and the numbers of those that are not there.
-    fn in_memory(&self, numbers: &[EventNo]) -> (Vec<Option<Known>>, Vec<EventNo>) {
-        let known: Vec<_> = numbers.iter().map(|no| self.known(*no)).collect();
-        let others = numbers.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(no, _)| *no).collect();
-        (known, others)
-    }
-
-    /// What is in memory of an event.
-    fn known(&self, no: EventNo) -> Option<Known> {
-        self.view.events()?.get(self.no, no)
-    }
-
-    /// Events from what is stored of what the server knows of them, and the texts of those that are not in memory.
-    fn put_together(
-        &self,
-        numbers: &[EventNo],
-        metas: Vec<Option<Bytes>>,
-        known: Vec<Option<Known>>,
-        texts: Vec<Option<Bytes>>,
-    ) -> Result<Vec<Event>, Fault> {
-        let mut events = Vec::with_capacity(numbers.len());
-        let mut texts = texts.into_iter();
-        for ((&no, stored), known) in numbers.iter().zip(metas).zip(known) {
-            let missing = || Fault::Bug(format!("event {no} of room {} is not stored", self.no));
-            let stored = stored.ok_or_else(missing)?;
-            if let Some(Known { pdu, meta: Some((bytes, meta)), .. }) = &known
-                && *bytes == stored
-            {
-                events.push(Event { no, pdu: pdu.clone(), meta: Arc::clone(meta) });
-                continue;
-            }
-            let corrupt = || Fault::Corrupt { table: META.name, key: META.key(&(self.no, no)) };
-            let meta = Arc::new(Meta::decode(&stored).ok_or_else(corrupt)?);
-            let (pdu, root_before) = match known {
-                Some(known) => (known.pdu, known.root_before),
-                None => (self.parse(&texts.next().flatten().ok_or_else(missing)?, &meta.facts.event_id)?, None),
-            };
-            if let Some(cache) = self.view.events() {
-                let meta = Some((stored, Arc::clone(&meta)));
-                cache.put(self.no, no, Known { pdu: pdu.clone(), root_before, meta });
-            }
-            events.push(Event { no, pdu, meta });
-        }
-        Ok(events)
-    }
-
-    fn keys_of(&self, numbers: &[EventNo]) -> Vec<(RoomNo, EventNo)> {
-        numbers.iter().map(|no| (self.no, *no)).collect()
-    }
-
-    /// What the server knows of events, without their texts.
-    pub async fn metas(&self, numbers: &[EventNo]) -> Result<Vec<Meta>, Fault> {
-        let metas = self.view.get_many(&META, &self.keys_of(numbers)).await?;
-        metas.into_iter().map(|meta| meta.ok_or_else(|| Fault::Bug("an event has no facts".into()))).collect()
-    }
-
-    /// The event of this id, if it is in this room.
-    pub async fn event_no(&self, id: &EventId) -> Result<Option<EventNo>, Fault> {
-        let found = self.view.get(&EVENT_NO, &(id.to_owned(),)).await?;
-        Ok(found.filter(|(room, _)| *room == self.no).map(|(_, event)| event))
-    }
-
-    /// At most `limit` events at or after a place, oldest first.
-    pub async fn timeline_from(&self, from: Place, limit: usize) -> Result<Vec<(Place, EventNo)>, Fault> {
-        let rows = self.view.scan(&TIMELINE, TIMELINE.from(&(self.no,), &self.timeline_key(from)), limit).await?;
-        Ok(stands(rows))
-    }
-
-    /// At most `limit` events before a place, newest first.
-    pub async fn timeline_before(&self, before: Place, limit: usize) -> Result<Vec<(Place, EventNo)>, Fault> {
-        if limit >= RUN
-            && let Some(rows) = self.run_before(before, limit).await?
-        {
-            return Ok(rows);
-        }
-        self.steps_before(before, limit).await
-    }
-
-    async fn steps_before(&self, before: Place, limit: usize) -> Result<Vec<(Place, EventNo)>, Fault> {
-        let range = TIMELINE.before(&(self.no,), &self.timeline_key(before));
-        Ok(stands(self.view.scan_back(&TIMELINE, range, limit).await?))
-    }
-
-    /// As [`Self::steps_before`], read forwards: for each step backwards the engine searches its write buffer, and a step
-    /// forwards is a fraction of that. Events mostly stand in the order of their numbers, so where to begin is guessed by
-    /// those; `None` where the guess is wrong.
-    async fn run_before(&self, before: Place, limit: usize) -> Result<Option<Vec<(Place, EventNo)>>, Fault> {
-        let newest = if before >= Self::place_after(self.view.position()) {
-            self.head.next_event.saturating_sub(1)
-        } else {
-            self.steps_before(before, 1).await?.first().map_or(0, |(_, no)| *no)
-        };
-        let oldest = newest.saturating_sub(EventNo::try_from(limit - 1).unwrap_or(EventNo::MAX)).max(1);
-        let Some(oldest) = self.view.get(&META, &(self.no, oldest)).await? else { return Ok(None) };
-        if oldest.place >= before {
-            return Ok(None);
-        }
-        let range = TIMELINE.between(&self.timeline_key(oldest.place), &self.timeline_key(before));
-        let mut rows = stands(self.view.scan(&TIMELINE, range, limit + 1).await?);
-        if rows.is_empty() || rows.len() > limit {
-            return Ok(None);
-        }
-        rows.reverse();
-        if rows.len() < limit {
-            rows.extend(self.steps_before(oldest.place, limit - rows.len()).await?);
-        }
-        Ok(Some(rows))
-    }
-
-    /// At most `limit` events from a place on and before another, newest first.
-    pub async fn timeline_between(
-        &self,
-        from: Place,
-        before: Place,
-        limit: usize,
-    ) -> Result<Vec<(Place, EventNo)>, Fault> {
-        let range = TIMELINE.between(&self.timeline_key(from), &self.timeline_key(before));
-        if limit < RUN {
-            return Ok(stands(self.view.scan_back(&TIMELINE, range, limit).await?));
-        }
-        if from == Place::START {
-            return self.timeline_before(before, limit).await;
-        }
-        // Mostly there are few, and forwards they are read for less.
-        let mut rows = stands(self.view.scan(&TIMELINE, range, limit).await?);
-        if rows.len() < limit {
-            rows.reverse();
-            return Ok(rows);
-        }
-        rows = self.timeline_before(before, limit).await?;
-        rows.retain(|(place, _)| *place >= from);
-        Ok(rows)
-    }
-
-    /// The place behind every event at or below a position.
-    pub fn place_after(position: Position) -> Place {
-        Place { anchor: Position(position.0.saturating_add(1)), sub: 0, back: i32::MIN }
+    /// The membership events below a root.
+    pub async fn member_events(&self, root: RootRecord) -> Result<Vec<Event>, Fault> {
+        let all = self.state_all(root).await?;
+        let keys = self.keys(&all.iter().map(|(key, _)| *key).collect::<Vec<_>>()).await?;
+        let members = all.iter().zip(keys).filter(|(_, key)| key.kind == "m.room.member");
+        let numbers: Vec<_> = members.map(|((_, event), _)| *event).collect();
+        self.events(&numbers).await
     }
 
     /// A user's own relation to the room.
@@ -346,61 +190,7 @@ impl RoomView {
         Ok(self.membership(user).await?.is_some_and(|member| member.state == MembershipState::Join))
     }
 
-    /// The states before the events of a stretch of the timeline, each once, in the order asked; `None` where there is no
-    /// such event.
-    pub async fn roots_before(&self, events: &[EventNo]) -> Result<Vec<Option<RootRecord>>, Fault> {
-        let known: Vec<_> = events.iter().map(|no| self.known(*no)).collect();
-        let in_memory: Option<Vec<_>> = known.iter().map(|known| Some(Some(known.as_ref()?.root_before?))).collect();
-        if let Some(roots) = in_memory {
-            return Ok(roots);
-        }
-        let roots = self.neighbours(&ROOT_BEFORE, events).await?;
-        for ((no, root), known) in events.iter().zip(&roots).zip(known) {
-            if let (Some(cache), Some(known)) = (self.view.events(), known) {
-                cache.put(self.no, *no, Known { root_before: *root, ..known });
-            }
-        }
-        Ok(roots)
-    }
-
-    /// Rows of which most are neighbours and each is asked for once, in the order asked. They are read in one go: to step
-    /// from one row to the next is a fraction of finding it.
-    async fn neighbours<V: Record>(
-        &self,
-        table: &Table<(RoomNo, EventNo), V>,
-        numbers: &[EventNo],
-    ) -> Result<Vec<Option<V>>, Fault> {
-        let one_by_one = async || self.view.get_many(table, &self.keys_of(numbers)).await;
-        let (Some(first), Some(last)) = (numbers.iter().min(), numbers.iter().max()) else { return Ok(Vec::new()) };
-        let Some(end) = last.checked_add(1) else { return one_by_one().await };
-        let width = (end - first) as usize;
-        if numbers.len() < RUN || width > numbers.len() + numbers.len() / 4 || width > MAX_SCAN {
-            return one_by_one().await;
-        }
-        let mut found: Vec<Option<V>> = std::iter::repeat_with(|| None).take(width).collect();
-        for ((_, no), value) in self.view.scan(table, table.between(&(self.no, *first), &(self.no, end)), width).await?
-        {
-            found[(no - first) as usize] = Some(value);
-        }
-        Ok(numbers.iter().map(|no| found[(no - first) as usize].take()).collect())
-    }
-
     fn tree(&self) -> state::Tree<'_> {
         state::Tree::stored(&self.view, self.no)
     }
-
-    fn timeline_key(&self, place: Place) -> (RoomNo, Position, u16, i32) {
-        (self.no, place.anchor, place.sub, place.back)
-    }
-
-    fn parse(&self, text: &[u8], id: &OwnedEventId) -> Result<Pdu, Fault> {
-        let unreadable = |why: String| Fault::Bug(format!("event {id} cannot be read: {why}"));
-        let text = std::str::from_utf8(text).map_err(|why| unreadable(why.to_string()))?;
-        Pdu::from_stored(text.into(), id.clone(), self.rules).map_err(|why| unreadable(why.to_string()))
-    }
-}
-
-/// Rows of the timeline as events and where they stand.
-fn stands(rows: Vec<((RoomNo, Position, u16, i32), EventNo)>) -> Vec<(Place, EventNo)> {
-    rows.into_iter().map(|((_, anchor, sub, back), no)| (Place { anchor, sub, back }, no)).collect()
 }

@@ -256,10 +256,10 @@ impl Working {
         limit: usize,
     ) -> Result<Vec<OwnedUserId>, Fault> {
         let kind = "m.room.member".to_owned();
-        let mut range = KEY_NO.under(&(self.no, kind.clone()));
-        if let Some(after) = after {
-            range.from = [&KEY_NO.key(&(self.no, kind, after.to_string())), &[0][..]].concat().into();
-        }
+        let range = match after {
+            Some(after) => KEY_NO.behind(&(self.no, kind.clone()), &(self.no, kind, after.to_string())),
+            None => KEY_NO.under(&(self.no, kind)),
+        };
         let rows = tx.view().scan(&KEY_NO, range, limit).await?;
         Ok(rows.into_iter().filter_map(|((_, _, user), _)| user.try_into().ok()).collect())
     }

@@ -10,6 +10,7 @@
 //! | `polls.rs` | how many polls of a device wait |
 //! | `v3.rs` | one answer |
 //! | `room.rs` | the part of one joined or left room; with `timeline.rs`, `delta.rs`, `summary.rs` |
+//! | `room/asked.rs` | what all rooms of an answer have in common |
 //! | `passing.rs` | receipts and typing in one room |
 //! | `stripped.rs` | invites and knocks |
 //! | `events.rs`, `initial.rs` | the deprecated `/events` and `/initialSync` |

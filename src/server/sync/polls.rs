@@ -3,9 +3,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
 };
 
+use depesche_store::Mutex;
 use ruma::{OwnedDeviceId, OwnedUserId};
 use tokio::sync::Notify;
 
@@ -39,7 +40,7 @@ impl Polls {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Owner, VecDeque<Arc<Notify>>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,46 +1,38 @@
 //! The part of an answer that one room has: joined, or left.
+//!
+//! What all rooms of the answer have in common is in `asked.rs`; which rooms have a part, [`super::v3`] says.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+mod asked;
 
-use depesche_rules::{bounds, filter, visibility};
+use std::collections::{BTreeMap, BTreeSet};
+
+use depesche_rules::visibility;
 use depesche_store::Position;
 use ruma::{
-    MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedUserId, UInt, UserId,
-    api::client::{
-        filter::{FilterDefinition, LazyLoadOptions},
-        sync::sync_events::{
-            UnreadNotificationsCount,
-            v3::{
-                Ephemeral, JoinedRoom, LeftRoom, RoomAccountData, RoomSummary, State, StateEvents,
-                Timeline as WireTimeline,
-            },
+    OwnedEventId, OwnedUserId, UserId,
+    api::client::sync::sync_events::{
+        UnreadNotificationsCount,
+        v3::{
+            Ephemeral, JoinedRoom, LeftRoom, RoomAccountData, RoomSummary, State, StateEvents, Timeline as WireTimeline,
         },
     },
     events::{AnySyncTimelineEvent, room::member::MembershipState},
     serde::Raw,
 };
 
+pub use self::asked::Asked;
 use super::{
-    Request,
-    delta::{self, Frame, Sent, Want},
+    delta::{self, Frame, Sent},
     passing::Passing,
-    session::Own,
-    shape::Shape,
     summary,
-    timeline::{Most, Span, Timeline},
+    timeline::{Span, Timeline},
 };
 use crate::{
-    keyspace::{EventNo, RoomNo},
+    keyspace::EventNo,
     records::rooms::{Membership, RootRecord},
     rooms::{
         show::Viewer,
-        unread::{Count, Counter},
+        unread::Count,
         view::{Event, RoomView},
     },
     tx::Fault,
@@ -48,107 +40,6 @@ use crate::{
 
 /// The newest events that are looked through for redactions, where none of what came is shown.
 const REDACTIONS: usize = 100;
-
-/// What all rooms of an answer have in common.
-pub struct Asked<'a> {
-    /// Who asks for what.
-    pub request: &'a Request,
-    /// What the client has; `None` if nothing.
-    pub since: Option<Position>,
-    /// The client has something else than what is so now: it is told everything, and to forget what it had.
-    pub anew: bool,
-    counter: &'a Counter,
-    /// What the user's account data mean for every room.
-    pub own: &'a Own,
-    shape: Shape,
-    limit: usize,
-    want: Want,
-    /// With lazy loading: whether to say again what was said.
-    redundant: bool,
-    now: MilliSecondsSinceUnixEpoch,
-    /// Bytes of timelines that are in the answer already.
-    shown: AtomicUsize,
-    /// Rooms in which something was said since, and whose state is as it was.
-    unchanged: Mutex<BTreeSet<RoomNo>>,
-}
-
-impl<'a> Asked<'a> {
-    /// From a request. `most` bounds the events of a timeline.
-    pub fn new(
-        request: &'a Request,
-        since: Option<Position>,
-        now: MilliSecondsSinceUnixEpoch,
-        most: usize,
-        (counter, own): (&'a Counter, &'a Own),
-    ) -> Self {
-        let most = u32::try_from(most).unwrap_or(u32::MAX).min(bounds::MAX_SYNC_TIMELINE_LIMIT);
-        let wanted = &request.filter.room.timeline;
-        // The specification wants more than 0; clients that say 0 want no events.
-        let none = wanted.limit.is_some_and(|limit| limit == UInt::MIN);
-        let limit = filter::limit(wanted, bounds::DEFAULT_SYNC_TIMELINE_LIMIT.min(most), most);
-        let (lazy, redundant) = match request.filter.room.state.lazy_load_options {
-            LazyLoadOptions::Disabled => (false, true),
-            LazyLoadOptions::Enabled { include_redundant_members } => (true, include_redundant_members),
-        };
-        Self {
-            request,
-            since,
-            counter,
-            own,
-            anew: false,
-            shape: Shape::new(&request.filter, now),
-            limit: if none { 0 } else { limit as usize },
-            want: Want { after: request.use_state_after, lazy },
-            redundant,
-            now,
-            shown: AtomicUsize::new(0),
-            unchanged: Mutex::default(),
-        }
-    }
-
-    /// The newest events of a span, as many as the request asks for, within what fits into the answer.
-    async fn timeline(&self, room: &RoomView, viewer: &mut Viewer<'_>, span: &Span) -> Result<Timeline, Fault> {
-        let most = Most { events: self.limit, bytes: self.left().min(bounds::MAX_PAGE_BYTES) };
-        let timeline = Timeline::read(room, viewer, &self.filter().room.timeline, span, most).await?;
-        self.shown.fetch_add(timeline.bytes, Ordering::Relaxed);
-        Ok(timeline)
-    }
-
-    /// How many bytes of timelines still fit into the answer.
-    fn left(&self) -> usize {
-        bounds::MAX_SYNC_BYTES.saturating_sub(self.shown.load(Ordering::Relaxed))
-    }
-
-    fn filter(&self) -> &FilterDefinition {
-        &self.request.filter
-    }
-
-    fn user(&self) -> &UserId {
-        &self.request.user
-    }
-
-    fn viewer<'r>(&self, room: &'r RoomView, member: &Membership) -> Viewer<'r> {
-        let (user, device) = (self.request.user.clone(), Some(self.request.device.clone()));
-        Viewer::of(room, user, device, self.now, Some(member.clone())).ignoring(&self.own.ignored)
-    }
-
-    /// Of the rooms that were looked at, those whose state has not changed since the token.
-    pub fn unchanged(&self) -> BTreeSet<RoomNo> {
-        self.unchanged.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Up to where the client knows the room: the position of its token, if the user was joined there.
-    pub async fn known(&self, room: &RoomView, member: &Membership) -> Result<Option<Position>, Fault> {
-        let Some(since) = self.since else { return Ok(None) };
-        // A row from before the token says what was so at the token.
-        let joined = if member.position <= since.0 {
-            member.state == MembershipState::Join
-        } else {
-            membership(room, room.root_at(since).await?, self.user()).await? == MembershipState::Join
-        };
-        Ok(joined.then_some(since))
-    }
-}
 
 /// The part of a room that the user is in; `None` if there is nothing to say.
 pub async fn joined(
@@ -313,7 +204,7 @@ async fn state_at(
     };
     let unchanged = first == Some(end);
     if unchanged && end == room.root() {
-        asked.unchanged.lock().unwrap_or_else(PoisonError::into_inner).insert(room.no);
+        asked.note_unchanged(room.no);
     }
     if unchanged { Ok(end) } else { room.root_at(known).await }
 }
@@ -384,7 +275,7 @@ async fn wire_timeline(
     let events: Vec<Raw<AnySyncTimelineEvent>> =
         asked.shape.timeline(viewer, timeline, timeline.limited && asked.left() > 0).await?;
     let written: usize = events.iter().map(|event| event.json().get().len()).sum();
-    asked.shown.fetch_add(written.saturating_sub(timeline.bytes), Ordering::Relaxed);
+    asked.count(written.saturating_sub(timeline.bytes));
     Ok(WireTimeline { limited: timeline.limited || asked.anew, prev_batch: Some(begins.to_string()), events })
 }
 
@@ -400,6 +291,3 @@ async fn wire_state(
     let events = StateEvents { events: asked.shape.state(viewer, &state, whole).await? };
     Ok(if asked.want.after { State::After(events) } else { State::Before(events) })
 }
-
-#[cfg(test)]
-mod tests;

@@ -26,11 +26,11 @@ mod rooms;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::{Deref, DerefMut},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, MutexGuard},
     time::Duration,
 };
 
-use depesche_store::{Position, Topic, Topics, Watch};
+use depesche_store::{Mutex, Position, Topic, Topics, Watch};
 use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
 use tokio::time::timeout;
 
@@ -336,7 +336,7 @@ impl Sessions {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shelf> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

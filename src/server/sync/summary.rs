@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::{
     keyspace::{KEY, MEMBER},
     rooms::view::RoomView,
-    tx::Fault,
+    tx::{Fault, Pages},
 };
 
 /// How many state keys are looked at at a time to find members.
@@ -53,10 +53,9 @@ async fn is_named(room: &RoomView) -> Result<bool, Fault> {
 /// invited, or if there are none, those who were.
 async fn heroes(room: &RoomView, user: &UserId) -> Result<Vec<OwnedUserId>, Fault> {
     let (mut present, mut past) = (Vec::new(), Vec::new());
-    let mut next = 0;
+    let mut pages = Pages::new(&KEY, KEY.under(&(room.no,)), PAGE);
     for _ in 0..PAGES {
-        let rows = room.view.scan(&KEY, KEY.from(&(room.no,), &(room.no, next)), PAGE).await?;
-        let (count, last) = (rows.len(), rows.last().map_or(next, |((_, no), _)| *no));
+        let Some(rows) = pages.next(&room.view).await? else { break };
         let users: Vec<OwnedUserId> = rows
             .into_iter()
             .filter(|(_, key)| key.kind == "m.room.member" && key.state_key != user.as_str())
@@ -70,10 +69,9 @@ async fn heroes(room: &RoomView, user: &UserId) -> Result<Vec<OwnedUserId>, Faul
                 _ => {}
             }
         }
-        if present.len() >= MAX_HEROES || count < PAGE {
+        if present.len() >= MAX_HEROES {
             break;
         }
-        next = last + 1;
     }
     let mut heroes = if present.is_empty() { past } else { present };
     heroes.truncate(MAX_HEROES);

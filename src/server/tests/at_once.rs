@@ -16,9 +16,11 @@ use tokio::task::yield_now;
 use super::*;
 use crate::{
     accounts::{Credentials, NewSession},
+    keyspace::ROOM,
     media::{BrokenBody, NewFile},
     push_rules::Beside,
     rooms::receipts::Read,
+    workflows::create::CreateError,
 };
 
 /// How many at once.
@@ -156,6 +158,19 @@ async fn ten_fields_of_a_profile() {
     }
     let fields = server.profiles.get(&alice).await.unwrap().0;
     assert_eq!(fields.len(), MANY + 1, "these and the display name");
+}
+
+#[tokio::test]
+async fn ten_rooms_that_want_one_alias() {
+    let (server, alice) = slow().await;
+    let alias = ruma::owned_room_alias_id!("#hall:agency.test");
+    let create = || server.rooms.create(Creation { alias: Some(alias.clone()), ..creation(&alice) });
+    let outcomes = join_all((0..MANY).map(|_| create())).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
+    let others = outcomes.iter().filter(|outcome| matches!(outcome, Err(CreateError::AliasTaken(_))));
+    assert_eq!(others.count(), MANY - 1, "{outcomes:?}");
+    let view = server.base.view();
+    assert_eq!(view.scan(&ROOM, ROOM.under(&()), MANY).await.unwrap().len(), 1, "of the others nothing is left");
 }
 
 #[tokio::test]

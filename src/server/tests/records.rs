@@ -1,6 +1,6 @@
 //! The bytes of what is stored: those of existing databases. A change here brings a new version that reads the old one.
 //!
-//! Records of accounts and of keys have their tests beside them.
+//! Records of accounts, keys, media and push have their tests beside them.
 
 use std::{
     collections::BTreeSet,

@@ -10,12 +10,9 @@
 //! taken anew before a message is refused. That is exact enough for a bound, and costs no row that senders to one device
 //! would conflict on.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::HashMap;
 
-use depesche_store::Position;
+use depesche_store::Mutex;
 use ruma::{OwnedUserId, UserId};
 
 use super::Owner;
@@ -24,7 +21,7 @@ use crate::{
     keys::bounds::{MAX_QUEUE, MAX_QUEUE_BYTES},
     keyspace::TO_DEVICE,
     records::keys::Message,
-    tx::View,
+    tx::{Pages, View},
 };
 
 /// For how long a full queue is believed to be full.
@@ -32,7 +29,7 @@ const RECOUNT_MS: u64 = 60_000;
 /// How many rows are read at a time to count them.
 const PAGE: usize = 1000;
 
-/// The queues of all devices that have one.
+/// The queues of all devices that have one. What a panic may leave counted wrong is counted anew before it is believed.
 #[derive(Default)]
 pub struct Queues(Mutex<HashMap<Owner, Queue>>);
 
@@ -111,7 +108,7 @@ impl Queues {
     /// Whether a device's queue takes a message of this sender.
     pub async fn takes(&self, base: &Base, view: &View, owner: &Owner, sender: &UserId) -> Result<bool, Fault> {
         let now_ms = base.clock.now_ms();
-        if let Some(queue) = self.lock().get(owner)
+        if let Some(queue) = self.0.lock().get(owner)
             && let Some(takes) = queue.takes(&owner.0, sender)
             && (takes || now_ms < queue.counted_ms.saturating_add(RECOUNT_MS))
         {
@@ -119,13 +116,13 @@ impl Queues {
         }
         let queue = count(view, owner, now_ms).await?;
         let takes = queue.takes(&owner.0, sender).unwrap_or(true);
-        self.lock().insert(owner.clone(), queue);
+        self.0.lock().insert(owner.clone(), queue);
         Ok(takes)
     }
 
     /// This message was added to each of these.
     pub fn added(&self, added: &[(Owner, Message)]) {
-        let mut queues = self.lock();
+        let mut queues = self.0.lock();
         for (owner, message) in added {
             if let Some(queue) = queues.get_mut(owner) {
                 queue.change(&message.sender, |load| load.plus(Load::of(message)));
@@ -135,7 +132,7 @@ impl Queues {
 
     /// These messages were removed. An empty queue is forgotten.
     pub fn removed<'a>(&self, owner: &Owner, removed: impl Iterator<Item = &'a Message>) {
-        let mut queues = self.lock();
+        let mut queues = self.0.lock();
         let Some(queue) = queues.get_mut(owner) else { return };
         for message in removed {
             queue.change(&message.sender, |load| load.minus(Load::of(message)));
@@ -147,26 +144,17 @@ impl Queues {
             queues.remove(owner);
         }
     }
-
-    /// A panic leaves no half of anything behind: what is counted wrong is counted anew before it is believed.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Owner, Queue>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Counts a queue, up to the bound.
 async fn count(view: &View, owner: &Owner, now_ms: u64) -> Result<Queue, Fault> {
     let mut queue = Queue { by_sender: Some(HashMap::new()), counted_ms: now_ms, ..Queue::default() };
-    let mut from = Position(0);
-    loop {
-        let range = TO_DEVICE.from(owner, &(owner.0.clone(), owner.1.clone(), from));
-        let rows = view.scan(&TO_DEVICE, range, PAGE).await?;
+    let mut messages = Pages::new(&TO_DEVICE, TO_DEVICE.under(owner), PAGE);
+    while !queue.all.is_full()
+        && let Some(rows) = messages.next(view).await?
+    {
         for (_, message) in &rows {
             queue.change(&message.sender, |load| load.plus(Load::of(message)));
-        }
-        match rows.last() {
-            Some(((_, _, last), _)) if rows.len() == PAGE && !queue.all.is_full() => from = super::after(*last),
-            _ => break,
         }
     }
     if queue.all.is_within_the_share(queue.all) {

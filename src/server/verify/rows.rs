@@ -33,14 +33,14 @@ impl<'t, K: Key, V: Record> Rows<'t, K, V> {
                 Ok(rows) => {
                     self.ended = rows.len() < PAGE;
                     if let Some((last, _)) = rows.last() {
-                        self.range.from = behind(&self.table.key(last));
+                        self.range = self.range.behind(&self.table.key(last));
                     }
                     rows
                 }
                 Err(Fault::Corrupt { table, key }) => {
                     check.unreadable(table, &key);
                     let before = Range::new(self.range.from.clone(), key.clone());
-                    self.range.from = behind(&key);
+                    self.range = self.range.behind(&key);
                     check.view.scan(self.table, before, PAGE).await?
                 }
                 Err(fault) => return Err(fault),
@@ -93,9 +93,4 @@ impl Check<'_> {
     fn unreadable(&mut self, table: &'static str, key: &Bytes) {
         self.problem(|| format!("a row of table {table} cannot be read (key {key:02x?})"));
     }
-}
-
-/// The first key behind this one.
-fn behind(key: &Bytes) -> Bytes {
-    [key, &[0][..]].concat().into()
 }

@@ -37,15 +37,14 @@ impl Server {
     /// The next users. Says whether there may be more.
     async fn build_users(&self, tx: &Tx) -> Result<bool, Fault> {
         let key = (USERS.to_owned(),);
-        let mut range = ACCOUNT.under(&());
-        match tx.read(&BUILT, &key).await?.as_deref() {
+        let range = match tx.read(&BUILT, &key).await?.as_deref() {
             Some(DONE) => return Ok(false),
             Some(last) => {
                 let last = OwnedUserId::try_from(last).map_err(|_| Fault::Bug("a note of no user".into()))?;
-                range.from = [&ACCOUNT.key(&(last,))[..], &[0]].concat().into();
+                ACCOUNT.behind(&(), &(last,))
             }
-            None => {}
-        }
+            None => ACCOUNT.under(&()),
+        };
         let rows = tx.view().scan(&ACCOUNT, range, PAGE).await?;
         let last = rows.last().filter(|_| rows.len() == PAGE).map(|((user,), _)| user.to_string());
         for ((user,), account) in rows {
@@ -61,15 +60,14 @@ impl Server {
     /// The next rooms. Says whether there may be more.
     async fn build_rooms(&self, tx: &Tx) -> Result<bool, Fault> {
         let key = (ROOMS.to_owned(),);
-        let mut range = ROOM.under(&());
-        match tx.read(&BUILT, &key).await?.as_deref() {
+        let range = match tx.read(&BUILT, &key).await?.as_deref() {
             Some(DONE) => return Ok(false),
             Some(last) => {
                 let last: u64 = last.parse().map_err(|_| Fault::Bug("a note of no room".into()))?;
-                range = ROOM.from(&(), &(last + 1,));
+                ROOM.behind(&(), &(last,))
             }
-            None => {}
-        }
+            None => ROOM.under(&()),
+        };
         let rows = tx.view().scan(&ROOM, range, PAGE).await?;
         let last = rows.last().filter(|_| rows.len() == PAGE).map(|((room,), _)| room.to_string());
         for ((room,), _) in rows {

@@ -1,6 +1,12 @@
-//! Creating a room: the events of `POST /createRoom`, in the order the specification gives, as one batch.
+//! Creating a room: the events of `POST /createRoom`, in the order the specification gives, as one batch. What stands in
+//! them is in `drafts.rs`.
+//!
+//! A room that is not there yet has no lane. Who else wants its alias at the same time, or changes what the batch relies
+//! on, is told by a conflict, and the batch is made anew as everywhere else.
 //!
 //! Spec: [createRoom](https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom).
+
+mod drafts;
 
 use depesche_rules::{
     auth,
@@ -12,10 +18,11 @@ use depesche_rules::{
 use depesche_store::CommitError;
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomVersionId,
-    events::{StateEventType, TimelineEventType},
-    room_version_rules::RoomVersionRules,
+    events::StateEventType, room_version_rules::RoomVersionRules,
 };
 
+pub(super) use self::drafts::object;
+use self::drafts::{add_creators, drafts};
 use crate::{
     account_data::blocks_invites,
     keyspace::{ALIAS, PUBLISHED, ROOM_ALIAS, RoomNo},
@@ -33,9 +40,6 @@ use crate::{
     topic,
     tx::{Fault, Tx},
 };
-
-/// How often a creation is tried after a conflict, the first time included.
-const ATTEMPTS: usize = 3;
 
 /// What `POST /createRoom` asks for, checked for form.
 #[derive(Clone, Debug)]
@@ -121,13 +125,17 @@ impl Rooms {
         let rules =
             versions::room_version_rules(&version).ok_or_else(|| CreateError::UnsupportedVersion(version.clone()))?;
         self.check(&creation).await?;
-        for _ in 1..ATTEMPTS {
-            match self.try_create(&creation, &version, rules).await {
-                Err(CreateError::Fault(Fault::Commit(CommitError::Conflict(_)))) => {}
-                outcome => return outcome,
-            }
+        // Before the batch: it waits for others that want numbers.
+        let no = self.next_number().await?;
+        let (creation, version) = (&creation, &version);
+        let created = self.base.transact(|tx| async move {
+            let working = self.found(&tx, no, creation, version, rules).await?;
+            Ok::<_, CreateError>(working.room.room_id.clone())
+        });
+        match created.await {
+            Err(CreateError::Fault(Fault::Commit(CommitError::Contract(why)))) => Err(CreateError::TooLarge(why)),
+            outcome => outcome,
         }
-        self.try_create(&creation, &version, rules).await
     }
 
     /// What the rules of rooms do not say of a creation.
@@ -177,32 +185,28 @@ impl Rooms {
         Ok(())
     }
 
-    async fn try_create(
+    /// Puts the room that is asked for into the batch.
+    async fn found(
         &self,
+        tx: &Tx,
+        no: RoomNo,
         creation: &Creation,
         version: &RoomVersionId,
         rules: &'static RoomVersionRules,
-    ) -> Result<OwnedRoomId, CreateError> {
-        let tx = self.base.tx();
-        let no = self.next_number().await?;
+    ) -> Result<Working, CreateError> {
         let mut content = creation.creation_content.clone();
         if creation.preset == Preset::TrustedPrivateChat && rules.authorization.additional_room_creators {
             add_creators(&mut content, creation);
         }
-        if is_leaving(&tx, &creation.creator).await? {
+        if is_leaving(tx, &creation.creator).await? {
             return Err(CreateError::Refused(leaving()));
         }
-        let member = profiles::member_content(&tx, &creation.creator).await?;
+        let member = profiles::member_content(tx, &creation.creator).await?;
         let drafts = drafts(creation, member, rules);
         let birth = Birth { creator: &creation.creator, version, rules, content, drafts, tells: true };
-        let working = self.bear(&tx, no, birth).await?;
-        let room_id = working.room.room_id.clone();
-        self.name_room(creation, &tx, &working).await?;
-        match self.base.commit(&tx).await {
-            Ok(_) => Ok(room_id),
-            Err(Fault::Commit(CommitError::Contract(why))) => Err(CreateError::TooLarge(why)),
-            Err(fault) => Err(fault.into()),
-        }
+        let working = self.bear(tx, no, birth).await?;
+        self.name_room(creation, tx, &working).await?;
+        Ok(working)
     }
 
     /// Puts a new room with its first events into the batch.
@@ -305,126 +309,4 @@ impl From<Refusal> for CreateError {
             other => Self::InvalidState(other.to_string()),
         }
     }
-}
-
-/// The events behind the create event, in their order; `member` is what the creator's membership event says of them.
-fn drafts(creation: &Creation, mut member: CanonicalJsonObject, rules: &RoomVersionRules) -> Vec<EventDraft> {
-    let creator = &creation.creator;
-    member.insert("membership".to_owned(), "join".to_owned().into());
-    let mut drafts = vec![
-        EventDraft::state(creator.clone(), StateEventType::RoomMember, creator.as_str(), member),
-        EventDraft::state(creator.clone(), StateEventType::RoomPowerLevels, "", power_levels(creation, rules)),
-    ];
-    let mut state = |kind: StateEventType, state_key: &str, content: CanonicalJsonObject| {
-        drafts.push(EventDraft::state(creator.clone(), kind, state_key, content));
-    };
-    if let Some(alias) = &creation.alias {
-        state(StateEventType::RoomCanonicalAlias, "", object([("alias", alias.to_string().into())]));
-    }
-    for (kind, content) in preset(creation.preset) {
-        // What the client sets itself is not set twice.
-        if !creation.initial_state.iter().any(|(own, key, _)| *own == kind && key.is_empty()) {
-            state(kind, "", content);
-        }
-    }
-    for (kind, state_key, content) in &creation.initial_state {
-        let renamed = *kind == StateEventType::RoomName && creation.name.is_some()
-            || *kind == StateEventType::RoomTopic && creation.topic.is_some();
-        if !(renamed && state_key.is_empty()) {
-            let mut content = content.clone();
-            if *kind == StateEventType::RoomMember {
-                // Only the server says who vouches for a join, and nobody does before there is a room.
-                content.remove("join_authorised_via_users_server");
-            }
-            state(kind.clone(), state_key, content);
-        }
-    }
-    if let Some(name) = &creation.name {
-        state(StateEventType::RoomName, "", object([("name", name.clone().into())]));
-    }
-    if let Some(topic) = &creation.topic {
-        state(StateEventType::RoomTopic, "", topic_content(topic));
-    }
-    for (user, content) in &creation.invite {
-        let mut content = content.clone();
-        content.insert("membership".to_owned(), "invite".to_owned().into());
-        state(StateEventType::RoomMember, user.as_str(), content);
-    }
-    drafts
-}
-
-/// The topic as text of both kinds: the plain field and the block of `m.topic`.
-fn topic_content(topic: &str) -> CanonicalJsonObject {
-    let text = object([("body", topic.to_owned().into()), ("mimetype", "text/plain".to_owned().into())]);
-    let block = object([("m.text", CanonicalJsonValue::Array(vec![text.into()]))]);
-    object([("topic", topic.to_owned().into()), ("m.topic", block.into())])
-}
-
-/// Adds the invited to the creators whom the client names, each once. What is no list of them is left to the rules, which
-/// refuse it.
-fn add_creators(content: &mut CanonicalJsonObject, creation: &Creation) {
-    let none = || CanonicalJsonValue::Array(Vec::new());
-    let creators = content.entry("additional_creators".to_owned()).or_insert_with(none);
-    let CanonicalJsonValue::Array(creators) = creators else { return };
-    for (user, _) in &creation.invite {
-        let user = CanonicalJsonValue::String(user.to_string());
-        if !creators.contains(&user) {
-            creators.push(user);
-        }
-    }
-}
-
-/// The generated power levels with the client's put over them.
-fn power_levels(creation: &Creation, rules: &RoomVersionRules) -> CanonicalJsonObject {
-    let privileged = rules.authorization.explicitly_privilege_room_creators;
-    let mut users = CanonicalJsonObject::new();
-    if !privileged {
-        users.insert(creation.creator.to_string(), level(100));
-        if creation.preset == Preset::TrustedPrivateChat {
-            users.extend(creation.invite.iter().map(|(user, _)| (user.to_string(), level(100))));
-        }
-    }
-    let hundred = ["m.room.power_levels", "m.room.history_visibility", "m.room.server_acl", "m.room.encryption"];
-    let fifty = ["m.room.name", "m.room.avatar", "m.room.topic", "m.room.canonical_alias"];
-    let mut events = CanonicalJsonObject::new();
-    events.extend(hundred.map(|kind| (kind.to_owned(), level(100))));
-    events.extend(fifty.map(|kind| (kind.to_owned(), level(50))));
-    // From version 12 on replacing the room takes more than administering it.
-    events.insert(TimelineEventType::RoomTombstone.to_string(), level(if privileged { 150 } else { 100 }));
-    let invite = if creation.preset == Preset::PublicChat { 50 } else { 0 };
-    let mut content = object([
-        ("users", users.into()),
-        ("events", events.into()),
-        ("users_default", level(0)),
-        ("events_default", level(0)),
-        ("state_default", level(50)),
-        ("ban", level(50)),
-        ("kick", level(50)),
-        ("redact", level(50)),
-        ("invite", level(invite)),
-        ("historical", level(100)),
-    ]);
-    content.extend(creation.power_levels.clone());
-    content
-}
-
-fn preset(preset: Preset) -> [(StateEventType, CanonicalJsonObject); 3] {
-    let (join_rule, guests) = match preset {
-        Preset::PublicChat => ("public", "forbidden"),
-        Preset::PrivateChat | Preset::TrustedPrivateChat => ("invite", "can_join"),
-    };
-    let one = |field: &str, value: &str| object([(field, value.to_owned().into())]);
-    [
-        (StateEventType::RoomJoinRules, one("join_rule", join_rule)),
-        (StateEventType::RoomHistoryVisibility, one("history_visibility", "shared")),
-        (StateEventType::RoomGuestAccess, one("guest_access", guests)),
-    ]
-}
-
-pub(super) fn object<const N: usize>(fields: [(&str, CanonicalJsonValue); N]) -> CanonicalJsonObject {
-    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
-}
-
-fn level(level: i32) -> CanonicalJsonValue {
-    CanonicalJsonValue::Integer(level.into())
 }

@@ -18,6 +18,7 @@ use crate::{
         view::RoomView,
     },
     tasks::until_done,
+    tx::Pages,
 };
 
 /// Rooms looked at in one step.
@@ -71,25 +72,19 @@ impl Server {
     /// Leaves all rooms that can be left; the fault of one that cannot is the answer.
     async fn leave_all(&self, user: &UserId) -> Result<(), Fault> {
         let (view, mut outcome) = (self.base.view(), Ok(()));
-        let mut range = MEMBER.under(&(user.to_owned(),));
-        loop {
-            let rows = view.scan(&MEMBER, range.clone(), PAGE).await?;
-            for ((_, room), member) in &rows {
+        let mut rooms = Pages::new(&MEMBER, MEMBER.under(&(user.to_owned(),)), PAGE);
+        while let Some(rows) = rooms.next(&view).await? {
+            for ((_, room), member) in rows {
                 if matches!(member.state, MembershipState::Join | MembershipState::Invite | MembershipState::Knock) {
                     let left = async {
-                        let room = RoomView::open(&view, *room).await?;
+                        let room = RoomView::open(&view, room).await?;
                         self.leave_quietly(&room, user.to_owned()).await
                     };
                     outcome = outcome.and(left.await);
                 }
             }
-            match rows.last() {
-                Some(((user, room), _)) if rows.len() == PAGE => {
-                    range = MEMBER.from(&(user.clone(),), &(user.clone(), room + 1));
-                }
-                _ => return outcome,
-            }
         }
+        outcome
     }
 
     /// A refusal (banned meanwhile, say) leaves the membership to the room's rules.

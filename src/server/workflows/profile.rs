@@ -27,6 +27,7 @@ use crate::{
         view::RoomView,
     },
     tasks::until_done,
+    tx::Pages,
 };
 
 /// Rooms between two notes of how far a change came.
@@ -60,20 +61,19 @@ impl Server {
         }
         let server = Arc::clone(self);
         tokio::spawn(async move {
-            let mut range = PROFILE_SPREAD.under(&());
+            let mut spreads = Pages::new(&PROFILE_SPREAD, PROFILE_SPREAD.under(&()), USERS);
             loop {
-                let rows = match server.base.view().scan(&PROFILE_SPREAD, range.clone(), USERS).await {
-                    Ok(rows) => rows,
+                let rows = match spreads.next(&server.base.view()).await {
+                    Ok(Some(rows)) => rows,
+                    Ok(None) => return,
                     Err(fault) => return tracing::error!(%fault, "changed profiles could not be carried on"),
                 };
-                for ((user,), _) in &rows {
-                    let (server, user) = (Arc::clone(&server), user.clone());
+                for ((user,), _) in rows {
+                    let server = Arc::clone(&server);
                     // One that fails for long keeps the others from nothing.
                     let task = tokio::spawn(async move { server.carry_in_the_end(&user).await });
                     let _ = timeout(PATIENCE, task).await;
                 }
-                let Some((last, _)) = rows.last() else { return };
-                range.from = [&PROFILE_SPREAD.key(last)[..], &[0]].concat().into();
             }
         });
         Ok(())

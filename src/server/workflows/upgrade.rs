@@ -15,7 +15,7 @@
 
 mod levels;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use depesche_rules::{
     bounds::{MAX_ADDITIONAL_CREATORS, MAX_ALIASES_PER_ROOM, MAX_UPGRADE_BANS, MAX_UPGRADE_STATE},
@@ -24,7 +24,7 @@ use depesche_rules::{
     power_levels::PowerLevels,
     versions,
 };
-use depesche_store::{CommitError, MAX_SCAN};
+use depesche_store::{CommitError, MAX_SCAN, Mutex};
 use futures::future::BoxFuture;
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedRoomId, OwnedUserId, RoomVersionId,
@@ -47,7 +47,7 @@ use crate::{
         working::Working,
     },
     topic,
-    tx::Fault,
+    tx::{Fault, Pages},
 };
 
 /// The states that are carried over as they are: those that the specification lists, but for the power levels, and the
@@ -106,7 +106,7 @@ impl Rooms {
             Refusal::Fault(Fault::Commit(CommitError::Contract(why))) => Refusal::TooLarge(why),
             other => other,
         })?;
-        let made = made.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let made = made.lock().take();
         Ok(made.ok_or_else(|| Refusal::from(Fault::Bug("an upgrade made no room".into())))?)
     }
 }
@@ -144,7 +144,7 @@ impl Replace {
                 let why = format!("this room has been replaced already, by {successor} of version {version}");
                 return Err(Refusal::Forbidden(why));
             }
-            *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(successor);
+            *self.made.lock() = Some(successor);
             return Ok(Verdict::Already(tombstone.event_id().clone()));
         }
         let birth = Birth {
@@ -159,7 +159,7 @@ impl Replace {
         let new = self.rooms.bear(turn.tx, self.no, birth).await?;
         self.move_names(turn, &new).await?;
         let ending = self.ending(turn, &levels, &new).await?;
-        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(new.room.room_id.clone());
+        *self.made.lock() = Some(new.room.room_id.clone());
         Ok(Verdict::Append(ending))
     }
 
@@ -323,11 +323,9 @@ async fn children(room: &RoomView) -> Result<Vec<String>, Fault> {
 
 /// Who is banned, as far as one batch takes them.
 async fn banned(room: &RoomView) -> Result<Vec<OwnedUserId>, Fault> {
-    let mut range = KEY_NO.under(&(room.no, StateEventType::RoomMember.to_string()));
-    let mut banned = Vec::new();
-    loop {
-        let rows = room.view.scan(&KEY_NO, range.clone(), MAX_SCAN).await?;
-        let last = rows.last().filter(|_| rows.len() == MAX_SCAN).map(|(key, _)| KEY_NO.key(key));
+    let members = KEY_NO.under(&(room.no, StateEventType::RoomMember.to_string()));
+    let (mut pages, mut banned) = (Pages::new(&KEY_NO, members, MAX_SCAN), Vec::new());
+    while let Some(rows) = pages.next(&room.view).await? {
         let users = rows.into_iter().filter_map(|((_, _, user), _)| OwnedUserId::try_from(user).ok());
         let keys: Vec<_> = users.map(|user| (user, room.no)).collect();
         let members = room.view.get_many(&MEMBER, &keys).await?;
@@ -337,11 +335,8 @@ async fn banned(room: &RoomView) -> Result<Vec<OwnedUserId>, Fault> {
         if banned.len() > MAX_UPGRADE_BANS {
             tracing::warn!(room = %room.room_id(), "an upgraded room has more bans than are carried over");
             banned.truncate(MAX_UPGRADE_BANS);
-            return Ok(banned);
-        }
-        match last {
-            Some(last) => range.from = [&last, &[0][..]].concat().into(),
-            None => return Ok(banned),
+            break;
         }
     }
+    Ok(banned)
 }

@@ -74,7 +74,8 @@ pub fn scans_in_both_directions<D: Database>() {
     });
 }
 
-/// The range of a prefix holds what begins with it and nothing else, also where the next byte would overflow.
+/// The range of a prefix holds what begins with it and nothing else, also where the next byte would overflow; what is left
+/// of it behind a key, all keys behind that one.
 pub fn prefixes<D: Database>() {
     assert_eq!(after_prefix(&[1, 2]), [1, 3].as_slice());
     assert_eq!(after_prefix(&[1, 0xFF, 0xFF]), [2].as_slice());
@@ -95,6 +96,11 @@ pub fn prefixes<D: Database>() {
                 let expected = keys.iter().filter(|key| key.starts_with(prefix)).count();
                 assert_eq!(found.len(), expected, "{prefix:02x?}");
                 assert!(found.iter().all(|(key, _)| key.starts_with(prefix)));
+                for at in [0, expected - 1] {
+                    let key = &found[at].0;
+                    let rest = scan(&snapshot, Range::prefix(prefix.to_vec()).behind(key), false, MAX_SCAN).await;
+                    assert_eq!(rest, found[at + 1..], "{prefix:02x?} behind {key:02x?}");
+                }
             }
         }
     });

@@ -3,11 +3,10 @@
 
 use depesche_rules::bounds::DEFAULT_RELATIONS_LIMIT;
 use depesche_server::rooms::children::{Children, ChildrenQuery};
-use http::Method;
 use ruma::{
     RoomId, UInt,
     api::{
-        Direction, IncomingRequest, Metadata,
+        Direction, IncomingRequest,
         client::relations::{
             get_relating_events, get_relating_events_with_rel_type as of_type,
             get_relating_events_with_rel_type_and_event_type as of_event_type,
@@ -18,7 +17,11 @@ use ruma::{
 };
 
 use super::{page_limit, viewer};
-use crate::{caller::User, error::Error, route::Context};
+use crate::{
+    caller::User,
+    error::Error,
+    route::{Context, described_as},
+};
 
 /// Answers one of the three requests, whose types differ in what they name beside the event.
 macro_rules! related {
@@ -79,13 +82,7 @@ pub struct Asking<R> {
     kind: Option<String>,
 }
 
-impl<R: Metadata> Metadata for Asking<R> {
-    const METHOD: Method = R::METHOD;
-    const RATE_LIMITED: bool = R::RATE_LIMITED;
-    type Authentication = R::Authentication;
-    type PathBuilder = R::PathBuilder;
-    const PATH_BUILDER: Self::PathBuilder = R::PATH_BUILDER;
-}
+described_as!(Asking<R>: any R);
 
 impl<R: IncomingRequest> IncomingRequest for Asking<R> {
     type EndpointError = R::EndpointError;

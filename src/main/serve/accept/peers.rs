@@ -4,12 +4,13 @@ use std::{
     collections::HashMap,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
 };
 
+use depesche_store::Mutex;
 use ipnet::IpNet;
 
 /// How often the log says that an address has too many, in seconds.
@@ -53,7 +54,7 @@ impl Peers {
             return Ok(Share(None));
         };
         let host = host(address);
-        let mut open = self.0.open();
+        let mut open = self.0.open.lock();
         let connections = open.entry(host).or_default();
         if *connections >= self.0.most {
             drop(open);
@@ -69,10 +70,6 @@ impl Peers {
 impl Counted {
     fn counts(&self, address: &IpAddr) -> bool {
         !address.is_loopback() && !self.trusted.iter().any(|net| net.contains(address))
-    }
-
-    fn open(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn say(&self, address: IpAddr) {
@@ -93,7 +90,7 @@ impl Counted {
 impl Drop for Share {
     fn drop(&mut self) {
         let Some((peers, host)) = self.0.take() else { return };
-        let mut open = peers.0.open();
+        let mut open = peers.0.open.lock();
         if let Some(connections) = open.get_mut(&host) {
             *connections -= 1;
             if *connections == 0 {
@@ -127,7 +124,7 @@ mod tests {
             let _third = admit(counted).expect("in the place of the first");
             assert!(admit(counted).is_err(), "{counted}");
         }
-        assert!(peers.0.open().is_empty(), "what was closed is forgotten");
+        assert!(peers.0.open.lock().is_empty(), "what was closed is forgotten");
         let _one = (admit("2001:db8::1"), admit("2001:db8::2"));
         assert!(admit("2001:db8::3").is_err() && admit("::ffff:198.51.100.7").is_ok());
         let shares: Vec<_> = (0..5).flat_map(|_| [admit("192.0.2.1"), admit("127.0.0.1"), admit("::1")]).collect();

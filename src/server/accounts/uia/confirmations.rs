@@ -3,10 +3,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use depesche_store::Mutex;
 use ruma::{OwnedDeviceId, OwnedUserId, UserId, api::client::uiaa::AuthType};
 
 use super::{Confirmation, Fingerprint, Proof, Purpose};
@@ -105,7 +105,7 @@ impl Confirmations {
 
     /// Keeps a new one; the oldest go if there are too many, of the user or in all.
     pub(super) fn begin(&self, mut state: State, now_ms: u64) {
-        let mut kept = self.kept();
+        let mut kept = self.kept.lock();
         while let Some(oldest) = kept.oldest()
             && (kept.by_session.len() >= self.most || self.is_over(oldest.began_ms, now_ms))
         {
@@ -124,12 +124,12 @@ impl Confirmations {
 
     /// One that is still valid.
     pub(super) fn find(&self, session: &str, now_ms: u64) -> Option<State> {
-        self.kept().by_session.get(session).filter(|state| !self.is_over(state.began_ms, now_ms)).cloned()
+        self.kept.lock().by_session.get(session).filter(|state| !self.is_over(state.began_ms, now_ms)).cloned()
     }
 
     /// Notes that a stage passed; `None` if the session has ended meanwhile.
     pub(super) fn pass(&self, session: &str, passed: Passed, now_ms: u64) -> Option<State> {
-        let mut kept = self.kept();
+        let mut kept = self.kept.lock();
         let state = kept.by_session.get_mut(session).filter(|state| !self.is_over(state.began_ms, now_ms))?;
         // Two requests may have passed the same stage at once.
         if !state.completed.contains(&passed.stage) {
@@ -143,12 +143,12 @@ impl Confirmations {
 
     /// Ends one; `false` if it had ended.
     pub(super) fn end(&self, session: &str) -> bool {
-        self.kept().remove(session)
+        self.kept.lock().remove(session)
     }
 
     /// Notes what a registration asks for.
     pub(in crate::accounts) fn wants(&self, session: &str, wanted: Wanted) {
-        if let Some(state) = self.kept().by_session.get_mut(session) {
+        if let Some(state) = self.kept.lock().by_session.get_mut(session) {
             state.wanted = Some(wanted);
         }
     }
@@ -160,7 +160,7 @@ impl Confirmations {
 
     /// Notes the account that a registration has made.
     pub(crate) fn registered(&self, session: &str, request: Fingerprint, user: OwnedUserId) {
-        if let Some(state) = self.kept().by_session.get_mut(session) {
+        if let Some(state) = self.kept.lock().by_session.get_mut(session) {
             state.registered = Some((request, user));
             if let Some(wanted) = &mut state.wanted {
                 wanted.forget_password();
@@ -176,7 +176,7 @@ impl Confirmations {
 
     /// How many have shown this registration token and made no account yet.
     pub(crate) fn pending(&self, token: &str, now_ms: u64) -> usize {
-        let kept = self.kept();
+        let kept = self.kept.lock();
         let pending = kept.by_session.values().filter(|state| {
             state.registration_token.as_deref() == Some(token)
                 && state.registered.is_none()
@@ -187,10 +187,6 @@ impl Confirmations {
 
     fn is_over(&self, began_ms: u64, now_ms: u64) -> bool {
         began_ms.saturating_add(self.lifetime_ms) <= now_ms
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -265,7 +261,7 @@ mod tests {
         }
         assert!(confirmations.find(&(20_000 - OF_ONE_USER - 1).to_string(), 1).is_none());
         assert!(confirmations.end("bob's") && !confirmations.end("bob's"));
-        let kept = confirmations.kept();
+        let kept = confirmations.kept.lock();
         let of_users: usize = kept.by_user.values().map(BTreeSet::len).sum();
         assert_eq!(
             (kept.by_session.len(), kept.by_age.len(), of_users),
@@ -280,6 +276,6 @@ mod tests {
         assert!(confirmations.find("a", 100).is_some());
         assert!(confirmations.find("a", 101).is_none());
         begin(&confirmations, "b", 101);
-        assert_eq!(confirmations.kept().by_session.len(), 1, "what is over stays in memory");
+        assert_eq!(confirmations.kept.lock().by_session.len(), 1, "what is over stays in memory");
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     keyspace::THUMBNAIL,
     media::{
         Content, Dimensions, ImageFormat, ThumbnailError,
-        thumbnails::{Order, ShownBytes, Unmade, lock},
+        thumbnails::{Order, ShownBytes, Unmade},
     },
 };
 
@@ -154,13 +154,13 @@ async fn who_asks_for_much_waits_behind_others_and_who_leaves_has_nothing_made()
         if asker == 1 {
             let more = home.media.thumbnail(&content, whole(1, 1), name).await;
             assert!(matches!(more, Err(ThumbnailError::Busy)), "as many as one may ask for");
-            assert_eq!(lock(&home.media.flights.under_way).len(), MAX_THUMBNAILS_MADE_FOR_ONE);
+            assert_eq!(home.media.flights.under_way.lock().len(), MAX_THUMBNAILS_MADE_FOR_ONE);
         }
     }
-    assert!(lock(&home.media.flights.under_way).len() <= MAX_THUMBNAILS_MADE);
+    assert!(home.media.flights.under_way.lock().len() <= MAX_THUMBNAILS_MADE);
     let more = home.media.thumbnail(&content, whole(1, 1), "another").await;
     assert!(matches!(more, Err(ThumbnailError::Busy)), "as many as all may ask for");
-    let begun = lock(&home.media.flights.under_way).len();
+    let begun = home.media.flights.under_way.lock().len();
     drop(waiting);
     let another = home.media.thumbnail(&content, whole(1, 1), "another");
     let open = async {

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -14,6 +14,7 @@ use std::{
 use depesche_rules::bounds::{
     MAX_THUMBNAILS_ASKED, MAX_THUMBNAILS_ASKED_BY_ONE, MAX_THUMBNAILS_MADE, MAX_THUMBNAILS_MADE_FOR_ONE,
 };
+use depesche_store::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// All who wait.
@@ -56,7 +57,7 @@ impl Default for Queue {
 impl Queue {
     /// Waits for one more; `None` if too many do.
     pub(super) fn ask(&self, name: &str) -> Option<Asking<'_>> {
-        let mut askers = self.askers();
+        let mut askers = self.askers.lock();
         if askers.waiting >= MAX_THUMBNAILS_ASKED {
             return None;
         }
@@ -67,10 +68,6 @@ impl Queue {
         asker.waiting.fetch_add(1, Ordering::Relaxed);
         askers.waiting += 1;
         Some(Asking { queue: self, asker })
-    }
-
-    fn askers(&self) -> MutexGuard<'_, Askers> {
-        self.askers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -102,7 +99,7 @@ impl Asking<'_> {
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        self.queue.askers().waiting -= 1;
+        self.queue.askers.lock().waiting -= 1;
         self.asker.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -24,7 +24,7 @@ use crate::{
     keyspace::{MEMBER, RoomNo},
     rooms::{receipts, unread::Counter, view::RoomView},
     topic,
-    tx::View,
+    tx::{Pages, View},
 };
 
 /// Users whose counts are kept.
@@ -114,18 +114,11 @@ impl Badges {
     }
 
     async fn counted(&self, view: &View, user: &UserId) -> Result<Kept, Fault> {
-        let mut range = MEMBER.under(&(user.to_owned(),));
+        let mut rooms = Pages::new(&MEMBER, MEMBER.under(&(user.to_owned(),)), MAX_SCAN);
         let mut joined = Vec::new();
-        loop {
-            let rows = view.scan(&MEMBER, range.clone(), MAX_SCAN).await?;
-            let is_joined = rows.iter().filter(|(_, member)| member.state == MembershipState::Join);
-            joined.extend(is_joined.map(|((_, room), _)| *room));
-            match rows.last() {
-                Some(((user, room), _)) if rows.len() == MAX_SCAN => {
-                    range = MEMBER.from(&(user.clone(),), &(user.clone(), room + 1));
-                }
-                _ => break,
-            }
+        while let Some(rows) = rooms.next(view).await? {
+            let is_joined = rows.into_iter().filter(|(_, member)| member.state == MembershipState::Join);
+            joined.extend(is_joined.map(|((_, room), _)| room));
         }
         Ok(Kept { at: view.position(), rooms: self.count_rooms(view, user, &joined).await? })
     }

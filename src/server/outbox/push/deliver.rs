@@ -2,10 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
-use depesche_store::{MAX_SCAN, Position, Range};
+use depesche_store::{MAX_SCAN, Mutex, Position, Range};
 use ruma::{OwnedUserId, UserId, events::room::member::MembershipState};
 use serde::Deserialize;
 
@@ -107,12 +107,12 @@ impl Courier {
         };
         let next = match next {
             Ok(next) => {
-                self.troubles().remove(key);
+                self.troubles.lock().remove(key);
                 next
             }
             Err(fault) => {
                 tracing::error!(%fault, "a push queue cannot be read or written");
-                let mut troubles = self.troubles();
+                let mut troubles = self.troubles.lock();
                 let trouble = troubles.entry(key.clone()).or_default();
                 let pause_ms = doubled(FAULT_PAUSE_MS, trouble.faults);
                 trouble.faults = trouble.faults.saturating_add(1);
@@ -122,15 +122,11 @@ impl Courier {
         (next, badge && !matches!(next, Next::Gone | Next::Nothing))
     }
 
-    fn troubles(&self) -> MutexGuard<'_, HashMap<PusherKey, Trouble>> {
-        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     async fn go(&self, key: &PusherKey, badge: &mut bool, rest: &Range) -> Result<Next, Setback> {
-        let answered = self.troubles().get(key).and_then(|trouble| trouble.answered.clone());
+        let answered = self.troubles.lock().get(key).and_then(|trouble| trouble.answered.clone());
         if let Some(answered) = answered {
             let next = self.write_down(key, &answered).await?;
-            self.troubles().remove(key);
+            self.troubles.lock().remove(key);
             if next == Next::Gone {
                 return Ok(next);
             }
@@ -274,7 +270,7 @@ impl Courier {
         };
         let written = self.write_down(key, &answered).await;
         if written.is_err() {
-            self.troubles().entry(key.clone()).or_default().answered = Some(answered);
+            self.troubles.lock().entry(key.clone()).or_default().answered = Some(answered);
         }
         Ok(written?)
     }

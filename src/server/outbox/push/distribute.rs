@@ -33,7 +33,7 @@ use crate::{
         push::{Context, concerns},
         view::{Event, RoomView},
     },
-    tx::{Tx, View},
+    tx::{Pages, Tx, View},
 };
 
 /// Events of one batch.
@@ -420,17 +420,12 @@ fn member_of(key: StateKey) -> Option<OwnedUserId> {
 }
 
 async fn everyone_with_pusher(view: &View) -> Result<Vec<OwnedUserId>, Fault> {
-    let mut range = PUSHER_COUNT.under(&());
-    let mut users: Vec<OwnedUserId> = Vec::new();
-    loop {
-        let rows = view.scan(&PUSHER_COUNT, range.clone(), MAX_SCAN).await?;
-        let is_last = rows.len() < MAX_SCAN;
+    let mut pages = Pages::new(&PUSHER_COUNT, PUSHER_COUNT.under(&()), MAX_SCAN);
+    let mut users = Vec::new();
+    while let Some(rows) = pages.next(view).await? {
         users.extend(rows.into_iter().map(|((user,), _)| user));
-        match users.last() {
-            Some(last) if !is_last => range.from = [&PUSHER_COUNT.key(&(last.clone(),)), &[0][..]].concat().into(),
-            _ => return Ok(users),
-        }
     }
+    Ok(users)
 }
 
 /// The user whom the event invites.

@@ -9,7 +9,7 @@ use ruma::{UserId, events::room::member::MembershipState};
 use crate::{
     keyspace::{MEMBER, RoomNo},
     records::rooms::Membership,
-    tx::{Fault, View},
+    tx::{Fault, Pages, View},
 };
 
 /// All that a user has or had to do with rooms.
@@ -81,18 +81,11 @@ pub fn is_join(member: &Membership) -> bool {
 /// All rows of a user.
 pub async fn memberships(view: &View, user: &UserId) -> Result<BTreeMap<RoomNo, Membership>, Fault> {
     let mut found = BTreeMap::new();
-    let mut range = MEMBER.under(&(user.to_owned(),));
-    loop {
-        let rows = view.scan(&MEMBER, range.clone(), MAX_SCAN).await?;
-        let (count, last) = (rows.len(), rows.last().map(|((_, room), _)| *room));
+    let mut pages = Pages::new(&MEMBER, MEMBER.under(&(user.to_owned(),)), MAX_SCAN);
+    while let Some(rows) = pages.next(view).await? {
         found.extend(rows.into_iter().map(|((_, room), member)| (room, member)));
-        match last {
-            Some(last) if count == MAX_SCAN => {
-                range = MEMBER.from(&(user.to_owned(),), &(user.to_owned(), last + 1));
-            }
-            _ => return Ok(found),
-        }
     }
+    Ok(found)
 }
 
 /// The rooms that are watched, each with the position above which its changes are known.

@@ -1,10 +1,11 @@
 //! What one user, one event or one gateway can do to the others.
 
+use depesche_store::counting::Counting;
 use ruma::push::{NewConditionalPushRule, NewPushRule};
 
 use super::*;
 use crate::{
-    keyspace::{MEMBER, PUSHER_COUNT, ROOM_NO},
+    keyspace::{ACCOUNT_DATA, MEMBER, PUSHER_COUNT, ROOM_NO},
     push_rules::{Beside, Editor},
     records::push::Pusher as Row,
     rooms::view::RoomView,
