@@ -29,7 +29,7 @@ fn the_bytes_that_are_counted_along_are_those_of_the_batch() {
     assert_eq!(tx.size(), 0);
     for (n, step) in steps.iter().enumerate() {
         step();
-        assert_eq!(tx.size(), tx.making().batch.size(), "after step {n}");
+        assert_eq!(tx.size(), tx.making.lock().batch.size(), "after step {n}");
     }
     assert_eq!(tx.writes(), 4);
     tx.finish();
