@@ -39,7 +39,7 @@ use crate::{
     keyspace::{MEMBER, PRESENCE, RoomNo, THERE},
     records::rooms::Membership,
     topic,
-    tx::View,
+    tx::{Pages, View},
 };
 
 /// When rooms that could not be told are told again.
@@ -116,15 +116,10 @@ impl Presences {
         if !self.enabled() {
             return Ok(());
         }
-        let (view, mut range, mut users) = (self.base.view(), THERE.under(&()), Vec::new());
-        loop {
-            let rows = view.scan(&THERE, range.clone(), MAX_SCAN).await?;
-            let last = rows.last().filter(|_| rows.len() == MAX_SCAN).map(|(key, ())| THERE.key(key));
+        let view = self.base.view();
+        let (mut pages, mut users) = (Pages::new(&THERE, THERE.under(&()), MAX_SCAN), Vec::new());
+        while let Some(rows) = pages.next(&view).await? {
             users.extend(rows.into_iter().map(|((user,), ())| user));
-            match last {
-                Some(last) => range.from = [&last[..], &[0]].concat().into(),
-                None => break,
-            }
         }
         if !users.is_empty() {
             tokio::spawn(tell_who_went(Arc::downgrade(self), users));

@@ -16,6 +16,7 @@
 //! [push gateway API](https://spec.matrix.org/v1.19/push-gateway-api/).
 
 mod badge;
+mod candidates;
 mod deliver;
 mod distribute;
 mod gateway;

@@ -30,7 +30,7 @@ use crate::{
         show::Viewer,
         view::{Event, RoomView},
     },
-    tx::View,
+    tx::{Pages, View},
 };
 
 /// Words of a term that the index is asked for, the longest: they are the rarest. The others are looked for in the events.
@@ -150,13 +150,9 @@ impl<'a> Search<'a> {
             let members = self.view.get_many(&MEMBER, &keys).await?;
             found.extend(keys.into_iter().zip(members).filter_map(|((_, no), member)| Some((no, member?))));
         } else {
-            let mut range = MEMBER.under(&(user.to_owned(),));
-            loop {
-                let rows = self.view.scan(&MEMBER, range.clone(), MAX_SCAN).await?;
-                let next = rows.last().filter(|_| rows.len() == MAX_SCAN).map(|((_, room), _)| room + 1);
+            let mut pages = Pages::new(&MEMBER, MEMBER.under(&(user.to_owned(),)), MAX_SCAN);
+            while let Some(rows) = pages.next(&self.view).await? {
                 found.extend(rows.into_iter().map(|((_, no), member)| (no, member)));
-                let Some(next) = next else { break };
-                range = MEMBER.from(&(user.to_owned(),), &(user.to_owned(), next));
             }
         }
         found.retain(|(_, member)| member.was_joined && !member.forgotten);

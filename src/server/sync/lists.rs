@@ -32,7 +32,7 @@ use crate::{
     records::rooms::RootRecord,
     rooms::view::RoomView,
     topic,
-    tx::{Fault, View},
+    tx::{Fault, Pages, View},
 };
 
 /// How many members that changed are looked at at a time.
@@ -267,11 +267,9 @@ async fn few_members(room: &RoomView) -> Result<Vec<OwnedUserId>, Fault> {
 
 /// All who are joined.
 async fn members(view: &View, room: RoomNo) -> Result<Vec<OwnedUserId>, Fault> {
-    let of_kind = (room, "m.room.member".to_owned());
-    let (mut range, mut joined) = (KEY_NO.under(&of_kind), Vec::new());
-    loop {
-        let rows = view.scan(&KEY_NO, range.clone(), MAX_SCAN).await?;
-        let last = rows.last().filter(|_| rows.len() == MAX_SCAN).map(|(key, _)| KEY_NO.key(key));
+    let of_kind = KEY_NO.under(&(room, "m.room.member".to_owned()));
+    let (mut pages, mut joined) = (Pages::new(&KEY_NO, of_kind, MAX_SCAN), Vec::new());
+    while let Some(rows) = pages.next(view).await? {
         let users = rows.into_iter().filter_map(|((_, _, user), _)| OwnedUserId::try_from(user).ok());
         let keys: Vec<_> = users.map(|user| (user, room)).collect();
         for ((user, _), member) in keys.clone().into_iter().zip(view.get_many(&MEMBER, &keys).await?) {
@@ -279,11 +277,8 @@ async fn members(view: &View, room: RoomNo) -> Result<Vec<OwnedUserId>, Fault> {
                 joined.push(user);
             }
         }
-        match last {
-            Some(last) => range.from = [&last, &[0][..]].concat().into(),
-            None => return Ok(joined),
-        }
     }
+    Ok(joined)
 }
 
 /// The members that two states have differently.

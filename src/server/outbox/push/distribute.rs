@@ -1,9 +1,9 @@
 //! Distributing: from an event's one row to the queues of the pushers it is told to.
 //!
-//! Works on the members who have a pusher, not on all: they are looked up once for each state of a room and kept.
+//! Works on the members who have a pusher, not on all (`candidates.rs`).
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     sync::{Arc, OnceLock, atomic::Ordering},
 };
 
@@ -11,7 +11,7 @@ use depesche_rules::{
     bounds::MAX_PUSH_ACTIONS_BYTES,
     push::{self, EventFields, Named},
 };
-use depesche_store::{CommitError, MAX_SCAN, Position, Range};
+use depesche_store::{CommitError, Position, Range};
 use ruma::{
     OwnedUserId, UserId,
     events::room::member::MembershipState,
@@ -19,34 +19,28 @@ use ruma::{
 };
 use serde_json::value::to_raw_value;
 
-use super::rules::{Known, Rules};
+use super::{
+    candidates::Candidates,
+    rules::{Known, Rules},
+};
 use crate::{
     Base, Fault,
-    keyspace::{KEY, MEMBER, PUSH_OUTBOX, PUSH_QUEUE, PUSHER, PUSHER_COUNT},
+    keyspace::{PUSH_OUTBOX, PUSH_QUEUE, PUSHER},
     pushers::{self, PusherKey},
-    records::{
-        events::Status,
-        push::Notice,
-        rooms::{Membership, RootRecord, StateKey},
-    },
+    records::{events::Status, push::Notice},
     rooms::{
         push::{Context, concerns},
         view::{Event, RoomView},
     },
-    tx::{Pages, Tx, View},
+    tx::{Tx, View},
 };
 
 /// Events of one batch.
 const EVENTS: usize = 100;
 /// A batch is committed once it has this many bytes.
 const BYTES: usize = 1 << 20;
-/// In a room with no more pairs of state than this, its members are looked through for pushers; in a larger one, those
-/// who have pushers for members.
-const FEW_KEYS: u32 = 500;
 /// Users whose rules run before others have a turn: rules may be many, and events long.
 const AT_ONCE: usize = 8;
-/// Rooms whose members with pushers are remembered.
-const ROOMS: usize = 10_000;
 
 /// Where an event stands in the outbox: position, place in the batch.
 type Place = (Position, u16);
@@ -60,18 +54,8 @@ pub struct Distributor {
     halfway: Option<(Place, BTreeSet<OwnedUserId>)>,
     /// Events of the next batch, at most.
     at_once: usize,
-    rooms: HashMap<u64, Candidates>,
-    /// All who have a pusher, of a generation.
-    everyone: Option<(u64, Vec<OwnedUserId>)>,
+    pub(super) candidates: Candidates,
     rules: Known,
-}
-
-/// The members of a room who have a pusher, while its state does not change and nobody comes to have one. Some may have
-/// none any more.
-struct Candidates {
-    root: RootRecord,
-    generation: u64,
-    users: Arc<[OwnedUserId]>,
 }
 
 /// An event at hand, ready for many rules.
@@ -110,7 +94,7 @@ impl Distributor {
     /// From the beginning of the outbox.
     pub fn new(base: Arc<Base>) -> Self {
         let rules = Known::new(Arc::clone(&base));
-        Self { base, done: None, halfway: None, at_once: EVENTS, rooms: HashMap::new(), everyone: None, rules }
+        Self { base, done: None, halfway: None, at_once: EVENTS, candidates: Candidates::default(), rules }
     }
 
     /// Distributes some of what is in the outbox, and adds to `woken` the pushers for which something waits now. Says
@@ -221,7 +205,7 @@ impl Distributor {
         if event.meta.facts.status != Status::Accepted || event.meta.facts.redacted_by.is_some() {
             return Ok(());
         }
-        let mut users = self.candidates(&room, batch.generation).await?.to_vec();
+        let mut users = self.candidates.of(&room, batch.generation).await?.to_vec();
         let invited = invited(&event).filter(|user| !users.contains(user));
         users.extend(invited);
         let queued = self.halfway.as_ref().filter(|(halfway, _)| *halfway == place).map(|(_, users)| users);
@@ -276,38 +260,6 @@ impl Distributor {
         }
         let (room, event, since_ms) = (heard.room.no, heard.event.no, self.base.clock.now_ms());
         batch.queue(user, heard.place, &Notice { room, event, actions, highlight, since_ms }).await
-    }
-
-    /// The joined members who have a pusher, with a `generation` that is no newer than the room's view.
-    pub(super) async fn candidates(&mut self, room: &RoomView, generation: u64) -> Result<Arc<[OwnedUserId]>, Fault> {
-        let root = room.root();
-        if let Some(known) = self.rooms.get(&room.no)
-            && (known.root, known.generation) == (root, generation)
-        {
-            return Ok(Arc::clone(&known.users));
-        }
-        // Taken out: what cannot be compared is looked up anew the next time.
-        let known = self.rooms.remove(&room.no).filter(|known| known.generation == generation);
-        let users: Arc<[OwnedUserId]> = if let Some(known) = known {
-            let changed = changed_members(room, known.root, root).await?;
-            let mut users: Vec<_> = known.users.iter().filter(|user| !changed.contains(*user)).cloned().collect();
-            users.extend(joined_of(room, &with_pusher_of(&room.view, changed).await?).await?);
-            users.into()
-        } else if room.head.next_key <= FEW_KEYS {
-            joined_of(room, &with_pusher_of(&room.view, named_in(room).await?).await?).await?.into()
-        } else {
-            let everyone = match self.everyone.take() {
-                Some((of, everyone)) if of == generation => everyone,
-                _ => everyone_with_pusher(&room.view).await?,
-            };
-            let (_, everyone) = self.everyone.insert((generation, everyone));
-            joined_of(room, everyone).await?.into()
-        };
-        if self.rooms.len() >= ROOMS {
-            self.rooms.clear();
-        }
-        self.rooms.insert(room.no, Candidates { root, generation, users: Arc::clone(&users) });
-        Ok(users)
     }
 }
 
@@ -379,53 +331,6 @@ fn written(actions: &[Action]) -> Result<String, Fault> {
         }
     }
     serde_json::to_string(&written).map_err(|why| Fault::Bug(format!("actions are no JSON: {why}")))
-}
-
-/// Everybody of whose membership the room ever heard.
-async fn named_in(room: &RoomView) -> Result<Vec<OwnedUserId>, Fault> {
-    let keys = room.view.scan(&KEY, KEY.under(&(room.no,)), MAX_SCAN).await?;
-    Ok(keys.into_iter().filter_map(|(_, key)| member_of(key)).collect())
-}
-
-/// Whose membership is another event than it was.
-async fn changed_members(
-    room: &RoomView,
-    before: RootRecord,
-    after: RootRecord,
-) -> Result<BTreeSet<OwnedUserId>, Fault> {
-    let changes = room.state_changes(before, after).await?;
-    let keys: Vec<_> = changes.into_iter().map(|(key, ..)| (room.no, key)).collect();
-    let keys = room.view.get_many(&KEY, &keys).await?.into_iter().flatten();
-    Ok(keys.filter_map(member_of).collect())
-}
-
-/// Those of some users who have a pusher.
-async fn with_pusher_of(view: &View, users: impl IntoIterator<Item = OwnedUserId>) -> Result<Vec<OwnedUserId>, Fault> {
-    let keys: Vec<_> = users.into_iter().map(|user| (user,)).collect();
-    let counts = view.get_many(&PUSHER_COUNT, &keys).await?;
-    Ok(keys.into_iter().zip(counts).filter_map(|((user,), count)| count.map(|_| user)).collect())
-}
-
-/// Those of some users who are joined.
-async fn joined_of(room: &RoomView, users: &[OwnedUserId]) -> Result<Vec<OwnedUserId>, Fault> {
-    let keys: Vec<_> = users.iter().map(|user| (user.clone(), room.no)).collect();
-    let members = room.view.get_many(&MEMBER, &keys).await?;
-    let is_joined = |member: &Option<Membership>| member.as_ref().is_some_and(|own| own.state == MembershipState::Join);
-    Ok(keys.into_iter().zip(members).filter(|(_, member)| is_joined(member)).map(|((user, _), _)| user).collect())
-}
-
-/// The member whose key this is.
-fn member_of(key: StateKey) -> Option<OwnedUserId> {
-    if key.kind == "m.room.member" { key.state_key.try_into().ok() } else { None }
-}
-
-async fn everyone_with_pusher(view: &View) -> Result<Vec<OwnedUserId>, Fault> {
-    let mut pages = Pages::new(&PUSHER_COUNT, PUSHER_COUNT.under(&()), MAX_SCAN);
-    let mut users = Vec::new();
-    while let Some(rows) = pages.next(view).await? {
-        users.extend(rows.into_iter().map(|((user,), _)| user));
-    }
-    Ok(users)
 }
 
 /// The user whom the event invites.

@@ -195,7 +195,7 @@ async fn who_sets_a_pusher_while_a_batch_is_made_is_there_for_the_next() {
         world.phone(&cleo, "other", &json!({ "url": URL })).await;
         let no = view.get(&ROOM_NO, &(world.room.clone(),)).await.unwrap().unwrap();
         let room = RoomView::open(&view, no).await.unwrap();
-        found.push(distributor.candidates(&room, generation).await.unwrap().contains(&cleo));
+        found.push(distributor.candidates.of(&room, generation).await.unwrap().contains(&cleo));
     }
     assert_eq!(found, [false, true]);
 }
