@@ -3,7 +3,10 @@
 //! The lane is the room's only writer on this node, and each batch requires the head row as it was read; so what stands
 //! here is current as long as the batches commit. After a failed one it is thrown away.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use depesche_rules::{pdu::Pdu, power_levels::PowerLevels, redaction, tree::Node, versions, visibility};
@@ -32,8 +35,10 @@ use crate::{
 
 /// What is kept of a room's events and state beyond this many entries is dropped between batches.
 const KEPT: usize = 4096;
-/// The same in bytes of events: a room of large messages is not kept in memory whole.
+/// The same in bytes of events that make its state.
 const KEPT_BYTES: usize = 1024 * 1024;
+/// So many bytes of other events may gather before they go: what was said is rarely needed to say the next.
+const SAID_BYTES: usize = 64 * 1024;
 
 /// A room in the hands of its lane.
 pub struct Working {
@@ -63,6 +68,8 @@ pub struct Working {
     keys: HashMap<StateKey, KeyNo>,
     pdus: HashMap<EventNo, Pdu>,
     pdu_bytes: usize,
+    /// How many of these were left when the others went.
+    needed_bytes: usize,
     nodes: HashMap<NodeNo, Node>,
     levels: Option<(Option<EventNo>, Arc<PowerLevels>)>,
     /// What threads have counted, by their roots.
@@ -106,6 +113,7 @@ impl Working {
             keys: HashMap::new(),
             pdus: HashMap::new(),
             pdu_bytes: 0,
+            needed_bytes: 0,
             nodes: HashMap::new(),
             levels: None,
             counted: HashMap::new(),
@@ -121,17 +129,28 @@ impl Working {
         self.bytes = 0;
         self.counts.clear();
         self.written.clear();
+        if self.pdu_bytes > self.needed_bytes + SAID_BYTES {
+            self.drop_said();
+        }
         let entries = self.pdus.len().max(self.state.len()).max(self.nodes.len()).max(self.counted.len());
         let entries = entries.max(self.allowed.count());
         if entries > KEPT || self.pdu_bytes > KEPT_BYTES {
             self.state.clear();
             self.pdus.clear();
-            self.pdu_bytes = 0;
+            (self.pdu_bytes, self.needed_bytes) = (0, 0);
             self.nodes.clear();
             self.keys.clear();
             self.counted.clear();
             self.allowed.clear();
         }
+    }
+
+    /// Drops the events that neither make the state, as far as it is known, nor end the room.
+    fn drop_said(&mut self) {
+        let needed: HashSet<EventNo> = self.state.values().flatten().chain(&self.head.extremities).copied().collect();
+        self.pdus.retain(|no, _| needed.contains(no));
+        self.pdu_bytes = self.pdus.values().map(|pdu| pdu.json().len()).sum();
+        self.needed_bytes = self.pdu_bytes;
     }
 
     /// The stored head when the batch began.
@@ -282,7 +301,9 @@ impl Working {
 
     fn keep(&mut self, no: EventNo, pdu: Pdu) {
         self.pdu_bytes += pdu.json().len();
-        self.pdus.insert(no, pdu);
+        if let Some(before) = self.pdus.insert(no, pdu) {
+            self.pdu_bytes -= before.json().len();
+        }
     }
 
     /// The number of a state key, if it has one.
@@ -335,5 +356,35 @@ impl Working {
     /// The nodes of the state tree that are in memory, those of the batch in the making included.
     pub fn nodes(&mut self) -> &mut HashMap<NodeNo, Node> {
         &mut self.nodes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Fixture, user};
+
+    #[tokio::test]
+    async fn what_was_said_goes_and_what_makes_the_state_stays() {
+        let (server, alice) = (Fixture::new(), user("alice"));
+        let room = server.room(&alice).await;
+        for n in 0..100 {
+            server.say(&room, &alice, &format!("{n}{}", "x".repeat(1000))).await;
+        }
+        let no = server.rooms.find(&room).await.unwrap().expect("the room").no;
+        let tx = server.base.tx();
+        let mut working = Working::load(&tx, no).await.unwrap();
+        for kind in ["m.room.create", "m.room.power_levels"] {
+            working.state(&tx, kind, "").await.unwrap().expect("it is set");
+        }
+        let text = |working: &Working| working.pdus.values().map(|pdu| pdu.json().len()).sum::<usize>();
+        for (event, gone) in [(working.head.next_event - 20, false), (working.head.next_event - 90, true)] {
+            for event in event..working.head.next_event {
+                working.pdu(&tx, event).await.unwrap();
+            }
+            working.begin(&tx);
+            assert_eq!(working.pdus.len() == 3, gone, "two of the state, and the newest");
+            assert_eq!(working.pdu_bytes, text(&working));
+        }
     }
 }
