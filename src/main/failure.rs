@@ -35,12 +35,17 @@ impl Failure {
     }
 }
 
-/// What to do about an error of the system, where that is known: most who may not are the wrong user.
+/// What to do about an error of the system, where that is known: most who may not are the wrong user, and most file
+/// systems that only this server finds read-only were made so for it.
 pub fn hint(error: &io::Error) -> &'static str {
-    if error.kind() == io::ErrorKind::PermissionDenied {
-        ". Run this as the user that the server runs as: sudo -u depesche depesche ..."
-    } else {
-        ""
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            ". Run this as the user that the server runs as: sudo -u depesche depesche ..."
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            ". A service may write only where ReadWritePaths= in its unit allows it, a container only to its volumes"
+        }
+        _ => "",
     }
 }
 
@@ -61,5 +66,20 @@ impl From<ConfigError> for Failure {
             ConfigError::Invalid { .. } => "\nAll keys with their meaning: depesche config example",
         };
         Self::Usage(format!("{error}{hint}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::hint;
+
+    #[test]
+    fn what_a_person_can_mend_is_said() {
+        let said = |kind: ErrorKind| hint(&kind.into());
+        assert!(said(ErrorKind::PermissionDenied).contains("sudo -u depesche"));
+        assert!(said(ErrorKind::ReadOnlyFilesystem).contains("ReadWritePaths="));
+        assert_eq!(said(ErrorKind::NotADirectory), "");
     }
 }

@@ -11,7 +11,10 @@ use depesche_server::media::{
 };
 use depesche_thumbnails::{Bounds, Workers};
 
-use crate::{failure::Failure, node, secret};
+use crate::{
+    failure::{Failure, hint},
+    node, secret,
+};
 
 /// The store that the configuration names. An object store is not asked for anything: the server also starts while it
 /// does not answer.
@@ -27,7 +30,7 @@ pub async fn blobs(config: &Config) -> Result<Arc<dyn Blobs>, Failure> {
         })
     });
     let opened = opened.await.map_err(|error| Failure::failed(&what, error))?;
-    opened.map_err(|error| Failure::failed(&what, error))
+    opened.map_err(|error| Failure::Failed(format!("{what}: {error}{}", hint(&error))))
 }
 
 /// How many bytes of a disk must be free for what can wait: files of users, and backups. Twice what the database wants, so

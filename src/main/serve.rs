@@ -23,7 +23,7 @@ use crate::{
     cli::ServeOptions,
     commands::config::{valid, warnings},
     data_dir::{self, DataDir},
-    failure::Failure,
+    failure::{Failure, hint},
     log, media, metrics,
     node::{Node, Purpose},
     serve::accept::Acceptor,
@@ -203,7 +203,7 @@ impl AdminSocket {
 }
 
 fn failed_socket(path: &Path) -> impl Fn(std::io::Error) -> Failure + '_ {
-    |error| Failure::failed(format_args!("cannot open the admin socket {}", path.display()), error)
+    |error| Failure::Failed(format!("cannot open the admin socket {}: {error}{}", path.display(), hint(&error)))
 }
 
 /// Says what to do now, in the words of the command line.
