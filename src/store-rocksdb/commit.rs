@@ -48,6 +48,10 @@ pub(crate) struct Queue {
     refuse_peeked_writes: bool,
 }
 
+#[cfg_attr(
+    not(test),
+    expect(clippy::large_enum_variant, reason = "the small one is sent once in a life; a box would cost each commit")
+)]
 enum Message {
     Commit(Waiting),
     Close,
