@@ -1,8 +1,9 @@
 //! The index: which events of a room have a word.
 //!
-//! It follows the changes of the database, and no send waits for it or writes for it. Every two seconds, and whenever
-//! somebody searches, it takes the rooms that changed and indexes what is new in each, many events in one lazy batch: a
-//! row holds all events of the batch that have the same word, so that what many say costs little more than what one says.
+//! It follows the changes of the database, and no send waits for it or writes for it. Every two seconds, sooner where
+//! much is said ([`pace`]), and whenever somebody searches, it takes the rooms that changed and indexes what is new in
+//! each, many events in one lazy batch: a row holds all events of the batch that have the same word, so that what many
+//! say costs little more than what one says.
 //! How far it came stands in the same batches (`INDEXED` for each room, `FOLLOWED` for all): a crash takes away rows
 //! and notes alike, and the next start goes on from there.
 //!
@@ -15,14 +16,15 @@
 //! the reader does ([`super::query`]).
 
 mod batch;
+mod pace;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use depesche_store::{Changes, CommitError, Position};
 use tokio::sync::Mutex;
 
-use self::batch::Batch;
 pub use self::batch::is_encrypted;
+use self::{batch::Batch, pace::Pace};
 use crate::{
     Base, Fault,
     keyspace::{FOLLOWED, ROOM, RoomNo},
@@ -31,8 +33,6 @@ use crate::{
     tx::Tx,
 };
 
-/// How often the index looks for what is new, where nobody searches.
-const EVERY: Duration = Duration::from_secs(2);
 /// The pause between two steps of the walk: others have the processor and the disk in the meantime.
 const BREATH: Duration = Duration::from_millis(20);
 /// The pause after the database failed.
@@ -51,6 +51,14 @@ pub struct Index {
     base: Arc<Base>,
     /// One at a time writes.
     seen: Mutex<Option<Seen>>,
+}
+
+/// What one look did.
+struct Work {
+    /// The changes it found.
+    changes: usize,
+    /// Whether there is more to walk.
+    more: bool,
 }
 
 /// How far the index has come, and what it knows to be due. Lost with the process: the rows say the same.
@@ -73,10 +81,11 @@ impl Index {
     /// Works until the server stops.
     pub async fn run(&self) {
         let mut walking = false;
+        let mut pace = Pace::start();
         loop {
             let pause = match self.work(&mut walking).await {
-                Ok(true) => BREATH,
-                Ok(false) => EVERY,
+                Ok(Work { more: true, .. }) => BREATH,
+                Ok(Work { changes, .. }) => pace.pause(changes).max(BREATH),
                 Err(fault) => {
                     tracing::warn!(%fault, "the index of messages cannot go on for now");
                     PAUSE
@@ -90,34 +99,36 @@ impl Index {
         }
     }
 
-    /// What is new, and a step of the walk. Says whether there is more to walk.
-    async fn work(&self, walking: &mut bool) -> Result<bool, Fault> {
-        self.catch_up().await?;
+    /// What is new, and a step of the walk.
+    async fn work(&self, walking: &mut bool) -> Result<Work, Fault> {
+        let changes = self.catch_up().await?;
         let Some(room) = self.walk().await? else {
             if std::mem::take(walking) {
                 tracing::info!("all messages are indexed");
             }
-            return Ok(false);
+            return Ok(Work { changes, more: false });
         };
         if !std::mem::replace(walking, true) {
             tracing::info!(room, "indexing earlier messages for search, in the background");
         }
-        Ok(true)
+        Ok(Work { changes, more: true })
     }
 
-    /// Indexes what was committed before this call, but for what the walk is to find. May be dropped at any time.
-    pub async fn catch_up(&self) -> Result<(), Fault> {
+    /// Indexes what was committed before this call, but for what the walk is to find. Answers how many changes it looked
+    /// at. May be dropped at any time.
+    pub async fn catch_up(&self) -> Result<usize, Fault> {
         let target = self.base.view().position();
         let mut seen = self.seen.lock().await;
         let seen = self.load(&mut seen).await?;
+        let mut changes = 0;
         loop {
             while !seen.due.is_empty() {
                 self.index_due(seen).await?;
             }
             if seen.position >= target {
-                return Ok(());
+                return Ok(changes);
             }
-            self.follow(seen).await?;
+            changes += self.follow(seen).await?;
         }
     }
 
@@ -133,8 +144,8 @@ impl Index {
         Ok(seen.insert(known))
     }
 
-    /// Reads which rooms changed.
-    async fn follow(&self, seen: &mut Seen) -> Result<(), Fault> {
+    /// Reads which rooms changed. Answers how many changes there were.
+    async fn follow(&self, seen: &mut Seen) -> Result<usize, Fault> {
         // What is visible now is among the changes that are read now.
         let now = self.base.view().position();
         let changes = match self.base.engine.changes(seen.position, CHANGES).await? {
@@ -143,7 +154,8 @@ impl Index {
                 tracing::debug!("the index was too far behind to follow");
                 seen.stored = Followed { position: now.0, walk: Some(0) };
                 (seen.position, seen.unnoted) = (now, UNNOTED);
-                return self.note(seen).await;
+                self.note(seen).await?;
+                return Ok(0);
             }
         };
         let rooms = changes.iter().flat_map(|change| &change.topics).filter_map(|topic| topic::room_of(*topic));
@@ -152,7 +164,10 @@ impl Index {
         let last = changes.last().map(|change| change.position);
         seen.position =
             if changes.len() < CHANGES { last.map_or(now, |last| last.max(now)) } else { last.unwrap_or(now) };
-        if seen.due.is_empty() { self.note(seen).await } else { Ok(()) }
+        if seen.due.is_empty() {
+            self.note(seen).await?;
+        }
+        Ok(changes.len())
     }
 
     /// Writes down how far the index is, if that is far from what is written.

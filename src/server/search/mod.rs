@@ -191,7 +191,7 @@ impl Searches {
         }
         let from = query.from.map(str::parse::<Token>).transpose()?;
         match tokio::time::timeout(PATIENCE, self.index.catch_up()).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(_)) => {}
             // What is indexed can be found all the same: on a full disk, say.
             Ok(Err(fault)) => tracing::warn!(%fault, "a search could not index what is new"),
             Err(_) => tracing::debug!("a search did not wait for the index"),
