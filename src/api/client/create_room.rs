@@ -69,7 +69,10 @@ pub async fn post(context: Context, user: User, request: Versioned<Request>) -> 
         initial_state,
         power_levels: object(request.power_level_content_override.as_ref().map(ruma::serde::Raw::json))?,
     };
-    Ok(Response { room_id: server.rooms.create(creation).await? })
+    let creator = creation.creator.clone();
+    let room_id = server.rooms.create(creation).await?;
+    server.has_created(&creator);
+    Ok(Response { room_id })
 }
 
 fn alias(context: &Context, localpart: &str) -> Result<OwnedRoomAliasId, Error> {

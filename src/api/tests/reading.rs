@@ -107,6 +107,31 @@ async fn presence() {
     assert_eq!(refused(&get(&bob, &alice).await), (403, "M_FORBIDDEN"));
 }
 
+#[tokio::test]
+async fn who_joins_a_new_room_learns_how_its_creator_is() {
+    let home = Home::open().await;
+    let (alice, bob) = (home.user("alice").await, home.user("bob").await);
+    let status = format!("PUT /_matrix/client/v3/presence/{}/status", alice.id);
+    assert_eq!(home.send_as(&alice, &status, json!({ "presence": "online" })).await.status, 200);
+    let creation = json!({ "preset": "public_chat" });
+    let created = home.send_as(&alice, "POST /_matrix/client/v3/createRoom", creation).await;
+    let room = created.body["room_id"].as_str().unwrap();
+    let path = format!("/_matrix/client/v3/rooms/{}", room.replace('!', "%21").replace(':', "%3A"));
+    assert_eq!(home.send_as(&bob, &format!("POST {path}/join"), json!({})).await.status, 200);
+    let mut since = String::new();
+    // The rooms are told soon after, not before the answer.
+    for _ in 0..20 {
+        let line = format!("GET /_matrix/client/v3/sync?timeout=500{since}");
+        let answer = home.ask_as(&bob, &line, "").await;
+        let told = answer.body["presence"]["events"].as_array().cloned().unwrap_or_default();
+        if told.iter().any(|event| event["sender"] == alice.id.as_str()) {
+            return;
+        }
+        since = format!("&since={}", answer.body["next_batch"].as_str().unwrap());
+    }
+    panic!("Bob was not told of Alice");
+}
+
 /// All pages of a list: how many events each has.
 async fn pages(home: &Home, person: &Person, path: &str, events: &str, next: &str) -> Vec<usize> {
     let (mut counts, mut from) = (Vec::new(), String::new());

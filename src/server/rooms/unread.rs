@@ -28,7 +28,7 @@ use super::{
     view::{Event, RoomView},
 };
 use crate::{
-    keyspace::{HEAD, MARK, RoomNo, UNREAD},
+    keyspace::{EventNo, HEAD, MARK, RoomNo, UNREAD},
     records::reading::{Mark, Tally},
     tx::{Fault, View},
 };
@@ -136,20 +136,23 @@ impl Counter {
     }
 }
 
-/// Of a member's rooms, those that said something since the member last read the whole room: where other push rules may
-/// make other counts.
-pub async fn unread_of(view: &View, user: &UserId, rooms: &[RoomNo]) -> Result<Vec<RoomNo>, Fault> {
+/// Of a member's rooms, each with the event that says so, those in which something came since the member last read the
+/// whole room: where other push rules may make other counts, also of what notifies nobody by the default ones.
+pub async fn unread_of(view: &View, user: &UserId, rooms: &[(RoomNo, EventNo)]) -> Result<Vec<RoomNo>, Fault> {
     let mut unread = Vec::new();
     for rooms in rooms.chunks(ROOMS) {
         // A damaged one is not looked at by anybody.
-        let heads = view.get_each(&HEAD, &rooms.iter().map(|room| (*room,)).collect::<Vec<_>>()).await?;
-        let keys: Vec<_> = rooms.iter().map(|room| (user.to_owned(), *room)).collect();
+        let heads = view.get_each(&HEAD, &rooms.iter().map(|(room, _)| (*room,)).collect::<Vec<_>>()).await?;
+        let keys: Vec<_> = rooms.iter().map(|(room, _)| (user.to_owned(), *room)).collect();
         let joins = view.get_many(&UNREAD, &keys).await?;
         let receipt = |(user, room)| (user, room, By::Receipt as u8, String::new());
         let marks = view.get_many(&MARK, &keys.into_iter().map(receipt).collect::<Vec<_>>()).await?;
-        for (((room, head), join), mark) in rooms.iter().zip(heads).zip(joins).zip(marks) {
-            let read = join.unwrap_or_default().ordinal.max(mark.unwrap_or_default().ordinal);
-            if head.ok().flatten().is_some_and(|head| head.ordinal > read) {
+        for ((((room, member), head), join), mark) in rooms.iter().zip(heads).zip(joins).zip(marks) {
+            let Ok(Some(head)) = head else { continue };
+            let mark = mark.unwrap_or_default();
+            // The member's event may be a later one than the join: a new name.
+            let counts = head.ordinal > join.unwrap_or_default().ordinal.max(mark.ordinal);
+            if counts || head.next_event.saturating_sub(1) > mark.event.max(*member) {
                 unread.push(*room);
             }
         }

@@ -199,8 +199,16 @@ impl Compare<'_> {
         }
         let encrypted = is_encrypted(&room, before).await?;
         let others = if encrypted { members(self.view, no).await? } else { few_members(&room).await? };
-        let gone = changed(&room, before, room.root()).await?.into_iter().filter(|member| member.was_joined);
-        for user in others.into_iter().chain(gone.map(|member| member.user)) {
+        let mut shared: BTreeSet<_> = others.into_iter().collect();
+        for Changed { user, was_joined, .. } in changed(&room, before, room.root()).await? {
+            // Who came since may have come after the viewer went.
+            if was_joined {
+                shared.insert(user)
+            } else {
+                shared.remove(&user)
+            };
+        }
+        for user in shared {
             self.went(user, encrypted);
         }
         Ok(())

@@ -77,7 +77,7 @@ impl Syncs {
             self.account_data_of(request, position, view, session).await?;
         let mut passing = self.passing(&asked, view, session).await?;
         if counts_otherwise {
-            let joined: Vec<RoomNo> = session.joined().map(|(room, _)| room).collect();
+            let joined: Vec<_> = session.joined().map(|(room, member)| (room, member.event)).collect();
             for room in unread::unread_of(view, &request.user, &joined).await? {
                 passing.entry(room).or_default().recount = true;
             }
@@ -230,7 +230,12 @@ impl Syncs {
                     rooms.join.insert(id, joined);
                 }
             }
-            MembershipState::Invite if asked.hides_invite(room, member).await? => {}
+            MembershipState::Invite if asked.hides_invite(room, member).await? => {
+                if let Some(gone) = asked.gone_before(room, member).await? {
+                    let data = room_data(asked.request, &id, &data.unwrap_or_default());
+                    rooms.leave.insert(id, room::left(asked, room, &gone, data).await?);
+                }
+            }
             MembershipState::Invite => {
                 let events = stripped::state(room, member).await?;
                 rooms.invite.insert(id, v3::InvitedRoom { invite_state: v3::InviteState { events } });
@@ -254,6 +259,17 @@ impl Asked<'_> {
     async fn hides_invite(&self, room: &RoomView, member: &Membership) -> Result<bool, Fault> {
         let invite = room.event(member.event).await?;
         stripped::is_hidden(room, &self.request.user, &invite, &self.own.ignored).await
+    }
+
+    /// If the user was in the room at the token: how they stood to it once they had gone, before they were asked in again.
+    async fn gone_before(&self, room: &RoomView, invited: &Membership) -> Result<Option<Membership>, Fault> {
+        if self.known(room, invited).await?.is_none() {
+            return Ok(None);
+        }
+        let Some(stay) = room.last_stay(&self.request.user, invited.event).await? else { return Ok(None) };
+        let departure = room.event(stay.departure).await?.pdu;
+        let state = departure.membership().unwrap_or(MembershipState::Leave);
+        Ok(Some(Membership { event: stay.departure, state, ..invited.clone() }))
     }
 
     /// Whether the room was one of the user's at the token: then the device has to learn that it is no more, even if it

@@ -33,6 +33,11 @@ impl Server {
         }
     }
 
+    /// What follows the creation of a room: whoever joins learns how its creator is.
+    pub fn has_created(&self, creator: &UserId) {
+        self.presence.moved(creator);
+    }
+
     /// Copies what a user had set for the room that this one replaces.
     async fn settle_in(&self, user: &UserId, room: &RoomId) -> Result<(), Fault> {
         let view = self.base.view();

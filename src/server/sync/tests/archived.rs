@@ -133,6 +133,51 @@ async fn a_ban_after_leaving_is_told_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_ban_that_alone_fits_brings_no_state_of_later() {
+    for since_joined in [true, false] {
+        let server = Server::new();
+        let (alice, bob, carol) = users();
+        let room = server.rooms.public_room(&alice).await;
+        server.rooms.join(&room, &bob).await;
+        let filter = json!({ "room": { "include_leave": true, "timeline": { "limit": 1 } } });
+        let mut client = server.client_with(&bob, filter);
+        if since_joined {
+            client.sync().await;
+        }
+        let set = async |kind, content| server.rooms.set(&room, &alice, kind, content).await;
+        set(StateEventType::RoomTopic, json!({ "topic": "seen" })).await;
+        server.rooms.change(&room, &bob, &bob, Action::Leave).await.unwrap();
+        set(StateEventType::RoomTopic, json!({ "topic": "unseen" })).await;
+        set(StateEventType::RoomName, json!({ "name": "unseen" })).await;
+        server.rooms.join(&room, &carol).await;
+        server.rooms.change(&room, &alice, &bob, Action::Ban).await.unwrap();
+        let answer = client.sync().await;
+        let left = &answer["rooms"]["leave"][room.as_str()];
+        assert_eq!(brief(&left["timeline"]), ["ban @bob:agency.test"]);
+        let text = left["state"].to_string();
+        assert!(text.contains(r#""topic":"seen""#), "{text}");
+        assert!(!text.contains("unseen") && !text.contains(carol.as_str()), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_kick_is_told_though_the_invite_after_it_is_not() {
+    let server = Server::new();
+    let (alice, bob, _) = users();
+    let room = server.rooms.public_room(&alice).await;
+    server.rooms.join(&room, &bob).await;
+    let mut client = server.client(&bob);
+    client.sync().await;
+    server.rooms.ignore(&bob, &[&alice]).await;
+    server.rooms.change(&room, &alice, &bob, Action::Kick).await.unwrap();
+    server.rooms.change(&room, &alice, &bob, Action::Invite).await.unwrap();
+    let answer = client.sync().await;
+    assert_eq!(brief(&answer["rooms"]["leave"][room.as_str()]["timeline"]), ["leave @bob:agency.test"]);
+    assert_eq!(answer["rooms"].get("invite"), None);
+    assert_eq!(client.sync().await.get("rooms"), None, "told once");
+}
+
+#[tokio::test]
 async fn archived_rooms_are_told_first_on_demand_until_forgotten() {
     let server = Server::new();
     let (alice, bob, _) = users();

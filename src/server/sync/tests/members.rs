@@ -323,3 +323,19 @@ async fn who_left_and_was_invited_anew_shares_nothing_any_more() {
     server.rooms.change(&room, &bob, &alice, Action::Invite).await.unwrap();
     assert_eq!(lists(&client.sync().await), (json!([]), json!([bob])));
 }
+
+#[tokio::test]
+async fn who_came_after_one_had_gone_was_never_shared() {
+    let server = Server::new();
+    let (alice, bob, carol) = users();
+    let encrypted = encrypted_room(&server, &bob).await;
+    let plain = server.rooms.public_room(&bob).await;
+    for room in [encrypted, plain] {
+        server.rooms.join(&room, &alice).await;
+        let mut client = server.client(&alice);
+        client.sync().await;
+        server.rooms.change(&room, &alice, &alice, Action::Leave).await.unwrap();
+        server.rooms.join(&room, &carol).await;
+        assert_eq!(lists(&client.sync().await), (json!([]), json!([bob])));
+    }
+}

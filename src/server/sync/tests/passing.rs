@@ -484,6 +484,16 @@ async fn counts_are_told_when_other_rules_make_them_others() {
         assert_eq!(counts(&mut client).await, expected);
     }
     assert_eq!(counts(&mut client).await, Value::Null, "told once");
+    // What notifies nobody by the default rules is not counted for all.
+    let all = server.rooms.say(&room, &alice, "3").await;
+    server.read(&bob, &room, &all, Thread::None).await;
+    let notice = json!({ "msgtype": "m.notice", "body": "4" });
+    server.rooms.send(&room, &alice, "m.room.message", notice).await;
+    assert_eq!(counts(&mut client).await, 0);
+    for (enabled, expected) in [(false, 1), (true, 0)] {
+        rules.set_enabled(&bob, &RuleKind::Override, ".m.rule.suppress_notices", enabled).await.unwrap();
+        assert_eq!(counts(&mut client).await, expected);
+    }
 }
 
 /// A room that more watch than hear at once of what passes, a message in it, and a client of each that has seen it; the
