@@ -120,7 +120,8 @@ fn values() -> impl Strategy<Value = Value> {
 fn condition() -> impl Strategy<Value = Value> {
     let keys =
         ["content.body", "content.x", r"content.x\.y", "content.x.y", "content", "type", "sender", "room_id", "z"];
-    let patterns = ["", "a", "*", "a*", "*a", "?", "a?", "??", "*a*b", "b", "a b", "m.*", "@ben:*", "!*"];
+    // Of two wildcards in a row ruma (0.20) takes the second for the character itself, where it looks for words.
+    let patterns = ["", "a", "*", "a*", "*a", "?", "a?", "?b", "*a*b", "b", "a b", "m.*", "@ben:*", "!*"];
     let (key, pattern) = (prop::sample::select(keys.to_vec()), prop::sample::select(patterns.to_vec()));
     let is = prop::sample::select(vec!["4", "<4", ">3", "<=4", ">=5", "==5"]);
     prop_oneof![
