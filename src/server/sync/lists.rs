@@ -199,16 +199,12 @@ impl Compare<'_> {
         }
         let encrypted = is_encrypted(&room, before).await?;
         let others = if encrypted { members(self.view, no).await? } else { few_members(&room).await? };
-        let mut shared: BTreeSet<_> = others.into_iter().collect();
-        for Changed { user, was_joined, .. } in changed(&room, before, room.root()).await? {
-            // Who came since may have come after the viewer went.
-            if was_joined {
-                shared.insert(user)
-            } else {
-                shared.remove(&user)
-            };
-        }
-        for user in shared {
+        let changed = changed(&room, before, room.root()).await?;
+        let (were, came): (Vec<_>, Vec<_>) = changed.into_iter().partition(|member| member.was_joined);
+        // Who came since may have come after the viewer went.
+        let came: BTreeSet<_> = came.into_iter().map(|member| member.user).collect();
+        let stayed = others.into_iter().filter(|user| !came.contains(user));
+        for user in stayed.chain(were.into_iter().map(|member| member.user)) {
             self.went(user, encrypted);
         }
         Ok(())
