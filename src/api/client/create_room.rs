@@ -71,7 +71,7 @@ pub async fn post(context: Context, user: User, request: Versioned<Request>) -> 
     };
     let creator = creation.creator.clone();
     let room_id = server.rooms.create(creation).await?;
-    server.has_created(&creator);
+    server.has_joined(&creator, &room_id).await;
     Ok(Response { room_id })
 }
 

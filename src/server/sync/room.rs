@@ -128,7 +128,7 @@ pub async fn left(
     let end = room.root_before(departure.no).await?;
     let mut frame = frame(asked, room, known, &timeline, end).await?;
     if timeline.first.is_some_and(|(place, _)| place > departure.meta.place) {
-        // A ban of later is all that is shown. The state before it was never theirs to see.
+        // All that is shown is of later: a ban, say. The state before that was never theirs to see.
         frame.start = frame.end;
     }
     frame.last = leave.meta.facts.key.map(|key| (key, leave.no));

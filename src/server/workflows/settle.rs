@@ -22,8 +22,8 @@ use crate::{
 const DIRECT: &str = "m.direct";
 
 impl Server {
-    /// What follows the join of a user of this server, by whichever request: the members learn how they are, and they
-    /// find the room as they had set the one that it replaces.
+    /// What follows the join of a user of this server, by whichever request, the creation of a room among them: the members
+    /// learn how they are, and they find the room as they had set the one that it replaces.
     ///
     /// The join stands whatever becomes of this, so a fault is logged and nobody is told that there was no join.
     pub async fn has_joined(&self, user: &UserId, room: &RoomId) {
@@ -31,11 +31,6 @@ impl Server {
         if let Err(fault) = self.settle_in(user, room).await {
             tracing::error!(%fault, %room, "settings of the room that this one replaces were not copied");
         }
-    }
-
-    /// What follows the creation of a room: whoever joins learns how its creator is.
-    pub fn has_created(&self, creator: &UserId) {
-        self.presence.moved(creator);
     }
 
     /// Copies what a user had set for the room that this one replaces.
